@@ -1,0 +1,1 @@
+"""Shared by seco and sgg; imports nothing else from either."""
