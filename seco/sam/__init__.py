@@ -1,0 +1,1 @@
+"""Promptable segmenters: the protocol, the back ends, the bundled model."""
