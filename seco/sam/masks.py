@@ -1,0 +1,157 @@
+"""Arithmetic on low-resolution mask logits: judging them small, bringing them to full size.
+
+A decoder answers on a coarse grid of which only the top left ``extent`` shows the image. Every
+function here agrees on one mapping between the two: pixel ``y`` of an image of height ``H`` sits
+at cell coordinate ``(y + 0.5) * extent_h / H - 0.5`` (bilinear, corners not aligned), which is
+what SAM's own two-step upscaling amounts to.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Size = tuple[int, int]
+Extent = tuple[float, float]
+
+
+def crop_to_extent(logits: Tensor, extent: Extent) -> Tensor:
+    """Drop the cells of ``logits`` (..., h, w) that show only padding."""
+    return logits[..., : math.ceil(extent[0]), : math.ceil(extent[1])]
+
+
+def stability_score(logits: Tensor, *, offset: float = 1.0) -> Tensor:
+    """IoU of each mask cut at ``+offset`` with itself cut at ``-offset``, as the official generator.
+
+    Args:
+        logits: (..., h, w).
+        offset: how far the cut is moved, in logits.
+
+    Returns:
+        (...) float32 in [0, 1]; 0 where the mask is empty even at ``-offset``.
+
+    Example:
+        >>> stability_score(torch.tensor([[[3.0, 0.5], [-0.5, -3.0]]]))
+        tensor([0.3333])
+    """
+    inside = (logits > offset).sum(dim=(-2, -1))
+    around = (logits > -offset).sum(dim=(-2, -1))
+    return inside / around.clamp(min=1)
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """Bounding boxes of boolean masks.
+
+    Args:
+        masks: (N, h, w) bool.
+
+    Returns:
+        (N, 4) int64 x0, y0, x1, y1 in cells, the upper ends exclusive; zeros for an empty mask.
+
+    Example:
+        >>> mask_boxes(torch.tensor([[[False, True, True], [False, False, False]]]))
+        tensor([[1, 0, 3, 1]])
+    """
+    ends = []
+    for occupied in (masks.any(dim=1), masks.any(dim=2)):  # columns, then rows
+        count = occupied.shape[1]
+        position = torch.arange(count, device=masks.device)
+        first = torch.where(occupied, position, count).amin(dim=1)
+        last = torch.where(occupied, position + 1, 0).amax(dim=1)
+        ends.append((first.minimum(last), last))
+    (x0, x1), (y0, y1) = ends
+    return torch.stack([x0, y0, x1, y1], dim=1)
+
+
+def cells_to_pixels(boxes: Tensor, extent: Extent, size: Size) -> Tensor:
+    """Widen boxes from whole cells to all pixels that bilinear upscaling can reach from them.
+
+    Args:
+        boxes: (N, 4) x0, y0, x1, y1 in cells, upper ends exclusive.
+        extent: cells that show the image.
+        size: height and width of the image.
+
+    Returns:
+        (N, 4) int64 in pixels, clipped to the image, upper ends exclusive.
+    """
+    scale = boxes.new_tensor([size[1] / extent[1], size[0] / extent[0]] * 2, dtype=torch.float64)
+    reach = boxes.new_tensor([-1, -1, 1, 1], dtype=torch.float64)
+    limit = boxes.new_tensor([size[1], size[0]] * 2)
+    pixels = ((boxes + reach) * scale).round().long()
+    empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
+    return torch.where(empty[:, None], 0, pixels.clamp(min=0).minimum(limit))
+
+
+def upscale(logits: Tensor, extent: Extent, size: Size) -> Tensor:
+    """Bring (N, h, w) logits to (N, H, W) pixels of the image, bilinearly."""
+    if tuple(logits.shape[-2:]) == size and extent == (float(size[0]), float(size[1])):
+        return logits
+    cells = crop_to_extent(logits, extent)
+    scale = (size[0] / extent[0], size[1] / extent[1])
+    out = F.interpolate(
+        cells[:, None], scale_factor=scale, mode="bilinear", recompute_scale_factor=False
+    )[:, 0]
+    if out.shape[1] < size[0] or out.shape[2] < size[1]:  # rounding of the scale lost a line
+        out = F.pad(
+            out[:, None],
+            (0, max(0, size[1] - out.shape[2]), 0, max(0, size[0] - out.shape[1])),
+            mode="replicate",
+        )[:, 0]
+    return out[:, : size[0], : size[1]]
+
+
+def pixel_cells(extent: Extent, size: Size, device: torch.device) -> Tensor:
+    """Flat index, in the cropped grid, of the nearest cell of every pixel: (H, W) int64."""
+    rows, columns = (
+        ((torch.arange(n, device=device, dtype=torch.float64) + 0.5) * (e / n)).long()
+        for n, e in zip(size, extent, strict=True)
+    )
+    height, width = math.ceil(extent[0]), math.ceil(extent[1])
+    return rows.clamp(max=height - 1)[:, None] * width + columns.clamp(max=width - 1)
+
+
+def inside_windows(
+    logits: Tensor, windows: Tensor, extent: Extent, size: Size
+) -> tuple[Tensor, Tensor]:
+    """Upscale every mask only within its own window, all windows in one ragged pass.
+
+    Args:
+        logits: (N, h, w).
+        windows: (N, 4) int64 x0, y0, x1, y1 in pixels of the image, upper ends exclusive.
+        extent: cells that show the image.
+        size: height and width of the image.
+
+    Returns:
+        ``owner`` and ``pixel``, (T,) int64 each: mask ``owner[t]`` covers flat pixel ``pixel[t]``.
+    """
+    device = logits.device
+    width = (windows[:, 2] - windows[:, 0]).clamp(min=0)
+    areas = width * (windows[:, 3] - windows[:, 1]).clamp(min=0)
+    owner = torch.repeat_interleave(torch.arange(len(windows), device=device), areas)
+    local = torch.arange(len(owner), device=device) - (areas.cumsum(0) - areas)[owner]
+    row, column = local // width[owner], local % width[owner]
+    x, y = windows[owner, 0] + column, windows[owner, 1] + row
+    cells = crop_to_extent(logits, extent)
+    (y_low, y_high, y_weight), (x_low, x_high, x_weight) = (
+        _neighbours(position, cells.shape[dim], cell_extent / pixels)
+        for position, dim, cell_extent, pixels in (
+            (y, 1, extent[0], size[0]),
+            (x, 2, extent[1], size[1]),
+        )
+    )
+    flat = cells.reshape(-1)
+    base = owner * (cells.shape[1] * cells.shape[2])
+    upper, lower = base + y_low * cells.shape[2], base + y_high * cells.shape[2]
+    top = torch.lerp(flat[upper + x_low], flat[upper + x_high], x_weight)
+    bottom = torch.lerp(flat[lower + x_low], flat[lower + x_high], x_weight)
+    inside = torch.lerp(top, bottom, y_weight) > 0
+    return owner[inside], (y * size[1] + x)[inside]
+
+
+def _neighbours(position: Tensor, cells: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    source = ((position + 0.5) * scale - 0.5).clamp(min=0)
+    low = source.floor().long().clamp(max=cells - 1)
+    return low, (low + 1).clamp(max=cells - 1), (source - low).to(torch.float32)
