@@ -51,13 +51,17 @@ class Camera:
 
 @dataclass
 class Caster:
-    """Something that throws a shadow on the ground: footprint and height in metres."""
+    """Something that throws a shadow on the ground: footprint and height in metres.
+
+    ``crown``: a round body whose centre, not its foot, is at that height.
+    """
 
     x: float
     z: float
     width: float
     depth: float
     height: float
+    crown: bool = False
 
 
 @dataclass

@@ -46,7 +46,7 @@ def camera_light(rng: np.random.Generator) -> Light:
     sun = {"sun": rng.uniform(0.75, 1.0), "dusk": rng.uniform(0.2, 0.5)}.get(weather, 0.0)
     tints = {"sun": (1.08, 1.0, 0.88), "dusk": (1.02, 0.86, 0.8), "rain": (0.92, 0.98, 1.04)}
     tint = np.array(tints.get(weather, (0.98, 1.0, 1.02))) * rng.uniform(0.94, 1.06, 3)
-    exposures = {"sun": 1.05, "dusk": 0.5, "rain": 0.7, "fog": 1.0}
+    exposures = {"sun": 1.05, "dusk": 0.68, "rain": 0.75, "fog": 1.0}
     hazes = {"rain": 0.5, "fog": 0.93, "dusk": 0.2, "overcast": 0.25}
     grey = rng.uniform(0.68, 0.84)
     dusk = weather == "dusk"
@@ -99,7 +99,15 @@ def _shadows(canvas: Canvas, light: Light) -> Floats:
     hard = light.sun > 0.15
     for c in canvas.casters:
         x0, x1, z0, z1 = c.x - c.width / 2, c.x + c.width / 2, c.z - c.depth / 2, c.z + c.depth / 2
-        if hard:
+        if c.crown:
+            lift = 1.0 if hard else 0.0
+            angle = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+            xs = c.x + lift * dx * c.height + c.width / 2 * np.cos(angle)
+            zs = c.z + lift * dz * c.height + c.depth / 2 * np.sin(angle)
+            ground(list(zip(xs.tolist(), zs.tolist(), strict=True)), 255 if hard else 110)
+            if hard:
+                ground([(c.x - 0.15, c.z), (c.x + 0.15, c.z), (c.x + dx * c.height + 0.15, c.z + dz * c.height), (c.x + dx * c.height - 0.15, c.z + dz * c.height)], 255)  # fmt: skip
+        elif hard:
             sx, sz = dx * c.height, dz * c.height
             flat = [(x0, z0), (x1, z0), (x1, z1), (x0, z1)]
             cast = [(x + sx, z + sz) for x, z in flat]
@@ -178,7 +186,7 @@ def render(
         near = tile[(up * 30).astype(np.int32) & 255, ((along * 30).astype(np.int32) + shift) & 255]
         broad = tile[(up * 5).astype(np.int32) & 255, (along * 5).astype(np.int32) & 255]
         fade = np.clip(14.0 / depth, 0.2, 1.0)
-        texture = 0.75 * near * fade + 0.75 * broad
+        texture = 0.8 * near * fade + 0.3 * broad
         stain = _noise(rng, (6, 12), canvas.size)
         image *= np.maximum(1 + rough * texture + 0.05 * stain * (rough > 0), 0.1)[..., None]
         _masonry(image, names, owner, parts, along, up, depth, rng)

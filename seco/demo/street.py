@@ -108,6 +108,7 @@ def _bands(
     def part(owner: int, material: str) -> int:
         return canvas.part(owner, material, facing=UP, plane=GROUND)
 
+    kerb_owner = []
     for side in sides:
         if side.lawn:
             ribbon(
@@ -116,6 +117,7 @@ def _bands(
             )  # fmt: skip
         walk = canvas.object(labels["sidewalk"])
         ribbon(part(walk, "pavement"), side.at(side.verge), side.at(side.verge + side.walk))
+        kerb_owner.append(walk)
         if side.verge:
             verge = canvas.object(labels["terrain"])
             ribbon(part(verge, "grass"), side.at(0.0), side.at(side.verge))
@@ -123,9 +125,8 @@ def _bands(
     asphalt = part(lanes, "asphalt")
     left, right = sides[0].kerb, sides[1].kerb
     ribbon(asphalt, left, right)
-    for side in sides:  # kerb stones belong to the sidewalk, or to the verge where there is one
-        owner = canvas.owner[asphalt] if side.verge else _owner_of(canvas, side, sides)
-        ribbon(part(owner, "kerb"), side.at(-0.02), side.at(0.16))
+    for side, walk in zip(sides, kerb_owner, strict=True):
+        ribbon(part(lanes if side.verge else walk, "kerb"), side.at(-0.02), side.at(0.16))
     paint = part(lanes, "marking")
     if rng.random() < 0.5:
         for side in sides:
@@ -160,12 +161,6 @@ def _bands(
             for x in np.arange(left + 0.4, right - 0.5, 1.0).tolist():
                 za, zb = crossing - 4.0, crossing - 1.2
                 canvas.ground(paint, [(x + off, za), (x + off + 0.5, za), (x + off + 0.5, zb), (x + off, zb)])  # fmt: skip
-
-
-def _owner_of(canvas: Canvas, side: Side, sides: list[Side]) -> int:
-    """The sidewalk object of a side; pavement parts are drawn in the order of the sides."""
-    walks = [o for o, m in zip(canvas.owner, canvas.material, strict=True) if m == "pavement"]
-    return walks[sides.index(side)]
 
 
 def _skyline(canvas: Canvas, labels: dict[str, int]) -> None:
@@ -249,14 +244,15 @@ def tree(canvas: Canvas, label: int, x: float, z: float, *, bush: bool = False) 
         stand.polygon(trunk, [(-wide, 0), (wide, 0), (wide * 0.6, base + 0.6), (-wide * 0.6, base + 0.6)])
         stand.limb(trunk, (0, base * 0.8), (rx * 0.5, y), wide)
         stand.limb(trunk, (0, base * 0.8), (-rx * 0.5, y), wide)
-    count = 60 if z < 15 else 36 if z < 40 else 18
+    count = 130 if z < 18 else 60 if z < 40 else 24
     hue = rng.random()
     shades = [
         stand.part("leaf", (hue, (k + 0.5) / 6, float(rng.random()))) for k in range(6)
     ]
     angle, radius = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.uniform(0, 1, count))
     bx, by = rx * radius * np.cos(angle), ry * radius * np.sin(angle)
-    blob = rng.uniform(0.16, 0.34, count) * min(rx, ry) * (1.25 - 0.5 * radius)
+    small = 0.62 if count > 100 else 0.8 if count > 50 else 1.0
+    blob = small * rng.uniform(0.16, 0.34, count) * min(rx, ry) * (1.3 - 0.6 * radius)
     level = np.clip(3 + 2.2 * by / ry + 0.8 * bx / rx + rng.normal(0, 0.9, count), 0, 5).astype(int)
     order = np.argsort(level + rng.normal(0, 1.0, count))
     scale = canvas.camera.focal / z
@@ -267,7 +263,7 @@ def tree(canvas: Canvas, label: int, x: float, z: float, *, bush: bool = False) 
     canvas.ellipses([shades[k] for k in level[order].tolist()], boxes)
     if bush:
         stand.box(shades[1], -rx * 0.7, rx * 0.7, 0.0, y)
-    canvas.casters.append(Caster(x, z, 2 * rx, rx, y + ry))
+    canvas.casters.append(Caster(x, z, 2 * rx, 1.6 * rx, y, crown=True))
 
 
 def _hedge(
