@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from seco.common.checks import check_integer, check_label_map, check_number, describe
+from seco.common.checks import (
+    check_holds_ignore,
+    check_integer,
+    check_label_map,
+    check_number,
+    describe,
+)
 from seco.common.images import confidence_to_batch, mask_to_batch
 
 
@@ -54,6 +60,7 @@ def select_confident(
         raise TypeError(f"label: expected a torch tensor, got {describe(label)}")
     check_label_map("label", label)
     check_integer("ignore_index", ignore_index)
+    check_holds_ignore("label", label, ignore_index)
     check_number("fraction", fraction, low=0, high=1, low_open=True)
     classes = label.long().reshape(-1, *label.shape[-2:])
     scores = confidence_to_batch("confidence", confidence, classes)
@@ -64,26 +71,27 @@ def select_confident(
         keep = labelled & (scores >= check_number("threshold", threshold, low=0, high=1))
     else:
         keep = _top_fraction(classes, scores, labelled, fraction)
-    return torch.where(keep.reshape(label.shape), label, ignore_index)
+    return label.masked_fill(~keep.reshape(label.shape), ignore_index)
 
 
 def _top_fraction(classes: Tensor, scores: Tensor, labelled: Tensor, fraction: float) -> Tensor:
     """Where (B, H, W) a labelled pixel is among the top of its class in its image: one sort."""
-    chosen = classes[labelled]
-    if len(chosen) == 0:
-        return labelled
+    others = ~labelled
+    chosen = classes.masked_fill(others, 0)
     if chosen.min() < 0:
         raise ValueError(f"label: expected class ids >= 0, got {chosen.min().item()}")
-    count = int(chosen.max()) + 1
-    image = torch.arange(len(classes), device=classes.device)[:, None, None]
-    group = (image * count + classes)[labelled]
-    # Non-negative floats are ordered as their bits are: one integer holds class and confidence.
-    key = (group << 32) | (scores[labelled] + 0.0).view(torch.int32)
-    ordered = key.sort().values
-    sizes = torch.bincount(group, minlength=len(classes) * count)
+    images, count = len(classes), int(chosen.max()) + 1
+    image = torch.arange(images, device=classes.device)[:, None, None]
+    # One group per image and class, and a last one for what is not labelled: indexing by a mask
+    # would cost more than sorting it along.
+    group = (image * count + chosen).masked_fill_(others, images * count)
+    # Non-negative floats are ordered as their bits are: one integer holds group and confidence.
+    # Adding zero turns -0.0 into 0.0.
+    key = (group << 32) | (scores + 0.0).view(torch.int32)
+    ordered = key.flatten().sort().values
+    sizes = torch.bincount(group.flatten(), minlength=images * count + 1)
     # Short of rounding in the product, which may exceed a whole number by a hair.
-    kept = torch.ceil(sizes * fraction - 1e-6).long().clamp(min=1)
-    lowest = ordered[(sizes.cumsum(0) - kept).clamp(max=len(ordered) - 1)]
-    keep = torch.zeros_like(labelled)
-    keep[labelled] = key >= lowest[group]
-    return keep
+    kept = torch.ceil(sizes.double() * fraction - 1e-6).long().clamp(min=1)
+    # The k-th highest of each group; an empty group has no pixel to ask for its value.
+    lowest = ordered.take((sizes.cumsum(0) - kept).clamp(min=0, max=len(ordered) - 1))
+    return labelled & (key >= lowest.take(group))
