@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from seco.common.labels import LabelSpace
+if TYPE_CHECKING:
+    from seco.common.labels import LabelSpace
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -133,6 +134,7 @@ def check_labels(name: str, label: Array | Tensor, space: LabelSpace) -> None:
             neither a class nor the ignore index.
 
     Example:
+        >>> from seco.common.labels import LabelSpace
         >>> space = LabelSpace(names=("road", "sky"))
         >>> check_labels("pl", np.array([[0, 1], [255, 7]]), space)
         Traceback (most recent call last):
