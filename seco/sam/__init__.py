@@ -1,1 +1,6 @@
 """Promptable segmenters: the protocol, the back ends, the bundled model."""
+
+from seco.sam.loading import as_segmenter, load_sam
+from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
+
+__all__ = ["Embedding", "MaskLogits", "PromptableSegmenter", "as_segmenter", "load_sam"]

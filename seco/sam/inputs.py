@@ -1,0 +1,186 @@
+"""What goes into a back end: checked images and prompts in the model's input frame."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seco.common.checks import describe, dtype_name
+
+# ImageNet statistics on the 0-255 scale; every SAM but SAM 3 uses them.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+# Images that were un-normalised by a caller miss the ends of 0-255 by rounding.
+_SLACK = 0.5
+
+
+class Prompts(NamedTuple):
+    """N prompts on the model's device; see :meth:`PromptableSegmenter.decode`."""
+
+    boxes: Tensor | None
+    points: Tensor | None
+    point_labels: Tensor | None
+
+    def scaled(self, size: tuple[int, int], input_size: tuple[int, int]) -> Prompts:
+        """Move coordinates from an image of ``size`` to the model's input of ``input_size``."""
+        (height, width), (input_height, input_width) = size, input_size
+        ratio = [input_width / width, input_height / height]
+        boxes, points = self.boxes, self.points
+        return Prompts(
+            None if boxes is None else boxes * boxes.new_tensor(ratio * 2),
+            None if points is None else points * points.new_tensor(ratio),
+            self.point_labels,
+        )
+
+
+def long_side_size(size: tuple[int, int], length: int) -> tuple[int, int]:
+    """Height and width after the longer side was brought to ``length``, rounded half up.
+
+    Example:
+        >>> long_side_size((333, 500), 1024)
+        (682, 1024)
+    """
+    scale = length / max(size)
+    height, width = (max(1, int(side * scale + 0.5)) for side in size)
+    return height, width
+
+
+def prepare_images(
+    images: Tensor,
+    size: tuple[int, int],
+    *,
+    mean: Tensor | tuple[float, ...] = IMAGENET_MEAN,
+    std: Tensor | tuple[float, ...] = IMAGENET_STD,
+    device: torch.device,
+) -> Tensor:
+    """Resize a batch (antialiased, bilinear) and normalise it.
+
+    Args:
+        images: (B, 3, H, W) RGB, uint8 or float32 in 0-255, checked by :func:`check_images`.
+        size: height and width to bring it to.
+        mean: per channel, on the 0-255 scale.
+        std: per channel, on the 0-255 scale.
+        device: where to do this.
+
+    Returns:
+        (B, 3, *size) float32.
+    """
+    images = images.to(device).float()
+    if tuple(images.shape[-2:]) != size:
+        images = F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+    shift, scale = (
+        torch.as_tensor(value, dtype=torch.float32, device=device).view(-1, 1, 1)
+        for value in (mean, std)
+    )
+    return (images - shift) / scale
+
+
+def check_images(images: Tensor) -> None:
+    """Raise unless ``images`` is a batch as :meth:`PromptableSegmenter.encode` expects it.
+
+    Raises:
+        TypeError: not a tensor, or neither uint8 nor float32.
+        ValueError: another shape, an empty side, NaN, or values outside 0-255.
+
+    Example:
+        >>> check_images(torch.zeros(3, 8, 8))
+        Traceback (most recent call last):
+            ...
+        ValueError: images: expected shape (B, 3, H, W) without an empty side, got (3, 8, 8)
+    """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images: expected a torch tensor, got {describe(images)}")
+    if images.dtype not in (torch.uint8, torch.float32):
+        raise TypeError(
+            f"images: expected dtype uint8 or float32 (0-255), got {dtype_name(images)}"
+        )
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        raise ValueError(
+            f"images: expected shape (B, 3, H, W) without an empty side, got {tuple(images.shape)}"
+        )
+    if images.dtype == torch.float32:
+        low, high = (float(value) for value in torch.aminmax(images))
+        if not (low >= -_SLACK and high <= 255 + _SLACK):  # NaN fails both
+            raise ValueError(f"images: expected values in 0-255, got {low:g} to {high:g}")
+
+
+def check_prompts(
+    boxes: Tensor | None,
+    points: Tensor | None,
+    point_labels: Tensor | None,
+    device: torch.device,
+) -> Prompts:
+    """Check N prompts and bring them to ``device`` as float32 coordinates and int64 labels.
+
+    Raises:
+        TypeError: not a tensor, or boolean or complex.
+        ValueError: no prompt at all, another shape, different N or P, NaN or infinity, a box
+            whose end comes before its start, labels other than 0 and 1, or points without
+            labels and the reverse.
+
+    Example:
+        >>> check_prompts(torch.zeros(2, 5), None, None, torch.device("cpu"))
+        Traceback (most recent call last):
+            ...
+        ValueError: boxes: expected shape (N, 4) with N > 0, got (2, 5)
+    """
+    if boxes is None and points is None and point_labels is None:
+        raise ValueError("boxes, points: expected at least one of them, got None for both")
+    if (points is None) != (point_labels is None):
+        given, missing = ("points", "point_labels")[:: 1 if point_labels is None else -1]
+        raise ValueError(f"{missing}: expected with {given}, got None")
+    if boxes is not None:
+        boxes = _coordinates("boxes", boxes, "(N, 4) with N > 0", (4,), device)
+        if bool((boxes[:, 2:] < boxes[:, :2]).any()):
+            row = boxes[(boxes[:, 2:] < boxes[:, :2]).any(dim=1)][0].tolist()
+            raise ValueError(f"boxes: expected x0 <= x1 and y0 <= y1, got {row}")
+    if points is not None and point_labels is not None:
+        shape = "(N, P, 2) with N > 0 and P > 0"
+        points = _coordinates("points", points, shape, (None, 2), device)
+        point_labels = _labels(point_labels, tuple(points.shape[:2]), device)
+        if boxes is not None and len(boxes) != len(points):
+            raise ValueError(
+                f"boxes, points: expected the same N, got {len(boxes)} and {len(points)}"
+            )
+    return Prompts(boxes, points, point_labels)
+
+
+def _coordinates(
+    name: str,
+    value: object,
+    expected: str,
+    sides: tuple[int | None, ...],
+    device: torch.device,
+) -> Tensor:
+    if not isinstance(value, Tensor) or value.dtype == torch.bool or value.is_complex():
+        raise TypeError(f"{name}: expected a tensor of coordinates, got {describe(value)}")
+    shape = tuple(value.shape)
+    fits = len(shape) == 1 + len(sides) and all(
+        side in (None, have) for have, side in zip(shape[1:], sides, strict=True)
+    )
+    if not fits or 0 in shape:
+        raise ValueError(f"{name}: expected shape {expected}, got {shape}")
+    value = value.detach().to(device, torch.float32)
+    if not bool(torch.isfinite(value).all()):
+        raise ValueError(f"{name}: expected finite coordinates, got NaN or infinity")
+    return value
+
+
+def _labels(value: object, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    if not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex():
+        raise TypeError(f"point_labels: expected an integer tensor, got {describe(value)}")
+    if tuple(value.shape) != shape:
+        raise ValueError(
+            f"point_labels: expected shape {shape} to go with points, got {tuple(value.shape)}"
+        )
+    value = value.to(device, torch.int64)
+    if bool(((value != 0) & (value != 1)).any()):
+        raise ValueError(
+            "point_labels: expected 1 (foreground) or 0 (background), "
+            f"got {sorted(set(value.flatten().tolist()))}"
+        )
+    return value

@@ -1,0 +1,131 @@
+"""segment_anything's ``Sam`` and models with the same parts: MobileSAM, HQ-SAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from seco.sam.inference import in_float32, inference, module_device, module_dtype, to_answer
+from seco.sam.inputs import check_images, check_prompts, long_side_size, prepare_images
+from seco.sam.protocol import Embedding, MaskLogits
+
+_PARTS = ("image_encoder", "prompt_encoder", "mask_decoder", "pixel_mean", "pixel_std")
+
+
+class SegmentAnythingBackend:
+    """A ``segment_anything.modeling.Sam`` as a :class:`PromptableSegmenter`.
+
+    Also for models built from the same parts: MobileSAM's, and HQ-SAM's, whose encoder returns
+    early features beside the embedding. Images are resized as ``ResizeLongestSide`` does it for
+    tensors (antialiased, the longer side to ``image_encoder.img_size``), prompts are scaled the
+    same way; both are padded at the bottom and the right.
+
+    Each part runs in the dtype of its own parameters, so that
+    ``sam.image_encoder.to(torch.bfloat16)`` gives a fast encoder and an exact decoder.
+
+    Args:
+        model: the model; used as it is, never changed or copied.
+        hq_token_only: HQ-SAM only: return the high-quality mask alone instead of its sum with
+            SAM's mask.
+
+    Raises:
+        TypeError: ``model`` lacks one of SAM's parts.
+    """
+
+    def __init__(self, model: nn.Module, *, hq_token_only: bool = False) -> None:
+        if not is_segment_anything(model):
+            raise TypeError(
+                f"model: expected a module with {', '.join(_PARTS)}, got {type(model).__name__}"
+            )
+        self.model: Any = model
+        self.hq_token_only = hq_token_only
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return module_device(self.model)
+
+    def encode(self, images: Tensor) -> Sequence[Embedding]:
+        """Encode a batch in one pass; see :meth:`PromptableSegmenter.encode`."""
+        check_images(images)
+        model = self.model
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        with inference(model):
+            if getattr(model, "image_format", "RGB") == "BGR":
+                images = images.flip(1)
+            batch = prepare_images(
+                images,
+                self._input_size(size),
+                mean=model.pixel_mean,
+                std=model.pixel_std,
+                device=self.device,
+            )
+            bottom, right = (model.image_encoder.img_size - side for side in batch.shape[-2:])
+            batch = F.pad(batch, (0, right, 0, bottom))
+            encoded = model.image_encoder(batch.to(module_dtype(model.image_encoder)))
+        # HQ-SAM: (embedding, features of all global blocks), of which it uses the first block's.
+        levels = (encoded,) if isinstance(encoded, Tensor) else (encoded[0], encoded[1][0])
+        return [
+            Embedding(features=tuple(level[i : i + 1] for level in levels), size=size)
+            for i in range(len(images))
+        ]
+
+    def decode(
+        self,
+        embedding: Embedding,
+        *,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        point_labels: Tensor | None = None,
+        multimask: bool = False,
+    ) -> MaskLogits:
+        """Answer N prompts in one pass; see :meth:`PromptableSegmenter.decode`.
+
+        With HQ-SAM, ``multimask`` still gives one mask: its decoder picks the best level itself.
+        """
+        prompts = check_prompts(boxes, points, point_labels, self.device)
+        input_size = self._input_size(embedding.size)
+        prompts = prompts.scaled(embedding.size, input_size)
+        model = self.model
+        with inference(model):
+            dtype = module_dtype(model.mask_decoder)
+            features, *early = (f.to(self.device, dtype) for f in embedding.features)
+            prompt_encoder: Any = in_float32(model.prompt_encoder)
+            sparse, dense = prompt_encoder(
+                points=None if prompts.points is None else (prompts.points, prompts.point_labels),
+                boxes=prompts.boxes,
+                masks=None,
+            )
+            high_quality: dict[str, Any] = (
+                {"hq_token_only": self.hq_token_only, "interm_embeddings": early} if early else {}
+            )
+            logits, scores = model.mask_decoder(
+                image_embeddings=features,
+                image_pe=prompt_encoder.get_dense_pe().to(dtype),
+                sparse_prompt_embeddings=sparse.to(dtype),
+                dense_prompt_embeddings=dense.to(dtype),
+                multimask_output=multimask,
+                **high_quality,
+            )
+            length = model.image_encoder.img_size
+            extent = (
+                logits.shape[-2] * input_size[0] / length,
+                logits.shape[-1] * input_size[1] / length,
+            )
+            return to_answer(logits, scores, extent)
+
+    def _input_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return long_side_size(size, self.model.image_encoder.img_size)
+
+
+def is_segment_anything(obj: object) -> bool:
+    """Whether ``obj`` is a module with the parts of segment_anything's ``Sam``."""
+    return (
+        isinstance(obj, nn.Module)
+        and all(hasattr(obj, part) for part in _PARTS)
+        and hasattr(obj.image_encoder, "img_size")
+    )
