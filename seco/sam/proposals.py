@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from seco.common.checks import check_integer, check_number
 from seco.common.images import to_batch
 from seco.regions import Regions, pack_masks
 from seco.sam.loading import as_segmenter
@@ -16,113 +18,119 @@ from seco.sam.masks import crop_to_extent, mask_boxes, stability_score, upscale
 from seco.sam.protocol import Embedding, PromptableSegmenter
 
 
-def propose_regions(
-    img: np.ndarray[Any, Any] | Tensor,
-    sam: object,
-    *,
-    points_per_side: int = 32,
-    points_per_batch: int = 64,
-    pred_iou_thresh: float = 0.88,
-    stability_score_thresh: float = 0.95,
-    stability_score_offset: float = 1.0,
-    box_nms_thresh: float = 0.7,
-    min_region_area: int = 0,
-    normalization: tuple[Any, Any] | None = None,
-) -> Regions | list[Regions]:
-    """Find what SAM sees in an image, without labels: once per image, for every later round.
-
-    The settings are those of the official ``SamAutomaticMaskGenerator`` and mean the same. It
-    differs in cost only: masks are filtered and suppressed at the decoder's own resolution, so
-    that full-size masks are made for the survivors alone.
+@dataclass(frozen=True)
+class ProposalSettings:
+    """How to segment everything; names, meanings and defaults of ``SamAutomaticMaskGenerator``.
 
     Args:
-        img: (H, W, 3) uint8 array, or (3, H, W) / (B, 3, H, W) tensor, RGB; see
-            :func:`seco.refine_pseudo_labels`.
-        sam: a promptable segmenter, see :func:`seco.load_sam`.
         points_per_side: prompts form a grid of this many points along each side.
         points_per_batch: prompts per decoder pass; bounds memory.
         pred_iou_thresh: least IoU the decoder must predict for its mask.
         stability_score_thresh: least IoU between the mask cut at plus and minus the offset.
         stability_score_offset: that offset, in logits.
         box_nms_thresh: of masks whose boxes overlap by more (IoU), only the best rated stays.
-        min_region_area: masks of fewer pixels are dropped.
+        min_mask_region_area: masks of fewer pixels are dropped.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    points_per_side: int = 32
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    min_mask_region_area: int = 0
+
+    def __post_init__(self) -> None:
+        check_integer("points_per_side", self.points_per_side, low=1)
+        check_integer("points_per_batch", self.points_per_batch, low=1)
+        check_integer("min_mask_region_area", self.min_mask_region_area, low=0)
+        check_number("pred_iou_thresh", self.pred_iou_thresh)
+        check_number("stability_score_thresh", self.stability_score_thresh, low=0, high=1)
+        check_number("stability_score_offset", self.stability_score_offset, low=0)
+        check_number("box_nms_thresh", self.box_nms_thresh, low=0, high=1)
+
+
+def propose_regions(
+    img: np.ndarray[Any, Any] | Tensor,
+    sam: object,
+    *,
+    settings: ProposalSettings = ProposalSettings(),
+    normalization: tuple[Any, Any] | None = None,
+) -> Regions | list[Regions]:
+    """Find what SAM sees in an image, without labels: once per image, for every later round.
+
+    The settings mean what they mean in the official ``SamAutomaticMaskGenerator``; the cost
+    differs: masks are filtered and suppressed at the decoder's own resolution, so that full-size
+    masks are made for the survivors alone.
+
+    Args:
+        img: (H, W, 3) uint8 array, or (3, H, W) / (B, 3, H, W) tensor, RGB; see
+            :func:`seco.refine_pseudo_labels`.
+        sam: a promptable segmenter, see :func:`seco.load_sam`.
+        settings: grid, thresholds and suppression.
         normalization: (mean, std) if ``img`` is normalised.
 
     Returns:
-        The regions of the image; a list of them for a batch.
+        The regions of the image, on its device; a list of them for a batch.
 
     Raises:
-        ValueError: an option out of its range, or an image as refused by
-            :func:`seco.refine_pseudo_labels`.
+        TypeError, ValueError: an image as refused by :func:`seco.refine_pseudo_labels`.
 
-    Source: Kirillov et al., "Segment Anything", ICCV 2023, appendix B; SeCo section 3.2.
+    Example:
+        >>> from seco import load_sam
+        >>> from seco.demo import street_scene
+        >>> scene = street_scene(0, size=(64, 128))
+        >>> regions = propose_regions(
+        ...     scene.image, load_sam("tiny"), settings=ProposalSettings(points_per_side=4)
+        ... )
+        >>> regions.size
+        (64, 128)
+
+    Source: Kirillov et al., "Segment Anything", ICCV 2023, appendix B; used by SeCo for stuff.
     """
-    for name, value in (
-        ("points_per_side", points_per_side),
-        ("points_per_batch", points_per_batch),
-    ):
-        if value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
     images = to_batch(img, normalization=normalization)
     segmenter = as_segmenter(sam)
     found = [
-        regions_from_embedding(
-            embedding,
-            segmenter,
-            points_per_side=points_per_side,
-            points_per_batch=points_per_batch,
-            pred_iou_thresh=pred_iou_thresh,
-            stability_score_thresh=stability_score_thresh,
-            stability_score_offset=stability_score_offset,
-            box_nms_thresh=box_nms_thresh,
-            min_region_area=min_region_area,
-        ).to(images.device)
+        regions_from_embedding(embedding, segmenter, settings).to(images.device)
         for embedding in segmenter.encode(images)
     ]
-    return found if isinstance(img, Tensor) and img.ndim == 4 else found[0]
+    return found if img.ndim == 4 else found[0]
 
 
 @torch.no_grad()
 def regions_from_embedding(
-    embedding: Embedding,
-    segmenter: PromptableSegmenter,
-    *,
-    points_per_side: int = 32,
-    points_per_batch: int = 64,
-    pred_iou_thresh: float = 0.88,
-    stability_score_thresh: float = 0.95,
-    stability_score_offset: float = 1.0,
-    box_nms_thresh: float = 0.7,
-    min_region_area: int = 0,
+    embedding: Embedding, segmenter: PromptableSegmenter, settings: ProposalSettings
 ) -> Regions:
-    """Find the regions of an image that is encoded already; options of :func:`propose_regions`."""
+    """Find the regions of an image that is encoded already, on the segmenter's device."""
     from torchvision.ops import nms
 
     size, device = embedding.size, segmenter.device
-    points = point_grid(points_per_side, size, device)
+    points = point_grid(settings.points_per_side, size, device)
     kept_logits, kept_scores = [], []
     extent = (1.0, 1.0)
-    for chunk in points.split(points_per_batch):
+    for chunk in points.split(settings.points_per_batch):
         labels = torch.ones(len(chunk), 1, dtype=torch.int64, device=device)
         answer = segmenter.decode(
             embedding, points=chunk[:, None], point_labels=labels, multimask=True
         )
         extent = answer.extent
         scores = answer.scores.flatten()
-        chosen = (scores >= pred_iou_thresh).nonzero()[:, 0]
+        chosen = (scores >= settings.pred_iou_thresh).nonzero()[:, 0]
         logits = crop_to_extent(answer.logits.flatten(0, 1)[chosen], extent)
-        stable = stability_score(logits, offset=stability_score_offset) >= stability_score_thresh
+        stability = stability_score(logits, offset=settings.stability_score_offset)
+        stable = stability >= settings.stability_score_thresh
         kept_logits.append(logits[stable])
         kept_scores.append(scores[chosen[stable]])
     logits, scores = torch.cat(kept_logits), torch.cat(kept_scores)
     masks = logits > 0
-    cell_area = size[0] * size[1] / (extent[0] * extent[1])
-    areas = masks.sum(dim=(1, 2)) * cell_area
-    large = (areas >= max(min_region_area, 1)).nonzero()[:, 0]
-    kept = large[nms(mask_boxes(masks[large]).float(), scores[large], box_nms_thresh)]
-    packed = [
-        pack_masks(upscale(logits[eight], extent, size) > 0) for eight in kept.split(8) if len(kept)
-    ]
+    pixels_per_cell = size[0] * size[1] / (extent[0] * extent[1])
+    areas = masks.sum(dim=(1, 2)) * pixels_per_cell
+    large = ((areas > 0) & (areas >= settings.min_mask_region_area)).nonzero()[:, 0]
+    kept = large[nms(mask_boxes(masks[large]).float(), scores[large], settings.box_nms_thresh)]
+    packed = [pack_masks(upscale(logits[some], extent, size) > 0) for some in kept.split(8)]
     return Regions.from_packed(packed, len(kept), size, scores[kept], device)
 
 

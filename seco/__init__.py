@@ -1,0 +1,59 @@
+"""seco: pseudo-labels of target images, refined with the Segment Anything Model.
+
+    import seco
+
+    sam = seco.load_sam("vit_h", checkpoint="sam_vit_h_4b8939.pth")  # or "tiny", bundled
+    labels = seco.refine_pseudo_labels(img, pl, sam, label_space=seco.CITYSCAPES)
+
+Everything public is here; SeCo is Zhao et al., "Connectivity-Driven Pseudo-Labeling Makes
+Stronger Cross-Domain Segmenters", NeurIPS 2024.
+"""
+
+from seco.aggregation import Connectivities
+from seco.common.label_spaces import (
+    ADE20K,
+    CAMVID,
+    CITYSCAPES,
+    MEDICAL,
+    POTSDAM,
+    SYNTHIA,
+    find_label_space,
+)
+from seco.common.labels import LabelSpace
+from seco.components import Components, connected_components
+from seco.refine import Refinement, refine_pseudo_labels, refine_with_details
+from seco.regions import Regions
+from seco.sam.loading import load_sam
+from seco.sam.proposals import ProposalSettings, propose_regions
+from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
+from seco.selection import select_confident
+from seco.settings import PAPER, PSASettings
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ADE20K",
+    "CAMVID",
+    "CITYSCAPES",
+    "MEDICAL",
+    "PAPER",
+    "POTSDAM",
+    "SYNTHIA",
+    "Components",
+    "Connectivities",
+    "Embedding",
+    "LabelSpace",
+    "MaskLogits",
+    "PSASettings",
+    "PromptableSegmenter",
+    "ProposalSettings",
+    "Refinement",
+    "Regions",
+    "connected_components",
+    "find_label_space",
+    "load_sam",
+    "propose_regions",
+    "refine_pseudo_labels",
+    "refine_with_details",
+    "select_confident",
+]

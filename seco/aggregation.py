@@ -1,0 +1,163 @@
+"""Pixel Semantic Aggregation (PSA) of one image: align stuff, prompt things, merge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seco.alignment import NamedRegions, name_regions
+from seco.common.labels import LabelSpace
+from seco.components import connected_components
+from seco.merging import Merged, merge
+from seco.prompting import Claims, prompt_components
+from seco.regions import Regions
+from seco.sam.proposals import regions_from_embedding
+from seco.sam.protocol import Embedding, PromptableSegmenter
+from seco.settings import PSASettings
+
+
+@dataclass(frozen=True)
+class Connectivities:
+    """Whole regions of one class each: what PSA makes of the speckle, and what SCC judges.
+
+    Args:
+        ids: (H, W) int32, the connectivity of every pixel; 0 is none.
+        classes: (N,) int64, the class of connectivity n at n - 1.
+        scores: (N,) float32 in [0, 1], the share of its class among its labelled pixels.
+    """
+
+    ids: Tensor
+    classes: Tensor
+    scores: Tensor
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+@dataclass(frozen=True)
+class Aggregated:
+    """The aggregation of one image; see :class:`seco.Refinement` for the fields."""
+
+    label: Tensor
+    score: Tensor
+    decided: Tensor
+    connectivities: Connectivities
+
+
+def aggregate(
+    selected: Tensor,
+    own: Tensor,
+    confidence: Tensor | None,
+    label_space: LabelSpace,
+    settings: PSASettings,
+    *,
+    regions: Regions | None,
+    embedding: Embedding | None,
+    segmenter: PromptableSegmenter | None,
+) -> Aggregated:
+    """Aggregate one image.
+
+    Args:
+        selected: (H, W) int64, the confident pixels' labels, which vote and prompt; the others
+            hold ``label_space.ignore_index``.
+        own: (H, W) int64, every pixel's own label.
+        confidence: (H, W) float32 in [0, 1] of ``own``, if known.
+        label_space: the classes, and which are things.
+        settings: see :class:`seco.PSASettings`.
+        regions: known regions; found with the segmenter if ``None``.
+        embedding: of the image; ``None`` without a segmenter, and then the regions name things
+            too, since there is nobody to prompt.
+        segmenter: that made the embedding.
+
+    Source: SeCo, section 3.2.
+    """
+    device, num_classes = selected.device, label_space.num_classes
+    everything = range(num_classes)
+    prompted = named = everything
+    if embedding is None or settings.method == "alignment":
+        prompted = range(0)
+    elif settings.method == "prompts":
+        named = range(0)
+    else:
+        prompted, named = label_space.thing_ids, label_space.stuff_ids
+
+    if not named:
+        regions = Regions.from_masks(torch.zeros(0, *selected.shape, dtype=torch.bool))
+    elif regions is None:
+        assert embedding is not None
+        assert segmenter is not None
+        regions = regions_from_embedding(embedding, segmenter, settings.proposals)
+    regions = regions.to(device)
+    aligned = name_regions(
+        regions, selected, num_classes, classes=named, min_share=settings.stuff_share
+    )
+    claims = _prompt(
+        selected, prompted, label_space, settings, embedding=embedding, segmenter=segmenter
+    ).to(device)
+    if confidence is None:
+        confidence = torch.full(own.shape, settings.unknown_confidence, device=device)
+    merged = merge(
+        own.flatten(),
+        confidence.flatten(),
+        regions.atoms.flatten(),
+        aligned,
+        claims,
+        num_classes,
+        thing_weight=settings.thing_weight,
+        prior_weight=settings.prior_weight,
+    )
+    return Aggregated(
+        label=merged.label.reshape(own.shape),
+        score=merged.score.reshape(own.shape),
+        decided=(merged.label >= 0).reshape(own.shape),
+        connectivities=_connectivities(merged, aligned, claims, own.shape),
+    )
+
+
+def _prompt(
+    selected: Tensor,
+    classes: range | tuple[int, ...],
+    label_space: LabelSpace,
+    settings: PSASettings,
+    *,
+    embedding: Embedding | None,
+    segmenter: PromptableSegmenter | None,
+) -> Claims:
+    if embedding is None or segmenter is None or not classes:
+        none = torch.zeros(0, dtype=torch.int64)
+        return Claims(none, none.double(), none, none)
+    components = connected_components(
+        selected.cpu().numpy(),
+        ignore_index=label_space.ignore_index,
+        connectivity=settings.connectivity,
+        classes=classes,
+        min_area=settings.min_component_area,
+    )
+    return prompt_components(
+        components,
+        selected,
+        label_space.num_classes,
+        embedding,
+        segmenter,
+        settings,
+        label_space.ignore_index,
+    )
+
+
+def _connectivities(
+    merged: Merged, aligned: NamedRegions, claims: Claims, size: torch.Size
+) -> Connectivities:
+    """Number, 1.., the regions and masks that won a pixel."""
+    classes = torch.cat([aligned.classes, claims.classes])
+    scores = torch.cat([aligned.shares, claims.agreements])
+    won = torch.bincount(merged.source, minlength=len(classes) + 1)[1:] > 0
+    number = torch.cat([won.new_zeros(1), won]).long().cumsum(0) * torch.cat(
+        [won.new_zeros(1), won]
+    )
+    return Connectivities(
+        ids=number[merged.source].to(torch.int32).reshape(size),
+        classes=classes[won],
+        scores=scores[won].float(),
+    )

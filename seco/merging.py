@@ -1,0 +1,152 @@
+"""The merge rule: what one pixel becomes, given everything that claims it.
+
+The paper says that overlapping connectivities are filtered, not how. Here every pixel weighs the
+evidence for each class c::
+
+    E(c) = mean over the named regions over the pixel of [region named c] * share
+         + thing_weight * max over the prompted masks over it of [mask of c] * agreement
+         + prior_weight * confidence * [the pixel's own label is c]
+
+and takes the class with the most. Of classes tied for the most, the pixel's own label wins if it
+is among them, else a thing over stuff, else none. With ``thing_weight`` above the other two
+together small things always survive on large stuff. The rule names no class by its id, so that
+renumbering the classes renumbers the result and changes nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seco.alignment import NamedRegions
+from seco.prompting import Claims
+
+NONE = -1
+# Far below any difference that means something, far above float64 rounding.
+TIE = 1e-9
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What every pixel became.
+
+    Args:
+        label: (P,) int64, the class; ``NONE`` where nothing but the pixel's own label speaks, or
+            where a tie stays open.
+        score: (P,) float32 in [0, 1]: the winner's evidence over the weight of all that spoke.
+        source: (P,) int64: 0 none, 1 .. R the region, R + 1 .. R + N the prompted mask that the
+            pixel belongs to.
+    """
+
+    label: Tensor
+    score: Tensor
+    source: Tensor
+
+
+def merge(
+    own: Tensor,
+    confidence: Tensor,
+    atoms: Tensor,
+    regions: NamedRegions,
+    claims: Claims,
+    num_classes: int,
+    *,
+    thing_weight: float,
+    prior_weight: float,
+) -> Merged:
+    """Decide every pixel by the rule above.
+
+    Args:
+        own: (P,) int64, each pixel's own label; outside ``0..num_classes - 1`` if it has none.
+        confidence: (P,) float in [0, 1], of that label.
+        atoms: (P,) integer, the atom of each pixel.
+        regions: the named regions.
+        claims: the prompted masks.
+        num_classes: K.
+        thing_weight: of a prompted mask.
+        prior_weight: of the pixel's own label.
+    """
+    own_known = (own >= 0) & (own < num_classes)
+    own = torch.where(own_known, own, 0)
+    atoms = atoms.long()
+    prior = torch.where(own_known, prior_weight * confidence.double(), 0.0)
+
+    support, best_region = _support_by_atom(regions, num_classes)
+    top, top_class = support.max(dim=1)
+    open_tie = (support >= top[:, None] - TIE).sum(dim=1) > 1
+    covered = top > 0
+
+    evidence = top[atoms]
+    label = torch.where((covered & ~open_tie)[atoms], top_class[atoms], NONE)
+    cell = atoms * num_classes + own
+    own_evidence = support.flatten()[cell] + prior
+    own_wins = covered[atoms] & own_known & (own_evidence >= evidence - TIE)
+    label = torch.where(own_wins, own, label)
+    evidence = torch.where(own_wins, own_evidence, evidence)
+    spoken = covered[atoms].double() + torch.where(own_known, prior_weight, 0.0)
+    source = torch.where(
+        label == NONE, 0, best_region.flatten()[atoms * num_classes + label.clamp(min=0)]
+    )
+
+    if len(claims.pixel):
+        pixel, owner = claims.pixel, claims.owner
+        kind = claims.classes[owner]
+        claim = (
+            thing_weight * claims.agreements[owner]
+            + support.flatten()[atoms[pixel] * num_classes + kind]
+            + torch.where(own_known[pixel] & (own[pixel] == kind), prior[pixel], 0.0)
+        )
+        strongest = torch.zeros_like(evidence).scatter_reduce_(0, pixel, claim, reduce="amax")
+        leading = claim >= strongest[pixel] - TIE
+        pixel, owner, kind = pixel[leading], owner[leading], kind[leading]
+        claimed = torch.zeros_like(own_known).index_fill_(0, pixel, True)
+        low = torch.full_like(label, num_classes).scatter_reduce_(0, pixel, kind, reduce="amin")
+        high = torch.full_like(label, NONE).scatter_reduce_(0, pixel, kind, reduce="amax")
+        own_leads = torch.zeros_like(claimed)
+        own_leads[pixel[own_known[pixel] & (own[pixel] == kind)]] = True
+        winner = torch.where(low == high, high, torch.where(own_leads, own, NONE))
+        # A claim equal to the best evidence of stuff wins: things lie over stuff.
+        wins = claimed & (strongest >= evidence - TIE)
+        label = torch.where(wins, winner, label)
+        evidence = torch.where(wins, strongest, evidence)
+        spoken += claimed * thing_weight
+        # Of several masks of the winning class, the one that agrees most, then the first.
+        order = torch.argsort(claims.agreements, stable=True, descending=True)
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order), device=order.device)
+        mine = kind == winner[pixel]
+        best = torch.full_like(label, len(order)).scatter_reduce_(
+            0, pixel[mine], rank[owner[mine]], reduce="amin"
+        )
+        mask = order[best.clamp(max=len(order) - 1)] + 1 + len(regions)
+        source = torch.where(wins, torch.where(winner == NONE, 0, mask), source)
+
+    decided = label != NONE
+    score = torch.where(decided, evidence / spoken.clamp(min=TIE), 0.0).clamp(max=1).float()
+    return Merged(label, score, source)
+
+
+def _support_by_atom(regions: NamedRegions, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Mean share per class of the regions over each atom, and the best region of each class.
+
+    Returns:
+        (A + 1, K) float64, and (A + 1, K) int64: 1 + the region with the largest share, 0 if none.
+    """
+    members = regions.members.double()  # (R, A + 1)
+    over = members.sum(dim=0).clamp(min=1)
+    share = torch.zeros(len(regions), num_classes, dtype=torch.float64, device=members.device)
+    share.scatter_(1, regions.classes[:, None], regions.shares[:, None])
+    support = (members.T @ share) / over[:, None]
+
+    order = torch.argsort(regions.shares, stable=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(1, len(order) + 1, device=order.device)
+    region, atom = regions.members.nonzero(as_tuple=True)
+    best = torch.zeros(support.numel(), dtype=torch.int64, device=members.device)
+    best.scatter_reduce_(
+        0, atom * num_classes + regions.classes[region], rank[region], reduce="amax"
+    )
+    number = torch.cat([order.new_zeros(1), order + 1])[best]
+    return support, number.reshape(support.shape)

@@ -1,0 +1,202 @@
+"""Prompting: every component asks SAM for its object with a box and reliable points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seco.components import Components
+from seco.prompts import enlarge_boxes, representative_points
+from seco.sam.masks import (
+    Extent,
+    Size,
+    cells_to_pixels,
+    crop_to_extent,
+    inside_windows,
+    mask_boxes,
+    pixel_cells,
+)
+from seco.sam.protocol import Embedding, PromptableSegmenter
+from seco.settings import PSASettings
+
+# Window pixels brought to full size at once: about 100 bytes of temporaries each.
+PIXELS_PER_PASS = 1 << 21
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Masks that claim pixels for a class, as a sparse list.
+
+    Args:
+        classes: (N,) int64, the class each mask claims.
+        agreements: (N,) float64 in [0, 1], share of that class among the mask's labelled pixels.
+        owner: (T,) int64, the mask ...
+        pixel: (T,) int64, ... and the flat pixel it claims.
+    """
+
+    classes: Tensor
+    agreements: Tensor
+    owner: Tensor
+    pixel: Tensor
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def to(self, device: torch.device) -> Claims:
+        """Return the same claims on another device."""
+        return Claims(*(part.to(device) for part in vars(self).values()))
+
+
+def prompt_components(
+    components: Components,
+    label: Tensor,
+    num_classes: int,
+    embedding: Embedding,
+    segmenter: PromptableSegmenter,
+    settings: PSASettings,
+    ignore_index: int,
+) -> Claims:
+    """Turn components into SAM's masks of the same objects.
+
+    One box (the component's, enlarged) and its points make one prompt; all prompts go through the
+    decoder in chunks and are judged at its resolution. A mask is believed if the decoder rates it,
+    if enough of its labelled pixels carry the component's class, and if it holds enough of the
+    component; a component whose mask is not believed claims its own pixels (or nothing, see
+    :class:`seco.PSASettings`), at half agreement.
+
+    Args:
+        components: N connected components of ``label``.
+        label: (H, W) int64; ids outside ``0..num_classes - 1`` do not vote.
+        num_classes: K.
+        embedding: of the image.
+        segmenter: that made the embedding.
+        settings: of the aggregation.
+        ignore_index: the id of unlabelled pixels.
+
+    Returns:
+        Claims of N masks, on the segmenter's device.
+
+    Source: SeCo, section 3.2, interactions with box and point prompts.
+    """
+    size, device = embedding.size, segmenter.device
+    array = label.cpu().numpy()
+    boxes = torch.from_numpy(enlarge_boxes(components.boxes, settings.box_enlargement, size))
+    points = torch.from_numpy(
+        representative_points(
+            components,
+            array,
+            method=settings.point,
+            count=settings.points_per_prompt,
+            ignore_index=ignore_index,
+        )
+    )
+    ids = torch.from_numpy(components.ids).to(device)
+    classes = torch.from_numpy(components.classes).to(device)
+    areas = torch.from_numpy(components.areas).to(device)
+    # Edges of pixels become pixel indices, which is how SAM counts.
+    limit = torch.tensor([size[1] - 1, size[0] - 1] * 2)
+    boxes = (boxes - 0.5).clamp(min=0).minimum(limit).to(device, torch.float32)
+    points = points.to(device, torch.float32)
+    label = label.to(device)
+    judge: _Judge | None = None
+    agreements, believed, owners, pixels = [], [], [], []
+    for start in range(0, len(components), settings.prompts_per_batch):
+        chunk = slice(start, start + settings.prompts_per_batch)
+        answer = segmenter.decode(
+            embedding,
+            boxes=boxes[chunk],
+            points=points[chunk],
+            point_labels=torch.ones(points[chunk].shape[:2], dtype=torch.int64, device=device),
+        )
+        logits, scores = answer.logits[:, 0], answer.scores[:, 0]
+        if judge is None:
+            judge = _Judge(label, ids, num_classes, answer.extent, size)
+        agreement, coverage = judge(logits, classes[chunk], areas[chunk], start)
+        trusted = (
+            (scores >= settings.thing_iou_thresh)
+            & (agreement >= settings.thing_agreement)
+            & (coverage >= settings.thing_coverage)
+        )
+        agreements.append(agreement)
+        believed.append(trusted)
+        kept = trusted.nonzero()[:, 0]
+        for some, owner, pixel in _full_size(logits[kept], answer.extent, size):
+            owners.append(start + kept[some][owner])
+            pixels.append(pixel)
+    if not agreements:
+        none = torch.zeros(0, dtype=torch.int64, device=device)
+        return Claims(none, none.double(), none, none)
+    agreement, trusted = torch.cat(agreements), torch.cat(believed)
+    if settings.rejected_things == "component":
+        own = torch.cat([trusted.new_zeros(1), ~trusted])[ids.long()].flatten().nonzero()[:, 0]
+        owners.append(ids.flatten()[own].long() - 1)
+        pixels.append(own)
+    return Claims(
+        classes,
+        torch.where(trusted, agreement, 0.5),
+        torch.cat(owners) if owners else classes.new_zeros(0),
+        torch.cat(pixels) if pixels else classes.new_zeros(0),
+    )
+
+
+class _Judge:
+    """Counts labels under low-resolution masks; what depends on the image alone is kept."""
+
+    def __init__(
+        self, label: Tensor, ids: Tensor, num_classes: int, extent: Extent, size: Size
+    ) -> None:
+        cells = pixel_cells(extent, size, label.device)
+        self.extent, self.num_classes = extent, num_classes
+        self.cell_count = int(cells[-1, -1]) + 1
+        votes = (label >= 0) & (label < num_classes)
+        self.counts = (
+            torch.bincount(
+                cells[votes] * num_classes + label[votes],
+                minlength=self.cell_count * num_classes,
+            )
+            .reshape(self.cell_count, num_classes)
+            .float()  # a cell holds far fewer than 2**24 pixels
+        )
+        inside = ids > 0
+        # Pixels of one component in one cell, run together.
+        pairs, self.pair_pixels = torch.unique(
+            (ids[inside].long() - 1) * self.cell_count + cells[inside], return_counts=True
+        )
+        self.pair_component = pairs // self.cell_count
+        self.pair_cell = pairs % self.cell_count
+
+    def __call__(
+        self, logits: Tensor, classes: Tensor, areas: Tensor, first: int
+    ) -> tuple[Tensor, Tensor]:
+        """Agreement and coverage, (N,) float64, of masks for components ``first ...``."""
+        masks = (crop_to_extent(logits, self.extent) > 0).flatten(1)
+        counts = (masks.float() @ self.counts).double()
+        agreement = counts.gather(1, classes[:, None])[:, 0] / counts.sum(dim=1).clamp(min=1)
+        ends = torch.tensor([first, first + len(logits)], device=logits.device)
+        low, high = torch.searchsorted(self.pair_component, ends).tolist()
+        component = self.pair_component[low:high] - first
+        held = masks[component, self.pair_cell[low:high]] * self.pair_pixels[low:high]
+        covered = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+        covered.index_add_(0, component, held)
+        return agreement, covered.double() / areas
+
+
+def _full_size(
+    logits: Tensor, extent: Extent, size: Size
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Pixels of each mask at full size, a few masks at a time to bound memory."""
+    windows = cells_to_pixels(mask_boxes(crop_to_extent(logits, extent) > 0), extent, size)
+    areas = (windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])
+    start, filled = 0, 0
+    for stop, area in enumerate(areas.tolist()):
+        if stop > start and filled + area > PIXELS_PER_PASS:
+            some = slice(start, stop)
+            yield some, *inside_windows(logits[some], windows[some], extent, size)
+            start, filled = stop, 0
+        filled += area
+    if start < len(logits):
+        some = slice(start, len(logits))
+        yield some, *inside_windows(logits[some], windows[some], extent, size)

@@ -1,0 +1,252 @@
+"""The one call users make: a noisy pseudo-label in, clean regions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seco.aggregation import Aggregated, Connectivities, aggregate
+from seco.common.checks import check_choice, check_labels, describe
+from seco.common.images import (
+    Normalization,
+    check_pair,
+    confidence_to_batch,
+    labels_to_batch,
+    mask_to_batch,
+    restore,
+    to_batch,
+)
+from seco.common.label_spaces import CITYSCAPES
+from seco.common.labels import LabelSpace
+from seco.regions import Regions
+from seco.sam.loading import as_segmenter
+from seco.sam.protocol import Embedding, PromptableSegmenter
+from seco.selection import select_confident
+from seco.settings import PSASettings
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Map = TypeVar("Map", Array, Tensor)
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """All that refining found out about a batch of B images.
+
+    Args:
+        labels: (B, H, W) int64, the refined labels.
+        scores: (B, H, W) float32 in [0, 1], how much of what spoke about a pixel agrees with its
+            label: a loss weight. 0 where the label is ignore; 1 where ``valid`` is false.
+        connectivities: one per image, the regions that the labels consist of.
+    """
+
+    labels: Tensor
+    scores: Tensor
+    connectivities: list[Connectivities]
+
+
+def refine_pseudo_labels(
+    img: Array | Tensor | None,
+    pl: Map,
+    sam: object | None = None,
+    *,
+    label_space: LabelSpace = CITYSCAPES,
+    confidence: Array | Tensor | None = None,
+    keep_fraction: float = 0.5,
+    confidence_threshold: float | None = None,
+    valid: Array | Tensor | None = None,
+    normalization: Normalization | None = None,
+    regions: Regions | Sequence[Regions] | None = None,
+    outside: Literal["ignore", "keep"] = "ignore",
+    settings: PSASettings = PSASettings(),
+) -> Map:
+    """Turn a speckled, noisy pseudo-label into clean regions (PSA).
+
+    Args:
+        img: RGB image(s): (H, W, 3) uint8 array, or (3, H, W) / (B, 3, H, W) tensor, uint8 or
+            floats in 0-1 (or normalised, with ``normalization``). May be ``None`` without ``sam``.
+        pl: pseudo-label(s), (H, W) or (B, H, W), integer class ids or the ignore index; the same
+            kind of array as ``img``.
+        sam: whatever segments by prompts: the result of :func:`seco.load_sam`, or your own
+            segment-anything, sam2 or transformers object. May be ``None`` with ``regions``: then
+            the regions vote on every class and the call costs milliseconds.
+        label_space: names, things, ignore index of the classes.
+        confidence: (H, W) or (B, H, W) floats in 0-1: the labelling model's top softmax.
+        keep_fraction: with ``confidence``, only this most confident share of each class's pixels
+            votes and prompts (paper: 0.5).
+        confidence_threshold: with ``confidence``, take the pixels at least this confident instead.
+        valid: (H, W) or (B, H, W) bool; pixels where it is false neither vote nor change.
+        normalization: (mean, std) if ``img`` is normalised; see :mod:`seco.common.images`.
+        regions: what :func:`seco.propose_regions` found in the image(s), one per image; spares
+            "segment everything".
+        outside: pixels outside every region become ``"ignore"`` (paper) or ``"keep"`` their label.
+        settings: every threshold of the method; ``seco.PAPER`` for the paper's own.
+
+    Returns:
+        Labels with the kind, shape, dtype and device of ``pl``. Classes are among those in
+        ``pl``.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind, shape, dtype or range; the message
+            names it, what was expected and what was given.
+
+    Example:
+        >>> from seco import load_sam
+        >>> from seco.demo import STREETS, street_scene
+        >>> scene = street_scene(0, size=(64, 128))
+        >>> refined = refine_pseudo_labels(
+        ...     scene.image, scene.label, load_sam("tiny"), label_space=STREETS
+        ... )
+        >>> refined.shape, refined.dtype
+        ((64, 128), dtype('uint8'))
+
+    Source: Zhao et al., "Connectivity-Driven Pseudo-Labeling Makes Stronger Cross-Domain
+    Segmenters", NeurIPS 2024, section 3.2.
+    """
+    found = refine_with_details(
+        img,
+        pl,
+        sam,
+        label_space=label_space,
+        confidence=confidence,
+        keep_fraction=keep_fraction,
+        confidence_threshold=confidence_threshold,
+        valid=valid,
+        normalization=normalization,
+        regions=regions,
+        outside=outside,
+        settings=settings,
+    )
+    return restore(found.labels, like=pl)
+
+
+@torch.no_grad()
+def refine_with_details(
+    img: Array | Tensor | None,
+    pl: Array | Tensor,
+    sam: object | None = None,
+    *,
+    label_space: LabelSpace = CITYSCAPES,
+    confidence: Array | Tensor | None = None,
+    keep_fraction: float = 0.5,
+    confidence_threshold: float | None = None,
+    valid: Array | Tensor | None = None,
+    normalization: Normalization | None = None,
+    regions: Regions | Sequence[Regions] | None = None,
+    outside: Literal["ignore", "keep"] = "ignore",
+    settings: PSASettings = PSASettings(),
+) -> Refinement:
+    """Refine, and tell how sure each pixel is and which connectivity it belongs to.
+
+    Arguments and errors are those of :func:`refine_pseudo_labels`, which is this function's
+    ``labels`` alone.
+
+    Returns:
+        Tensors on the device of ``pl``.
+    """
+    check_choice("outside", outside, ("ignore", "keep"))
+    check_labels("pl", pl, label_space)
+    own = labels_to_batch(pl)
+    if img is not None:
+        check_pair(img, pl)
+    known = _regions_per_image(regions, own)
+    ignore = label_space.ignore_index
+    asked = own
+    if valid is not None:
+        asked = torch.where(mask_to_batch("valid", valid, own), own, ignore)
+    certainty = None
+    selected = asked
+    if confidence is not None:
+        certainty = confidence_to_batch("confidence", confidence, own)
+        selected = select_confident(
+            asked,
+            certainty,
+            fraction=keep_fraction,
+            threshold=confidence_threshold,
+            ignore_index=ignore,
+        )
+    embeddings, segmenter = _encode(img, sam, normalization, len(own), known is not None)
+    images = [
+        aggregate(
+            selected[index],
+            asked[index],
+            None if certainty is None else certainty[index],
+            label_space,
+            settings,
+            regions=None if known is None else known[index],
+            embedding=embeddings[index],
+            segmenter=segmenter,
+        )
+        for index in range(len(own))
+    ]
+    return _assemble(images, own, certainty, valid, ignore, outside, settings)
+
+
+def _encode(
+    img: Array | Tensor | None,
+    sam: object | None,
+    normalization: Normalization | None,
+    count: int,
+    regions_known: bool,
+) -> tuple[Sequence[Embedding | None], PromptableSegmenter | None]:
+    """Embed the batch in one pass, or nothing where nobody is to be prompted."""
+    if sam is None:
+        if not regions_known:
+            raise ValueError("sam: expected a segmenter where no regions are given, got None")
+        return [None] * count, None
+    if img is None:
+        raise ValueError("img: expected an image where sam is given, got None")
+    segmenter = as_segmenter(sam)
+    return segmenter.encode(to_batch(img, normalization=normalization)), segmenter
+
+
+def _regions_per_image(
+    regions: Regions | Sequence[Regions] | None, labels: Tensor
+) -> Sequence[Regions] | None:
+    if regions is None:
+        return None
+    listed = [regions] if isinstance(regions, Regions) else list(regions)
+    for item in listed:
+        if not isinstance(item, Regions):
+            raise TypeError(f"regions: expected seco.Regions, got {describe(item)}")
+        if item.size != tuple(labels.shape[1:]):
+            raise ValueError(
+                f"regions: expected the size {tuple(labels.shape[1:])} of pl, got {item.size}"
+            )
+    if len(listed) != len(labels):
+        raise ValueError(f"regions: expected one per image, {len(labels)}, got {len(listed)}")
+    return listed
+
+
+def _assemble(
+    images: list[Aggregated],
+    own: Tensor,
+    certainty: Tensor | None,
+    valid: Array | Tensor | None,
+    ignore: int,
+    outside: str,
+    settings: PSASettings,
+) -> Refinement:
+    labels = torch.stack([image.label for image in images])
+    scores = torch.stack([image.score for image in images])
+    decided = torch.stack([image.decided for image in images])
+    if outside == "keep":
+        prior = settings.unknown_confidence if certainty is None else certainty
+        labels = torch.where(decided, labels, own)
+        scores = torch.where(decided, scores, torch.where(own == ignore, 0.0, prior))
+    else:
+        labels = torch.where(decided, labels, ignore)
+    connectivities = [image.connectivities for image in images]
+    if valid is not None:
+        inside = mask_to_batch("valid", valid, own)
+        labels = torch.where(inside, labels, own)
+        scores = torch.where(inside, scores, 1.0)
+        connectivities = [
+            Connectivities(torch.where(mask, item.ids, 0).to(torch.int32), item.classes, item.scores)
+            for item, mask in zip(connectivities, inside, strict=True)
+        ]
+    return Refinement(labels, scores, connectivities)
