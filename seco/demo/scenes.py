@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from seco.common.labels import LabelSpace
 from seco.demo.canvas import Canvas
-from seco.demo.render import majority, render
+from seco.demo.render import majority, render_camera, render_game
 from seco.demo.street import draw_street, random_camera
 
 Domain = Literal["game", "camera"]
@@ -95,12 +95,10 @@ def street_scene(
     canvas = Canvas((int(size[0]), int(size[1])), random_camera(layout), layout)
     draw_street(canvas, {name: k for k, name in enumerate(STREETS.names)})
 
-    fine = np.asarray(canvas.image, np.int32)
-    parts = majority(fine)
+    parts = majority(np.asarray(canvas.image))
     owners = np.array(canvas.owner, np.int32)[parts]
     visible = np.bincount(owners.ravel(), minlength=len(canvas.classes)) > 0
     instances = np.cumsum(visible, dtype=np.int32)[owners]
     label = np.array(canvas.classes, np.uint8)[owners]
-    look = np.random.default_rng([int(seed), 1 if domain == "game" else 2])
-    image = render(canvas, parts, fine, camera_look=domain == "camera", rng=look)
-    return Scene(image, label, instances)
+    render, stream = (render_game, 1) if domain == "game" else (render_camera, 2)
+    return Scene(render(canvas, parts, np.random.default_rng([int(seed), stream])), label, instances)

@@ -1,0 +1,201 @@
+"""Train the bundled street segmenter on the "game" domain, and report it on both domains.
+
+    python examples/train_segmenter.py --work /tmp/segmenter        # about 20 minutes on 2 cores
+    python examples/train_segmenter.py --evaluate                   # per-class IoU, both domains
+
+Killed at any moment, the same command goes on from the last checkpoint. Only ``TRAIN_SEEDS`` are
+trained on; the table is of ``TEST_SEEDS`` (``--dev`` for ``DEV_SEEDS``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from seco.demo import scenes, segmenter
+from seco.demo.scenes import DEV_SEEDS, STREETS, TEST_SEEDS, TRAIN_SEEDS, street_scene
+
+CROP = (208, 416)  # cut from scenes of varying size
+INPUT = (192, 384)  # cut from the crops anew in every step
+CHUNK = 125  # scenes per cached file
+
+
+def render_chunk(seeds: range, path: Path) -> None:
+    """Render scenes at random sizes and store one or two crops of each."""
+    images, labels = [], []
+    for seed in seeds:
+        rng = np.random.default_rng([seed, 99])
+        height = int(np.exp(rng.uniform(np.log(CROP[0]), np.log(560))))
+        scene = street_scene(seed, size=(height, 2 * height), domain="game")
+        for _ in range(1 if height < 300 else 2):
+            top = rng.integers(0, height - CROP[0] + 1)
+            left = rng.integers(0, 2 * height - CROP[1] + 1)
+            window = np.s_[top : top + CROP[0], left : left + CROP[1]]
+            images.append(scene.image[window])
+            labels.append(scene.label[window])
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, images=np.stack(images), labels=np.stack(labels))
+    os.replace(partial, path)
+
+
+def crops(work: Path, count: int, threads: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """All training crops: images (N, 3, h, w) and labels (N, h, w), uint8."""
+    chunks = {
+        work / f"crops-{a:05d}.npz": TRAIN_SEEDS[a : a + CHUNK] for a in range(0, count, CHUNK)
+    }
+    missing = {path: seeds for path, seeds in chunks.items() if not path.exists()}
+    with ProcessPoolExecutor(threads) as pool:
+        jobs = [pool.submit(render_chunk, seeds, path) for path, seeds in missing.items()]
+        for job in tqdm(jobs, desc="rendering", unit="chunk", disable=not jobs):
+            job.result()
+    loaded = [np.load(path) for path in chunks]
+    images = np.concatenate([file["images"] for file in loaded])
+    labels = np.concatenate([file["labels"] for file in loaded])
+    return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+
+
+def augment(
+    images: torch.Tensor, labels: torch.Tensor, rng: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random window, mirror, brightness, contrast and saturation."""
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=rng)
+
+    top = int(torch.randint(CROP[0] - INPUT[0] + 1, (), generator=rng))
+    left = int(torch.randint(CROP[1] - INPUT[1] + 1, (), generator=rng))
+    window = np.s_[..., top : top + INPUT[0], left : left + INPUT[1]]
+    pixels, targets = images[window].float() / 255, labels[window].long()
+    mirrored = torch.rand(len(images), generator=rng) < 0.5
+    pixels[mirrored] = pixels[mirrored].flip(-1)
+    targets[mirrored] = targets[mirrored].flip(-1)
+    grey = pixels.mean(1, keepdim=True)
+    pixels = grey + (pixels - grey) * uniform(0.6, 1.2)
+    pixels = 0.5 + (pixels - 0.5) * uniform(0.75, 1.25) + uniform(-0.12, 0.12)
+    return pixels.clamp(0, 1), targets
+
+
+def train(options: argparse.Namespace) -> None:
+    work: Path = options.work
+    work.mkdir(parents=True, exist_ok=True)
+    images, labels = crops(work, options.scenes, options.threads)
+    share = torch.bincount(labels.flatten(), minlength=STREETS.num_classes) / labels.numel()
+    weight = (share + 0.005).pow(-0.4)
+    weight /= (weight * share).sum()
+
+    rng = torch.Generator().manual_seed(options.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model = segmenter.StreetSegmenter()
+    model = model.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.lr, total_steps=options.steps, pct_start=0.15
+    )
+    checkpoint, first = work / "checkpoint.pt", 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        rng.set_state(saved["rng"])
+        first = saved["step"]
+
+    bar = tqdm(range(first, options.steps), initial=first, total=options.steps, desc="training")
+    mean_loss = 0.0
+    for step in bar:
+        chosen = torch.randint(len(images), (options.batch,), generator=rng)
+        pixels, targets = augment(images[chosen], labels[chosen], rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(pixels.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits.float(), targets, weight)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        mean_loss += 0.02 * (float(loss.detach()) - mean_loss) if step else float(loss.detach())
+        bar.set_postfix(loss=f"{mean_loss:.3f}", refresh=False)
+        if (step + 1) % 100 == 0 or step + 1 == options.steps:
+            state = {
+                "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(), "rng": rng.get_state(), "step": step + 1,
+            }  # fmt: skip
+            torch.save(state, checkpoint.with_suffix(".partial"))
+            os.replace(checkpoint.with_suffix(".partial"), checkpoint)
+    weights = {
+        key: (value.half() if value.is_floating_point() else value).contiguous()
+        for key, value in model.state_dict().items()
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    partial = options.out.with_suffix(".partial")
+    save_file(weights, partial)
+    os.replace(partial, options.out)
+
+
+def evaluate(
+    weights: Path, seeds: range, domain: scenes.Domain, size: tuple[int, int]
+) -> tuple[np.ndarray, dict[str, float]]:
+    """IoU per class (percent), and what the confidence says about the errors."""
+    model, count = segmenter.load_segmenter(weights), STREETS.num_classes
+    confusion = np.zeros((count, count), np.int64)
+    right, wrong = [], []
+    for seed in tqdm(seeds, desc=f"{domain} {size[0]}x{size[1]}", leave=False):
+        scene = street_scene(seed, size=size, domain=domain)
+        labels, confidence = segmenter.predict(model, scene.image[None])
+        pair = scene.label.astype(np.int64) * count + labels[0]
+        confusion += np.bincount(pair.ravel(), minlength=count * count).reshape(count, count)
+        good = labels[0] == scene.label
+        right.append(confidence[0][good].mean())
+        wrong.append(confidence[0][~good].mean() if (~good).any() else np.nan)
+    hit = np.diag(confusion)
+    union = confusion.sum(0) + confusion.sum(1) - hit
+    extra = {
+        "accuracy": 100 * hit.sum() / confusion.sum(),
+        "confidence where right": float(np.mean(right)),
+        "confidence where wrong": float(np.nanmean(wrong)),
+    }
+    return 100 * hit / np.maximum(union, 1), extra
+
+
+def report(weights: Path, seeds: range) -> None:
+    columns = [(d, s) for s in ((256, 512), (512, 1024)) for d in ("game", "camera")]
+    results = [evaluate(weights, seeds, domain, size) for domain, size in columns]
+    print(f"{'':24}" + "".join(f"{d} {s[0]:<8}" for d, s in columns))
+    for k, name in enumerate(STREETS.names):
+        print(f"{name:24}" + "".join(f"{iou[k]:<12.1f}" for iou, _ in results))
+    print(f"{'mIoU':24}" + "".join(f"{iou.mean():<12.1f}" for iou, _ in results))
+    for key in results[0][1]:
+        print(f"{key:24}" + "".join(f"{extra[key]:<12.3f}" for _, extra in results))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    bundled = Path(segmenter.__file__).parent / "weights" / segmenter.WEIGHTS
+    parser.add_argument("--work", type=Path, default=Path("segmenter-work"), help="cache, checkpoint")
+    parser.add_argument("--out", type=Path, default=bundled, help="weights file")
+    parser.add_argument("--scenes", type=int, default=3000, help="how many of TRAIN_SEEDS")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--evaluate", action="store_true", help="only print the table")
+    parser.add_argument("--dev", action="store_true", help="table of DEV_SEEDS, not TEST_SEEDS")
+    parser.add_argument("--count", type=int, default=300, help="how many scenes in the table")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if not options.evaluate:
+        train(options)
+    report(options.out, (DEV_SEEDS if options.dev else TEST_SEEDS)[: options.count])
+
+
+if __name__ == "__main__":
+    main()
