@@ -42,6 +42,8 @@ def cases(draw):
         min_component_area=draw(st.sampled_from([1, 3])),
         box_enlargement=draw(st.sampled_from([1.0, 1.5, 4.0])),
         rejected_things=draw(st.sampled_from(["component", "drop"])),
+        thing_weight=draw(st.sampled_from([0.5, 1.0, 2.5])),
+        prior_weight=draw(st.sampled_from([0.0, 0.5, 1.25])),
         prompts_per_batch=draw(st.sampled_from([1, 2, 64])),
     )
     return segments, label, confidence, chosen, draw(st.sampled_from(["ignore", "keep"]))
