@@ -85,7 +85,7 @@ def _flat(
     canvas: Canvas, parts: Parts, light: Light, *, camera_look: bool
 ) -> tuple[Floats, Floats]:
     """Anti-aliased colours (H, W, 3) without texture, and grain (H, W)."""
-    tones = np.array(canvas.tone, np.float32)
+    tones = np.array(canvas.tone)
     colours, grain, glow = paint(CAMERA if camera_look else GAME, canvas.material, tones)
     names = np.array(canvas.material)
     if light.night:  # some windows and all lamps are lit
