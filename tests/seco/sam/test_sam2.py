@@ -105,7 +105,7 @@ def test_hq_sam2_is_refused(lookalike: Any) -> None:
 
 
 def test_other_modules_are_refused() -> None:
-    with pytest.raises(TypeError, match="sam_prompt_encoder.*got Linear"):
+    with pytest.raises(TypeError, match=r"sam_prompt_encoder.*got Linear"):
         Sam2Backend(nn.Linear(1, 1))
 
 
