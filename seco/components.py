@@ -71,9 +71,9 @@ def connected_components(
         >>> found.classes, found.areas, found.boxes.tolist()
         (array([0, 7]), array([2, 3]), [[0, 0, 2, 1], [1, 0, 3, 2]])
     """
-    if not isinstance(label, np.ndarray) or label.ndim != 2:
-        raise TypeError(f"label: expected a numpy array (H, W), got {describe(label)}")
-    check_label_map("label", label)
+    if not isinstance(label, np.ndarray):
+        raise TypeError(f"label: expected a numpy array, got {describe(label)}")
+    check_label_map("label", label, batched=False)
     check_integer("ignore_index", ignore_index)
     check_choice("connectivity", connectivity, (4, 8))
     check_integer("min_area", min_area, low=1)

@@ -92,8 +92,13 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         raise ValueError(f"{name}: expected one of {options}, got {value!r}")
 
 
-def check_label_map(name: str, label: object) -> None:
-    """Raise unless ``label`` is a (H, W) or (B, H, W) integer array or tensor without empty side.
+def check_label_map(name: str, label: object, *, batched: bool = True) -> None:
+    """Raise unless ``label`` is an integer array or tensor of label map shape, no side empty.
+
+    Args:
+        name: the argument's name, for the message.
+        label: what the caller passed.
+        batched: whether (B, H, W) is right besides (H, W).
 
     Raises:
         TypeError: neither numpy array nor tensor, or not of an integer (or bool) dtype.
@@ -113,10 +118,10 @@ def check_label_map(name: str, label: object) -> None:
         raise TypeError(f"{name}: expected a numpy array or a torch tensor, got {describe(label)}")
     if not integral:
         raise TypeError(f"{name}: expected an integer dtype, got {dtype_name(label)}")
-    if label.ndim not in (2, 3) or 0 in label.shape:
+    if label.ndim not in ((2, 3) if batched else (2,)) or 0 in label.shape:
+        shapes = "(H, W) or (B, H, W)" if batched else "(H, W)"
         raise ValueError(
-            f"{name}: expected shape (H, W) or (B, H, W) with no side of length 0, "
-            f"got {tuple(label.shape)}"
+            f"{name}: expected shape {shapes} with no side of length 0, got {tuple(label.shape)}"
         )
 
 
@@ -144,11 +149,10 @@ def check_labels(name: str, label: Array | Tensor, space: LabelSpace) -> None:
     check_label_map(name, label)
     check_holds_ignore(name, label, space.ignore_index)
     count, ignore = space.num_classes, space.ignore_index
-    low, high = label.min(), label.max()
-    if low >= 0 and high < count:
+    if isinstance(label, Tensor) and dtype_name(label) in ("uint16", "uint32", "uint64"):
+        label = label.long()  # torch has neither minimum nor comparison for these
+    if label.min() >= 0 and label.max() < count:
         return
-    if isinstance(label, Tensor):
-        label = label.long()  # uint16 tensors cannot be compared with a number
     wrong = ((label < 0) | (label >= count)) & (label != ignore)
     if wrong.any():
         values = sorted(set(label[wrong].tolist()))

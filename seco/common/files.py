@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from seco.common.checks import check_labels, describe, dtype_name
+from seco.common.checks import check_label_map, check_labels, describe, dtype_name
 from seco.common.labels import LabelSpace
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -138,8 +138,9 @@ def write_label(path: PathLike, label: Array, space: LabelSpace) -> None:
     """
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"path: expected a name ending in .png, got {path}")
-    if not isinstance(label, np.ndarray) or label.ndim != 2:
-        raise TypeError(f"label: expected a numpy array (H, W), got {describe(label)}")
+    if not isinstance(label, np.ndarray):
+        raise TypeError(f"label: expected a numpy array, got {describe(label)}")
+    check_label_map("label", label, batched=False)
     check_labels("label", label, space)
     low, high = int(label.min()), int(label.max())
     if low < 0 or high > 255:

@@ -19,6 +19,8 @@ Map = TypeVar("Map", Array, Tensor)
 # How far, on the 0-255 scale, a denormalised image may leave 0-255: resizing with a bicubic
 # kernel overshoots by a tenth; a wrong mean or std misses by much more.
 _OVERSHOOT = 51.0
+# How far a value in 0-1 may leave it: rounding in a resize or a softmax.
+_ROUNDING = 1e-4
 
 
 def to_batch(img: Array | Tensor, *, normalization: Normalization | None = None) -> Tensor:
@@ -73,17 +75,18 @@ def to_batch(img: Array | Tensor, *, normalization: Normalization | None = None)
         return batch
     batch = batch.float()
     if normalization is None:
-        low, high = _finite_range(batch)
-        if low < 0 or high > 1:
+        low, high = _finite_range(batch, "img")
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ValueError(
                 f"img: expected floats in 0-1, got {low:.4g} to {high:.4g}; divide 0-255 images "
                 "by 255 or pass them as uint8, and give normalization=(mean, std) with "
                 "normalised ones"
             )
-        return batch * 255
+        batch = batch * 255
+        return batch if 0 <= low and high <= 1 else batch.clamp_(0, 255)
     scale, shift = _affine(normalization, batch)
     batch = torch.addcmul(shift, batch, scale)
-    low, high = _finite_range(batch)
+    low, high = _finite_range(batch, "img")
     if low < -_OVERSHOOT or high > 255 + _OVERSHOOT:
         raise ValueError(
             f"img: expected 0-255 once the normalization is undone, got {low:.4g} to {high:.4g}; "
@@ -191,9 +194,9 @@ def confidence_to_batch(name: str, confidence: Array | Tensor, like: Tensor) -> 
         raise TypeError(f"{name}: expected floating point in 0-1, got {dtype_name(batch)}")
     batch = batch.detach().float()
     low, high = _finite_range(batch, name)
-    if low < 0 or high > 1:
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise ValueError(f"{name}: expected values in 0-1, got {low:.4g} to {high:.4g}")
-    return batch
+    return batch if 0 <= low and high <= 1 else batch.clamp(0, 1)
 
 
 def check_pair(img: Array | Tensor, pl: Array | Tensor) -> None:
@@ -249,7 +252,7 @@ def _from_numpy(array: Array) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _finite_range(batch: Tensor, name: str = "img") -> tuple[float, float]:
+def _finite_range(batch: Tensor, name: str) -> tuple[float, float]:
     low, high = (value.item() for value in torch.aminmax(batch))
     if not (np.isfinite(low) and np.isfinite(high)):  # a NaN anywhere makes both ends NaN
         raise ValueError(f"{name}: expected finite values, got {low} to {high}")
