@@ -83,7 +83,7 @@ def to_batch(img: Array | Tensor, *, normalization: Normalization | None = None)
                 "normalised ones"
             )
         batch = batch * 255
-        return batch if 0 <= low and high <= 1 else batch.clamp_(0, 255)
+        return batch if low >= 0 and high <= 1 else batch.clamp_(0, 255)
     scale, shift = _affine(normalization, batch)
     batch = torch.addcmul(shift, batch, scale)
     low, high = _finite_range(batch, "img")
@@ -196,7 +196,7 @@ def confidence_to_batch(name: str, confidence: Array | Tensor, like: Tensor) -> 
     low, high = _finite_range(batch, name)
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise ValueError(f"{name}: expected values in 0-1, got {low:.4g} to {high:.4g}")
-    return batch if 0 <= low and high <= 1 else batch.clamp(0, 1)
+    return batch if low >= 0 and high <= 1 else batch.clamp(0, 1)
 
 
 def check_pair(img: Array | Tensor, pl: Array | Tensor) -> None:

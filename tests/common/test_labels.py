@@ -101,7 +101,7 @@ def test_own_spaces_are_found_by_name_or_path(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match=r"mine\.json"):
         find_label_space(path)
-    with pytest.raises(ValueError, match="expected one of cityscapes, .*got kitti"):
+    with pytest.raises(ValueError, match=r"expected one of cityscapes, .*got kitti"):
         find_label_space("kitti")
     with pytest.raises(FileNotFoundError):
         find_label_space(tmp_path / "none.json")
