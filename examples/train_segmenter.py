@@ -179,7 +179,9 @@ def report(weights: Path, seeds: range) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     bundled = Path(segmenter.__file__).parent / "weights" / segmenter.WEIGHTS
-    parser.add_argument("--work", type=Path, default=Path("segmenter-work"), help="cache, checkpoint")
+    parser.add_argument(
+        "--work", type=Path, default=Path("segmenter-work"), help="cache, checkpoint"
+    )
     parser.add_argument("--out", type=Path, default=bundled, help="weights file")
     parser.add_argument("--scenes", type=int, default=3000, help="how many of TRAIN_SEEDS")
     parser.add_argument("--steps", type=int, default=2000)

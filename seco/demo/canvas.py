@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Points = Sequence[tuple[float, float]]
+Tone = tuple[float, float, float]  # in [0, 1): which colour, how bright, which cast
 
 # How a part faces the light.
 FRONT, LEFT, RIGHT, UP = range(4)
@@ -22,6 +23,12 @@ FRONT, LEFT, RIGHT, UP = range(4)
 BILLBOARD, GROUND, WALL = range(3)
 # The part map is this many times finer than the image, which is how edges are anti-aliased.
 SUPERSAMPLE = 2
+
+
+def random_tone(rng: np.random.Generator) -> Tone:
+    """Three numbers that decide how a part looks."""
+    choice, bright, cast = rng.random(3).tolist()
+    return choice, bright, cast
 
 
 @dataclass(frozen=True)
@@ -39,12 +46,14 @@ class Camera:
     vanish: float
 
     def point(self, x: float, y: float, z: float) -> tuple[float, float]:
+        """Image coordinates (u, v) of a point of the world."""
         scale = self.focal / z
         return self.vanish + x * scale, self.horizon + (self.height - y) * scale
 
     def points(
         self, x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64]
     ) -> NDArray[np.float64]:
+        """Image coordinates (..., 2) of many points of the world."""
         scale = self.focal / z
         return np.stack([self.vanish + x * scale, self.horizon + (self.height - y) * scale], -1)
 
@@ -74,7 +83,7 @@ class Canvas:
     classes: list[int] = field(default_factory=lambda: [0])  # per object; object 0 is unused
     owner: list[int] = field(default_factory=list)  # per part, as all below
     material: list[str] = field(default_factory=list)
-    tone: list[tuple[float, float, float]] = field(default_factory=list)
+    tone: list[Tone] = field(default_factory=list)
     facing: list[int] = field(default_factory=list)
     plane: list[int] = field(default_factory=list)
     offset: list[float] = field(default_factory=list)
@@ -100,7 +109,7 @@ class Canvas:
         facing: int = FRONT,
         plane: int = BILLBOARD,
         offset: float = 0.0,
-        tone: tuple[float, float, float] | None = None,
+        tone: Tone | None = None,
     ) -> int:
         """A new part; ``offset`` is its depth (billboard) or its x (wall). Returns its id."""
         self.owner.append(owner)
@@ -108,10 +117,7 @@ class Canvas:
         self.facing.append(facing)
         self.plane.append(plane)
         self.offset.append(offset)
-        if tone is None:
-            a, b, c = self.rng.random(3).tolist()
-            tone = (a, b, c)
-        self.tone.append(tone)
+        self.tone.append(random_tone(self.rng) if tone is None else tone)
         return len(self.owner) - 1
 
     def polygon(self, part: int, points: Points) -> None:
@@ -127,7 +133,7 @@ class Canvas:
         width, height = self.image.size
         seen = (high >= 0).all(1) & (low[:, 0] < width) & (low[:, 1] < height)
         flat = np.clip(pixels, -4 * width, 5 * width).reshape(len(pixels), -1)
-        for index in np.flatnonzero(seen):
+        for index in np.flatnonzero(seen).tolist():
             self.draw.polygon(flat[index].tolist(), fill=parts[index])
 
     def ellipses(self, parts: Sequence[int], boxes: NDArray[np.float64]) -> None:
@@ -137,7 +143,7 @@ class Canvas:
         width, height = self.image.size
         seen = (pixels[:, 2] >= 0) & (pixels[:, 3] >= 0)
         seen &= (pixels[:, 0] < width) & (pixels[:, 1] < height)
-        for index in np.flatnonzero(seen):
+        for index in np.flatnonzero(seen).tolist():
             self.draw.ellipse(pixels[index].tolist(), fill=parts[index])
 
     def ellipse(self, part: int, u: float, v: float, ru: float, rv: float) -> None:
@@ -155,6 +161,30 @@ class Canvas:
         """Fill a polygon of (x, z) on the ground."""
         self.polygon(part, [self.camera.point(x, 0.0, z) for x, z in outline])
 
+    def slab(self, part: int, x0: float, x1: float, z0: float, z1: float) -> None:
+        """Fill a rectangle on the ground."""
+        self.ground(part, [(x0, z0), (x1, z0), (x1, z1), (x0, z1)])
+
+    def upright(self, part: int, plane: int, at: float, outline: Points) -> None:
+        """Fill a polygon of (along, y) on the WALL x = at or, as a BILLBOARD, on z = at."""
+        point = self.camera.point
+        self.polygon(
+            part, [point(at, y, a) if plane == WALL else point(a, y, at) for a, y in outline]
+        )
+
+    def panel(
+        self,
+        part: int,
+        plane: int,
+        at: float,
+        low: tuple[float, float],
+        y: tuple[float, float],
+        high: tuple[float, float] | None = None,
+    ) -> None:
+        """Fill an upright quad from ``low`` at height y[0] to ``high`` (or the same) at y[1]."""
+        a, b = low if high is None else high
+        self.upright(part, plane, at, [(low[0], y[0]), (low[1], y[0]), (b, y[1]), (a, y[1])])
+
     def frustum(
         self,
         owner: int,
@@ -162,7 +192,7 @@ class Canvas:
         bottom: tuple[float, float, float, float],
         top: tuple[float, float, float, float],
         y: tuple[float, float],
-        tone: tuple[float, float, float],
+        tone: Tone,
     ) -> None:
         """Fill the visible faces of a body between two rectangles (x0, x1, z0, z1)."""
         corner = []
@@ -196,19 +226,23 @@ class Stand:
     z: float
     squeeze: float = 1.0  # < 1 for a thing that is turned away from the viewer
 
-    def part(self, material: str, tone: tuple[float, float, float] | None = None) -> int:
+    def part(self, material: str, tone: Tone | None = None) -> int:
+        """A new part of the thing; returns its id."""
         return self.canvas.part(self.owner, material, offset=self.z, tone=tone)
 
     def polygon(self, part: int, points: Points) -> None:
+        """Fill a polygon."""
         u, v = self.canvas.camera.point(self.x, 0.0, self.z)
         scale = self.canvas.camera.focal / self.z
         wide = scale * self.squeeze
         self.canvas.polygon(part, [(u + x * wide, v - y * scale) for x, y in points])
 
     def box(self, part: int, x0: float, x1: float, y0: float, y1: float) -> None:
+        """Fill a rectangle."""
         self.polygon(part, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
 
     def ellipse(self, part: int, x: float, y: float, rx: float, ry: float) -> None:
+        """Fill an ellipse given by centre and radii."""
         u, v = self.canvas.camera.point(self.x, 0.0, self.z)
         scale = self.canvas.camera.focal / self.z
         wide = scale * self.squeeze

@@ -112,7 +112,7 @@ def _outlines(caster: Caster, light: Light, cast: bool) -> list[NDArray[np.float
         foot = np.array([caster.x, caster.z])
         if not cast:
             return [foot + round_]
-        tip, wide = foot + (dx, dz), np.array([0.15, 0.0])
+        tip, wide = foot + np.array([dx, dz]), np.array([0.15, 0.0])
         return [tip + round_, np.stack([foot - wide, foot + wide, tip + wide, tip - wide])]
     grow = 0.0 if cast else 0.25
     x0, x1 = caster.x - caster.width / 2 - grow, caster.x + caster.width / 2 + grow
@@ -120,7 +120,7 @@ def _outlines(caster: Caster, light: Light, cast: bool) -> list[NDArray[np.float
     foot = np.array([(x0, z0), (x1, z0), (x1, z1), (x0, z1)])
     if not cast:
         return [foot]
-    top = foot + (dx, dz)
+    top = foot + np.array([dx, dz])
     sides = [np.stack([foot[i], foot[i - 1], top[i - 1], top[i]]) for i in range(4)]
     return [*sides, top]
 

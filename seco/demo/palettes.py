@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 RGB = tuple[int, int, int]
 
@@ -80,7 +81,8 @@ CAMERA: dict[str, Material] = {
     "asphalt": Material(((98, 96, 93), (116, 113, 108), (84, 84, 84)), 0.12, 0.16),
     "patch": Material(((82, 81, 80), (124, 120, 114)), 0.12, 0.16),
     "marking": Material(((196, 194, 186), (172, 168, 158)), 0.12, 0.14),
-    "pavement": Material(((136, 130, 122), (122, 118, 116), (150, 138, 126), (142, 124, 112)), 0.1, 0.16),
+    "pavement": Material(
+        ((136, 130, 122), (122, 118, 116), (150, 138, 126), (142, 124, 112)), 0.1, 0.16),
     "kerb": Material(((150, 147, 140), (120, 118, 114)), 0.1, 0.12),
     "grass": Material(((96, 104, 58), (112, 112, 68), (128, 118, 78), (80, 94, 54)), 0.15, 0.3),
     "facade": Material(
@@ -91,7 +93,8 @@ CAMERA: dict[str, Material] = {
     "window": Material(((48, 54, 60), (74, 80, 86), (138, 148, 156), (36, 38, 40)), 0.25, 0.04),
     "awning": Material(((128, 52, 48), (64, 84, 70), (70, 70, 78), (150, 128, 84)), 0.15, 0.08),
     "roof": Material(((108, 76, 66), (78, 72, 70), (92, 90, 92)), 0.12, 0.16),
-    "leaf": Material(((66, 78, 42), (84, 88, 50), (54, 66, 42), (104, 92, 46), (124, 88, 42)), 0.7, 0.35),
+    "leaf": Material(
+        ((66, 78, 42), (84, 88, 50), (54, 66, 42), (104, 92, 46), (124, 88, 42)), 0.7, 0.35),
     "trunk": Material(((82, 70, 58), (62, 56, 50)), 0.15, 0.25),
     "metal": Material(((96, 98, 98), (66, 68, 68), (140, 142, 140), (58, 66, 58)), 0.15, 0.05),
     "lampglass": Material(((205, 202, 190),), 0.08),
@@ -133,8 +136,8 @@ CAMERA: dict[str, Material] = {
 
 
 def paint(
-    palette: dict[str, Material], names: list[str], tones: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    palette: dict[str, Material], names: list[str], tones: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Colour of every part.
 
     Args:

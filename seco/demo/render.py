@@ -101,15 +101,16 @@ def _flat(
     table[:, :3] = np.clip(colours * factor * 255, 0, 255)
     fine = np.asarray(canvas.image)
     packed = table.view(np.uint32).ravel()[fine].view(np.uint8).reshape(*fine.shape, 4)
-    small = np.asarray(Image.fromarray(packed, "RGBX").reduce(SUPERSAMPLE))
+    size = fine.shape[1], fine.shape[0]
+    small = np.asarray(Image.frombytes("RGBX", size, packed.tobytes()).reduce(SUPERSAMPLE))
     return small[..., :3].astype(np.float32) / np.float32(255), grain[parts]
 
 
 def _geometry(canvas: Canvas, parts: Parts) -> tuple[Floats, Floats, Floats]:
     """Depth in metres (H, W), and image coordinates v (H, 1) and u (1, W)."""
     (height, width), view = canvas.size, canvas.camera
-    v = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height
-    u = (np.arange(width, dtype=np.float32)[None] + 0.5 - width / 2) / height
+    v: Floats = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / np.float32(height)
+    u: Floats = (np.arange(width, dtype=np.float32)[None] + 0.5 - width / 2) / np.float32(height)
     plane = np.array(canvas.plane, np.uint8)[parts]
     offset = np.array(canvas.offset, np.float32)[parts]
     ground = view.focal * view.height / np.maximum(v - view.horizon, 1e-3)
@@ -121,7 +122,8 @@ def _geometry(canvas: Canvas, parts: Parts) -> tuple[Floats, Floats, Floats]:
 def _shadow(canvas: Canvas, parts: Parts, light: Light) -> Floats:
     """Shadow where the ground is seen, (H, W, 1)."""
     on_ground = np.array(canvas.plane)[parts] == GROUND
-    return (ground_shadow(canvas, light) * on_ground)[..., None]
+    shadow: Floats = ground_shadow(canvas, light) * on_ground
+    return shadow[..., None]
 
 
 def _haze(image: Floats, depth: Floats, is_sky: NDArray[np.bool_], light: Light) -> Floats:
@@ -129,7 +131,8 @@ def _haze(image: Floats, depth: Floats, is_sky: NDArray[np.bool_], light: Light)
     clear = max(1 - light.haze, 0.02) ** (np.minimum(depth, 200) / 60)
     share = np.where(is_sky, 0.75 * light.haze, 1 - clear).astype(np.float32)[..., None]
     colour = np.array(light.haze_colour, np.float32) * np.float32(light.exposure)
-    return image + share * (colour - image)
+    hazy: Floats = image + share * (colour - image)
+    return hazy
 
 
 def _cloudy(
@@ -141,7 +144,7 @@ def _cloudy(
     cloud = (smooth_noise(rng, (5, 10), size) + 0.5 * smooth_noise(rng, (12, 30), size))[..., None]
     blue = np.array((0.62, 0.74, 0.92), np.float32)
     cover = np.clip(cloud * 0.35 + light.clouds, 0, 1)
-    sky = image * (blue + (1 - blue) * cover) * (0.9 + 0.2 * rise)
+    sky: Floats = image * (blue + (1 - blue) * cover) * (0.9 + 0.2 * rise)
     sky *= 1 + 0.06 * cloud * light.clouds
     if light.night:
         afterglow = np.array((0.25, -0.05, -0.2), np.float32)
@@ -156,4 +159,5 @@ def _mirrored(image: Floats, wet: NDArray[np.bool_], view: Camera, light: Light)
     smear = ImageFilter.BoxBlur((height * 0.006, height * 0.03))
     mirror = np.asarray(Image.fromarray(_bytes(image[rows])).filter(smear), np.float32)
     share = (light.wet * wet).astype(np.float32)[..., None]
-    return image * (1 - 0.55 * share) + share * np.float32(0.75 / 255) * mirror
+    mixed: Floats = image * (1 - np.float32(0.55) * share) + share * np.float32(0.75 / 255) * mirror
+    return mixed

@@ -33,7 +33,7 @@ STREETS = LabelSpace(
 )  # fmt: skip
 """Classes of the street scenes; ``truck`` includes buses, ``person`` includes cyclists."""
 
-TRAIN_SEEDS = range(0, 4_000)
+TRAIN_SEEDS = range(4_000)
 """Scenes that bundled models are trained on."""
 DEV_SEEDS = range(90_000, 90_200)
 """Scenes to choose methods and settings on."""
@@ -101,4 +101,6 @@ def street_scene(
     instances = np.cumsum(visible, dtype=np.int32)[owners]
     label = np.array(canvas.classes, np.uint8)[owners]
     render, stream = (render_game, 1) if domain == "game" else (render_camera, 2)
-    return Scene(render(canvas, parts, np.random.default_rng([int(seed), stream])), label, instances)
+    return Scene(
+        render(canvas, parts, np.random.default_rng([int(seed), stream])), label, instances
+    )

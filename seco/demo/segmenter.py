@@ -23,7 +23,15 @@ WEIGHTS = "segmenter.safetensors"
 _MEAN, _STD = 0.45, 0.25
 
 
-def _conv(inputs: int, outputs: int, size: int, *, stride: int = 1, groups: int = 1, dilation: int = 1) -> nn.Sequential:  # fmt: skip
+def _conv(
+    inputs: int,
+    outputs: int,
+    size: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    dilation: int = 1,
+) -> nn.Sequential:
     padding = dilation * (size // 2)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, stride, padding, dilation, groups, bias=False),
@@ -32,7 +40,7 @@ def _conv(inputs: int, outputs: int, size: int, *, stride: int = 1, groups: int 
 
 
 class InvertedResidual(nn.Module):
-    """Widen, filter each channel, narrow; (B, C, H, W) to (B, outputs, H / stride, W / stride)."""
+    """Widen, filter each channel, narrow."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -47,6 +55,7 @@ class InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, outputs, H / stride, W / stride)."""
         y: Tensor = self.body(x)
         return x + y if self.residual else y
 
@@ -58,9 +67,12 @@ class Merge(nn.Module):
         super().__init__()
         self.reduce = _conv(coarse, outputs, 1)
         self.lateral = _conv(fine, outputs, 1)
-        self.mix = nn.Sequential(nn.ReLU(inplace=True), _conv(outputs, outputs, 3), nn.ReLU(inplace=True))  # fmt: skip
+        self.mix = nn.Sequential(
+            nn.ReLU(inplace=True), _conv(outputs, outputs, 3), nn.ReLU(inplace=True)
+        )
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Features of the size of ``fine``."""
         large = F.interpolate(self.reduce(coarse), fine.shape[-2:], mode="bilinear")
         mixed: Tensor = self.mix(large + self.lateral(fine))
         return mixed
@@ -72,8 +84,6 @@ class StreetSegmenter(nn.Module):
     Args:
         num_classes: K.
 
-    ``forward`` takes images (B, 3, H, W), float, in [0, 1], and gives logits (B, K, H, W). Any
-    height and width of at least 32.
     """
 
     def __init__(self, num_classes: int = STREETS.num_classes) -> None:
@@ -96,6 +106,7 @@ class StreetSegmenter(nn.Module):
         self.head = nn.Conv2d(24, num_classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
+        """Images (B, 3, H, W), float, in [0, 1], any size from 32 x 32, to logits (B, K, H, W)."""
         half = self.stage2((image - _MEAN) / _STD)
         quarter = self.stage4(half)
         eighth = self.stage8(quarter)
@@ -125,7 +136,9 @@ def load_segmenter(weights: str | PathLike[str] | None = None) -> StreetSegmente
     else:
         with as_file(files("seco.demo") / "weights" / WEIGHTS) as path:
             state = load_file(path)
-    segmenter.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})  # fmt: skip
+    # stored in half precision; counters of the normalisation layers are integers
+    single = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    segmenter.load_state_dict(single)
     return segmenter.eval().requires_grad_(False)
 
 
@@ -190,8 +203,8 @@ def _checked(images: Tensor) -> Tensor:
 def _predict(segmenter: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
     labels, confidence = [], []
     with torch.no_grad():
-        for one in pixels.split(1):  # one at a time: the logits of a large batch are large
-            best = segmenter(one).float().softmax(1).max(1)
+        for index in range(len(pixels)):  # the logits of a whole batch would be large
+            best = segmenter(pixels[index : index + 1]).float().softmax(1).max(1)
             labels.append(best.indices)
             confidence.append(best.values)
     return torch.cat(labels), torch.cat(confidence)

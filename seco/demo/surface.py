@@ -9,17 +9,13 @@ from PIL import Image
 Floats = NDArray[np.float32]
 
 
-def smooth_noise(
-    rng: np.random.Generator, grid: tuple[int, int], size: tuple[int, int]
-) -> Floats:
+def smooth_noise(rng: np.random.Generator, grid: tuple[int, int], size: tuple[int, int]) -> Floats:
     """Standard normal values on a coarse grid, enlarged smoothly to ``size`` (H, W)."""
     field = Image.fromarray(rng.standard_normal(grid, dtype=np.float32))
     return np.asarray(field.resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
-def world_noise(
-    rng: np.random.Generator, along: Floats, up: Floats, depth: Floats
-) -> Floats:
+def world_noise(rng: np.random.Generator, along: Floats, up: Floats, depth: Floats) -> Floats:
     """Noise with details of 3 cm and of 20 cm, of unit scale up close and calmer far away.
 
     Args:
@@ -28,11 +24,14 @@ def world_noise(
         depth: (H, W) distance in metres.
     """
     tile = rng.standard_normal((256, 256), dtype=np.float32)
-    tile += 0.9 * smooth_noise(rng, (96, 96), tile.shape) + 0.9 * smooth_noise(rng, (24, 24), tile.shape)  # fmt: skip
+    for cells in (96, 24):
+        tile += np.float32(0.9) * smooth_noise(rng, (cells, cells), (256, 256))
     tile /= np.float32(tile.std())
     fine = tile[(up * 30).astype(np.int32) & 255, (along * 30).astype(np.int32) & 255]
     coarse = tile[(up * 5).astype(np.int32) & 255, (along * 5).astype(np.int32) & 255]
-    return 0.8 * fine * np.clip(14 / depth, 0.2, 1).astype(np.float32) + 0.3 * coarse
+    calm: Floats = np.clip(14 / depth, 0.2, 1).astype(np.float32)
+    noise: Floats = np.float32(0.8) * fine * calm + np.float32(0.3) * coarse
+    return noise
 
 
 def joints(kind: NDArray[np.uint8], along: Floats, up: Floats, depth: Floats) -> Floats:
