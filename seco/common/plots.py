@@ -1,0 +1,210 @@
+"""Label maps as pictures: over their image, or side by side with a legend.
+
+matplotlib is imported by the functions that need it, and pyplot never: no window, no global state.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seco.common.checks import check_number, describe
+from seco.common.files import write_bytes
+from seco.common.labels import Colour, LabelSpace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+IGNORE_COLOUR: Colour = (0, 0, 0)
+
+
+def overlay(image: Array, label: Array, space: LabelSpace, *, opacity: float = 0.5) -> Array:
+    """Lay the colours of a label map over its image; ignored pixels show the image alone.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        label: (H, W) integer class ids or ignore.
+        space: the classes and their colours.
+        opacity: of the colours, 0 (image only) to 1 (colours only).
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind, shape, dtype or range.
+
+    Example:
+        >>> space = LabelSpace(names=("road",), palette=((200, 0, 100),))
+        >>> image = np.full((1, 2, 3), 100, np.uint8)
+        >>> overlay(image, np.array([[0, 255]]), space).tolist()
+        [[[150, 50, 100], [100, 100, 100]]]
+    """
+    _check_image("image", image)
+    _check_fits("label", label, image)
+    check_number("opacity", opacity, low=0, high=1)
+    colours = space.colourise(label, ignore_colour=IGNORE_COLOUR)
+    mixed = (1 - opacity) * image + opacity * colours
+    shown: Array = np.where((label == space.ignore_index)[..., None], image, np.rint(mixed))
+    return shown.astype(np.uint8)
+
+
+def label_figure(
+    images: Sequence[Array],
+    labels: Mapping[str, Sequence[Array]],
+    space: LabelSpace,
+    *,
+    captions: Mapping[str, Sequence[str]] | None = None,
+    width: float = 14.0,
+) -> Figure:
+    """Draw one row per image: the image, then its label maps, with a legend of what occurs.
+
+    Args:
+        images: N images of one shape ratio, (H, W, 3) uint8 RGB.
+        labels: the title of a column -> N label maps, (H, W), of the images' sizes.
+        space: names and colours of the classes; ignore is black.
+        captions: the title of a column -> N texts, each put into a corner of its label map.
+        width: of the figure, in inches.
+
+    Raises:
+        TypeError, ValueError: no image, another number of label maps or captions than images,
+            or an array of another kind or shape.
+
+    Example:
+        >>> space = LabelSpace(names=("road", "sky"))
+        >>> image, label = np.zeros((4, 8, 3), np.uint8), np.zeros((4, 8), np.uint8)
+        >>> figure = label_figure([image], {"raw": [label], "refined": [label]}, space)
+        >>> [axes.get_title() for axes in figure.axes]
+        ['image', 'raw', 'refined']
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    _check_grid(images, labels, captions or {})
+    check_number("width", width, low=0, low_open=True)
+    ratio = images[0].shape[0] / images[0].shape[1]
+    columns, rows = 1 + len(labels), len(images)
+    entries = _entries(labels, space)
+    per_line = max(1, min(len(entries), int(width / 1.7)))
+    # In inches: the titles, the legend, and the gaps between cells are as high at any size.
+    gap, top, line = 0.06, 0.32, 0.28
+    bottom = 0.12 + line * -(-len(entries) // per_line)
+    cell = (width - gap * (columns + 1)) / columns
+    height = top + bottom + rows * (cell * ratio + gap)
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    for row, image in enumerate(images):
+        cells = {"image": image} | {
+            title: space.colourise(maps[row], ignore_colour=IGNORE_COLOUR)
+            for title, maps in labels.items()
+        }
+        low = height - top - (row + 1) * cell * ratio - row * gap
+        for column, (title, picture) in enumerate(cells.items()):
+            left = gap + column * (cell + gap)
+            axes = figure.add_axes(
+                (left / width, low / height, cell / width, cell * ratio / height)
+            )
+            axes.imshow(picture, interpolation="nearest", aspect="auto")
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title(title, fontsize=13, pad=6)
+            if title in (captions or {}):
+                _caption(axes, (captions or {})[title][row])
+    _legend(figure, entries, per_line)
+    return figure
+
+
+def write_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: int = 100) -> None:
+    """Write a figure atomically as PNG; the same figure gives the same bytes.
+
+    Args:
+        path: where to; its folder must exist.
+        figure: from :func:`label_figure`, or any other.
+        dpi: pixels per inch.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    write_bytes(path, buffer.getvalue())
+
+
+def _entries(labels: Mapping[str, Sequence[Array]], space: LabelSpace) -> list[tuple[str, Colour]]:
+    """Name and colour of everything that occurs, in the order of the classes, ignore last."""
+    maps = [label for column in labels.values() for label in column]
+    found = set(np.concatenate([np.unique(label) for label in maps]).tolist()) if maps else set()
+    entries = [
+        (name, space.colours[index]) for index, name in enumerate(space.names) if index in found
+    ]
+    return entries + ([("ignore", IGNORE_COLOUR)] if space.ignore_index in found else [])
+
+
+def _legend(figure: Figure, entries: list[tuple[str, Colour]], per_line: int) -> None:
+    from matplotlib.patches import Patch
+
+    if not entries:
+        return
+    handles = [
+        Patch(facecolor=f"#{bytes(colour).hex()}", edgecolor="0.4", linewidth=0.5, label=name)
+        for name, colour in entries
+    ]
+    figure.legend(
+        handles=handles, loc="lower center", ncols=per_line, fontsize=11, frameon=False,
+        handlelength=1.2, handleheight=0.9, columnspacing=1.4, borderaxespad=0.1,
+    )  # fmt: skip
+
+
+def _caption(axes: Axes, text: str) -> None:
+    axes.text(
+        0.015, 0.03, text, transform=axes.transAxes, fontsize=11, color="white", va="bottom",
+        bbox={"facecolor": "black", "alpha": 0.65, "edgecolor": "none", "pad": 2.5},
+    )  # fmt: skip
+
+
+def _check_grid(
+    images: Sequence[Array],
+    labels: Mapping[str, Sequence[Array]],
+    captions: Mapping[str, Sequence[str]],
+) -> None:
+    if len(images) == 0:
+        raise ValueError("images: expected at least one image, got none")
+    for row, image in enumerate(images):
+        _check_image(f"images[{row}]", image)
+    for name, columns in (("labels", labels), ("captions", captions)):
+        for title, column in columns.items():
+            if len(column) != len(images):
+                raise ValueError(
+                    f"{name}[{title!r}]: expected one per image, {len(images)}, got {len(column)}"
+                )
+    for title in captions:
+        if title not in labels:
+            raise ValueError(f"captions: expected titles out of {list(labels)}, got {title!r}")
+    if "image" in labels:
+        raise ValueError("labels: expected titles other than 'image', the images' own")
+    for title, maps in labels.items():
+        for row, label in enumerate(maps):
+            _check_fits(f"labels[{title!r}][{row}]", label, images[row])
+
+
+def _check_image(name: str, image: object) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        raise TypeError(f"{name}: expected a uint8 array, got {describe(image)}")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"{name}: expected shape (H, W, 3), got {image.shape}")
+
+
+def _check_fits(name: str, label: object, image: Array) -> None:
+    if not isinstance(label, np.ndarray):
+        raise TypeError(f"{name}: expected a numpy array, got {describe(label)}")
+    if label.shape != image.shape[:2]:
+        raise ValueError(
+            f"{name}: expected shape {image.shape[:2]} as the image has, got {label.shape}"
+        )
