@@ -65,10 +65,10 @@ def crops(work: Path, count: int, threads: int) -> tuple[torch.Tensor, torch.Ten
 def augment(
     images: torch.Tensor, labels: torch.Tensor, rng: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random window, mirror, brightness, contrast and saturation."""
+    """Random window, mirror, colour jitter, blur and noise."""
 
-    def uniform(low: float, high: float) -> torch.Tensor:
-        return low + (high - low) * torch.rand(len(images), 1, 1, 1, generator=rng)
+    def uniform(low: float, high: float, channels: int = 1) -> torch.Tensor:
+        return low + (high - low) * torch.rand(len(images), channels, 1, 1, generator=rng)
 
     top = int(torch.randint(CROP[0] - INPUT[0] + 1, (), generator=rng))
     left = int(torch.randint(CROP[1] - INPUT[1] + 1, (), generator=rng))
@@ -77,9 +77,23 @@ def augment(
     mirrored = torch.rand(len(images), generator=rng) < 0.5
     pixels[mirrored] = pixels[mirrored].flip(-1)
     targets[mirrored] = targets[mirrored].flip(-1)
+
     grey = pixels.mean(1, keepdim=True)
-    pixels = grey + (pixels - grey) * uniform(0.6, 1.2)
-    pixels = 0.5 + (pixels - 0.5) * uniform(0.75, 1.25) + uniform(-0.12, 0.12)
+    pixels = grey + (pixels - grey) * uniform(0.2, 1.3)
+    pixels = pixels * uniform(0.85, 1.15, channels=3)
+    pixels = 0.5 + (pixels - 0.5) * uniform(0.5, 1.25) + uniform(-0.2, 0.15)
+    pixels = pixels.clamp(0, 1) ** uniform(-0.5, 0.5).exp()
+    sigma = 0.3 + 1.3 * float(torch.rand((), generator=rng))
+    kernel = torch.exp(-0.5 * (torch.arange(-4.0, 5.0) / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).expand(3, 1, 1, 9)
+    blurred = F.conv2d(pixels, kernel, padding=(0, 4), groups=3)
+    blurred = F.conv2d(blurred, kernel.transpose(2, 3), padding=(4, 0), groups=3)
+    pixels = torch.where(uniform(0, 1) < 0.5, blurred, pixels)
+    height, width = INPUT
+    for scale, strength in ((1, 0.08), (3, 0.08), (12, 0.06)):
+        shape = (len(images), 1 if scale > 1 else 3, height // scale, width // scale)
+        noise = F.interpolate(torch.randn(shape, generator=rng), INPUT, mode="bilinear")
+        pixels = pixels + noise * uniform(0, strength)
     return pixels.clamp(0, 1), targets
 
 

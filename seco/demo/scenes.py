@@ -75,7 +75,7 @@ def street_scene(
         Image, label and instances.
 
     Raises:
-        TypeError: ``seed`` is no integer.
+        TypeError: ``seed`` or a side of ``size`` is no integer.
         ValueError: ``seed`` is negative, ``size`` too small, or ``domain`` unknown.
 
     Example:
@@ -87,6 +87,8 @@ def street_scene(
         raise TypeError(f"seed: expected an integer, got {type(seed).__name__}")
     if seed < 0:
         raise ValueError(f"seed: expected at least 0, got {seed}")
+    if not all(isinstance(side, (int, np.integer)) for side in size):
+        raise TypeError(f"size: expected integers (height, width), got {size}")
     if len(size) != 2 or min(size) < _SMALLEST:
         raise ValueError(f"size: expected (height, width) of at least {_SMALLEST} each, got {size}")
     if domain not in ("game", "camera"):
