@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import http.server
+import re
 import subprocess
 import sys
 import threading
@@ -358,3 +359,11 @@ print(sorted(heavy & set(sys.modules)))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     # The second line proves that the first can fail.
     assert done.stdout.splitlines() == ["[]", "['torchvision']"]
+
+
+def test_the_example_in_the_docs_runs() -> None:
+    page = Path(__file__).parents[3] / "docs" / "back-ends.md"
+    [code] = re.findall(r"```python\n(import torch\n.*?)```", page.read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert ((names["answer"].logits > 0).float().mean() - 1 / 3).abs() < 1e-6

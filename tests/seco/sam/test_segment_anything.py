@@ -84,7 +84,7 @@ def test_long_side_size_is_the_official_one(size: tuple[int, int], length: int) 
     assert long_side_size(size, length) == (max(1, height), max(1, width))
 
 
-def test_mixed_precision_encodes_in_bfloat16_and_decodes_in_float32(
+def test_every_part_runs_in_its_own_precision(
     small_sam: Any, images: Any, prompts: Any
 ) -> None:
     backend = SegmentAnythingBackend(small_sam)
@@ -94,6 +94,11 @@ def test_mixed_precision_encodes_in_bfloat16_and_decodes_in_float32(
     embedding = backend.encode(images(1, 40, 60))[0]
     assert embedding.features[0].dtype == torch.bfloat16
     rough = backend.decode(embedding, **given)
+    assert ((rough.logits > 0) == (exact.logits > 0)).float().mean() > 0.9
+    small_sam.image_encoder.float()
+    small_sam.mask_decoder.to(torch.bfloat16)
+    rough = backend.decode(backend.encode(images(1, 40, 60))[0], **given)
+    assert rough.logits.dtype == torch.float32
     assert ((rough.logits > 0) == (exact.logits > 0)).float().mean() > 0.9
 
 
