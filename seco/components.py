@@ -123,7 +123,7 @@ def _describe_components(ids: Array, values: Array) -> Components:
     np.maximum.at(boxes[:, 3], owner, rows + 1)
     # Sums of integers below 2^53: exact in float64.
     areas = np.bincount(owner, weights=lengths, minlength=count)
-    sum_x = np.bincount(owner, weights=(left + right - 1) * lengths / 2, minlength=count)
+    sum_x = np.bincount(owner, weights=(left + right - 1) * lengths // 2, minlength=count)
     sum_y = np.bincount(owner, weights=rows * lengths, minlength=count)
     centres = np.stack([sum_x, sum_y], axis=1) / areas[:, None]
     return Components(ids, classes, areas.astype(np.int64), boxes, centres)

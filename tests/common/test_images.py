@@ -222,6 +222,12 @@ def test_confidences(kind, dtype):
         confidence_to_batch("confidence", kind(np.zeros((2, 1, 2), np.int64)), like)
 
 
+def test_confidence_in_foreign_byte_order():
+    values = np.array([[0.25, 0.5]], ">f4")
+    batch = confidence_to_batch("confidence", values, torch.zeros(1, 1, 2, dtype=torch.int64))
+    assert batch.tolist() == [[[0.25, 0.5]]]
+
+
 def test_confidence_is_clamped_after_rounding_only():
     like = torch.zeros(1, 1, 2, dtype=torch.int64)
     batch = confidence_to_batch("confidence", torch.tensor([[1 + 1e-6, -1e-6]]), like)

@@ -92,11 +92,18 @@ def test_dtype_and_shape_stay(dtype):
 
 
 def test_exact_counts():
-    confidence = torch.linspace(0, 1, 30).reshape(5, 6)
-    for count, fraction, expected in ((30, 0.1, 3), (30, 0.11, 4), (30, 0.5, 15), (1, 0.01, 1)):
-        label = torch.full((30,), 255)
+    confidence = torch.linspace(0, 1, 100).reshape(5, 20)
+    for count, fraction, expected in (
+        (30, 0.1, 3),
+        (30, 0.11, 4),
+        (31, 0.5, 16),
+        (100, 0.07, 7),  # the product is 7.000000000000001
+        (1, 0.01, 1),
+        (9, 1e-9, 1),
+    ):
+        label = torch.full((100,), 255)
         label[:count] = 0
-        chosen = select_confident(label.reshape(5, 6), confidence, fraction=fraction)
+        chosen = select_confident(label.reshape(5, 20), confidence, fraction=fraction)
         assert (chosen == 0).sum() == expected
 
 
