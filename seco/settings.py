@@ -68,7 +68,7 @@ class PSASettings:
     rejected_things: Literal["component", "drop"] = "component"
     stuff_share: float = 0.2
     thing_weight: float = 2.5
-    prior_weight: float = 1.25
+    prior_weight: float = 1.0
     unknown_confidence: float = 0.5
     proposals: ProposalSettings = field(default_factory=ProposalSettings)
 

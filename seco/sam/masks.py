@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
@@ -86,21 +85,23 @@ def cells_to_pixels(boxes: Tensor, extent: Extent, size: Size) -> Tensor:
 
 
 def upscale(logits: Tensor, extent: Extent, size: Size) -> Tensor:
-    """Bring (N, h, w) logits to (N, H, W) pixels of the image, bilinearly."""
-    if tuple(logits.shape[-2:]) == size and extent == (float(size[0]), float(size[1])):
-        return logits
+    """Bring (N, h, w) logits to (N, H, W) pixels of the image, bilinearly.
+
+    ``torch.nn.functional.interpolate`` would do, but it ignores the scale it is given wherever
+    the sizes before and after happen to be equal, and extents are fractional.
+    """
     cells = crop_to_extent(logits, extent)
-    scale = (size[0] / extent[0], size[1] / extent[1])
-    out = F.interpolate(
-        cells[:, None], scale_factor=scale, mode="bilinear", recompute_scale_factor=False
-    )[:, 0]
-    if out.shape[1] < size[0] or out.shape[2] < size[1]:  # rounding of the scale lost a line
-        out = F.pad(
-            out[:, None],
-            (0, max(0, size[1] - out.shape[2]), 0, max(0, size[0] - out.shape[1])),
-            mode="replicate",
-        )[:, 0]
-    return out[:, : size[0], : size[1]]
+    y_low, y_high, y_weight = _neighbours(
+        torch.arange(size[0], device=logits.device), cells.shape[1], extent[0] / size[0]
+    )
+    columns = torch.arange(size[1], device=logits.device)
+    x_low, x_high, x_weight = _neighbours(columns, cells.shape[2], extent[1] / size[1])
+    # Rows are contiguous, so that taking them is a copy; along columns a product is faster.
+    along_x = logits.new_zeros(cells.shape[2], size[1])
+    along_x[x_low, columns] = 1 - x_weight
+    along_x[x_high, columns] += x_weight
+    wide = cells @ along_x
+    return torch.lerp(wide[:, y_low], wide[:, y_high], y_weight[:, None])
 
 
 def pixel_cells(extent: Extent, size: Size, device: torch.device) -> Tensor:

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seco import Regions
+from seco.alignment import count_votes, name_regions
+
+MASKS = st.tuples(
+    st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 8), st.integers(1, 8)
+)
+
+
+def random_masks(case):
+    seed, count, height, width = case
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(rng.random((count, height, width)) < rng.random((count, 1, 1)))
+
+
+@settings(deadline=None)
+@given(MASKS)
+def test_masks_survive_the_atoms(case):
+    masks = random_masks(case)
+    regions = Regions.from_masks(masks, torch.linspace(0, 1, len(masks)))
+    assert torch.equal(regions.masks(), masks)
+    assert torch.equal(regions.areas(), masks.sum(dim=(1, 2)))
+    assert not regions.members[:, 0].any()
+    outside = ~masks.any(dim=0)
+    assert torch.equal(regions.atoms == 0, outside)
+    combinations = {tuple(column) for column in masks.flatten(1).T.tolist()}
+    present = regions.atoms.unique()
+    assert len(present) == len(combinations), "atoms are not maximal"
+
+
+@settings(deadline=None)
+@given(MASKS, st.integers(1, 5))
+def test_votes_equal_counting_under_each_mask(case, classes):
+    masks = random_masks(case)
+    rng = np.random.default_rng(case[0])
+    label = torch.from_numpy(rng.integers(-1, classes + 1, masks.shape[1:]))
+    counts = count_votes(Regions.from_masks(masks), label, classes)
+    for mask, row in zip(masks, counts, strict=True):
+        assert row.tolist() == [int((label[mask] == k).sum()) for k in range(classes)]
+
+
+def test_a_tie_leaves_the_region_unnamed():
+    regions = Regions.from_label_map(torch.tensor([[1, 1, 2, 2, 2]]))
+    named = name_regions(
+        regions, torch.tensor([[0, 1, 0, 1, 1]]), 2, classes=(0, 1), min_share=0.2
+    )
+    assert named.classes.tolist() == [1]
+    assert named.shares.tolist() == [pytest.approx(2 / 3)]
+
+
+def test_things_count_against_stuff():
+    regions = Regions.from_label_map(torch.ones(1, 10, dtype=torch.int64))
+    label = torch.tensor([[0] * 2 + [1] * 8])
+    assert len(name_regions(regions, label, 2, classes=(0,), min_share=0.2)) == 0
+    assert len(name_regions(regions, label, 2, classes=(0,), min_share=0.19)) == 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(MASKS)
+def test_save_and_load(tmp_path_factory, case):
+    masks = random_masks(case)
+    regions = Regions.from_masks(masks, torch.full((len(masks),), 0.5))
+    path = tmp_path_factory.mktemp("regions") / "one.npz"
+    regions.save(path)
+    back = Regions.load(path)
+    for field in dataclasses.fields(Regions):
+        assert torch.equal(getattr(back, field.name), getattr(regions, field.name))
+
+
+def test_load_says_what_is_wrong(tmp_path):
+    path = tmp_path / "x.npz"
+    with pytest.raises(FileNotFoundError):
+        Regions.load(path)
+    path.write_bytes(b"PK not really")
+    with pytest.raises(ValueError, match="x.npz is not a regions file"):
+        Regions.load(path)
+    np.savez(path, format=np.array(99))
+    with pytest.raises(ValueError, match="format 99, expected 1"):
+        Regions.load(path)
+
+
+def test_regions_travel_as_a_label_map():
+    masks = random_masks((3, 9, 6, 8))
+    regions = Regions.from_masks(masks)
+    flipped = dataclasses.replace(regions, atoms=regions.atoms.flip(1))
+    assert torch.equal(flipped.masks(), masks.flip(2))
+    cropped = dataclasses.replace(regions, atoms=regions.atoms[2:5, 1:4])
+    assert torch.equal(cropped.masks(), masks[:, 2:5, 1:4])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("atoms", torch.zeros(3), r"atoms: expected an integer tensor of shape \(H, W\)"),
+        ("members", torch.zeros(1, 2), r"members: expected a bool tensor"),
+        ("scores", torch.zeros(5), r"scores: expected shape \(1,\), got \(5,\)"),
+    ],
+)
+def test_bad_fields(field, value, message):
+    good = Regions.from_label_map(torch.ones(2, 2, dtype=torch.int64))
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(good, **{field: value})
+
+
+def test_masks_of_another_dtype():
+    with pytest.raises(ValueError, match=r"masks: expected a bool tensor.*got torch.float32"):
+        Regions.from_masks(torch.zeros(1, 2, 2))
