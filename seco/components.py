@@ -97,14 +97,12 @@ def connected_components(
 def _describe_components(ids: Array, values: Array) -> Components:
     """Measure numbered components by their runs (row pieces), which are far fewer than pixels."""
     width = ids.shape[1]
-    starts_here = np.empty(ids.shape, bool)
-    starts_here[:, 0] = True
-    np.not_equal(ids[:, 1:], ids[:, :-1], out=starts_here[:, 1:])
-    starts = np.flatnonzero(starts_here)
-    ends = np.append(starts[1:], ids.size)
-    owner = ids.ravel()[starts].astype(np.int64)
-    inside = owner > 0
-    starts, ends, owner = starts[inside], ends[inside], owner[inside] - 1
+    changes = ids[:, 1:] != ids[:, :-1]
+    first, last = ids > 0, ids > 0
+    first[:, 1:] &= changes
+    last[:, :-1] &= changes
+    starts, ends = np.flatnonzero(first), np.flatnonzero(last) + 1
+    owner = ids.ravel()[starts].astype(np.int64) - 1
 
     count = int(owner.max()) + 1 if len(owner) else 0
     rows = starts // width
@@ -114,13 +112,14 @@ def _describe_components(ids: Array, values: Array) -> Components:
 
     classes = np.empty(count, np.int64)
     classes[owner] = values.ravel()[starts]
-    boxes = np.empty((count, 4), np.int64)
-    boxes[:, :2] = np.iinfo(np.int64).max
-    boxes[:, 2:] = 0
-    np.minimum.at(boxes[:, 0], owner, left)
-    np.minimum.at(boxes[:, 1], owner, rows)
-    np.maximum.at(boxes[:, 2], owner, right)
-    np.maximum.at(boxes[:, 3], owner, rows + 1)
+    x0, x1 = np.full(count, width), np.zeros(count, np.int64)
+    np.minimum.at(x0, owner, left)
+    np.maximum.at(x1, owner, right)
+    # Runs come row by row, and of several values assigned to one place the last one stays.
+    y0, y1 = np.empty(count, np.int64), np.empty(count, np.int64)
+    y0[owner[::-1]] = rows[::-1]
+    y1[owner] = rows + 1
+    boxes = np.stack([x0, y0, x1, y1], axis=1)
     # Sums of integers below 2^53: exact in float64.
     areas = np.bincount(owner, weights=lengths, minlength=count)
     sum_x = np.bincount(owner, weights=(left + right - 1) * lengths // 2, minlength=count)
