@@ -105,8 +105,6 @@ def representative_points(
         return ((boxes[:, :2] + boxes[:, 2:] - 1) / 2)[:, None]
 
     flat = np.flatnonzero(components.ids)
-    owner = components.ids.ravel()[flat] - 1
-    rows, columns = np.divmod(flat, label.shape[1])
     if method == "distance":
         cost = -_edge_distance(components.ids).ravel()[flat]
     else:
@@ -114,34 +112,45 @@ def representative_points(
         if window % 2 == 0:
             raise ValueError(f"window: expected an odd number of pixels, got {window}")
         cost = _window_entropy(label, flat, ignore_index, window)
-    # area·|p|² - 2 p·Σp orders pixels as their distance to the centroid does, in exact integers,
-    # so that a mirrored map gives the mirrored choice.
-    areas, sums = components.areas, np.rint(components.centres * components.areas[:, None])
-    sums = sums.astype(np.int64)
-    tie = areas[owner] * (columns**2 + rows**2) - 2 * (
-        columns * sums[owner, 0] + rows * sums[owner, 1]
-    )
     chosen = np.empty((len(components), count), np.int64)
     left = np.ones(len(flat), bool)
     for turn in range(count):
-        best = _first_best(owner, cost, tie, left, len(components))
+        best = _first_best(components, flat, cost, left)
         chosen[:, turn] = np.where(best < 0, chosen[:, turn - 1], best)
         left[best[best >= 0]] = False
-    return np.stack([columns[chosen], rows[chosen]], axis=-1).astype(np.float64)
+    rows, columns = np.divmod(flat[chosen], label.shape[1])
+    return np.stack([columns, rows], axis=-1).astype(np.float64)
 
 
-def _first_best(owner: Array, cost: Array, tie: Array, left: Array, count: int) -> Array:
-    """Index of each owner's element with the lowest (cost, tie, position); -1 if none is left."""
+def _first_best(components: Components, flat: Array, cost: Array, left: Array) -> Array:
+    """Each component's best pixel still left, as an index into ``flat``; -1 if none is.
+
+    Best by cost, then by distance to the centroid, then by position.
+    """
+    count = len(components)
     candidates = np.flatnonzero(left)
-    for value in (cost, tie):
-        groups, values = owner[candidates], value[candidates]
-        lowest = np.empty(count, value.dtype)
-        lowest[groups] = values  # any start will do that is not below the minimum
-        np.minimum.at(lowest, groups, values)
-        candidates = candidates[values == lowest[groups]]
+    owner = components.ids.ravel()[flat[candidates]] - 1
+    lowest = _is_lowest(owner, cost[candidates], count)
+    candidates, owner = candidates[lowest], owner[lowest]
+    # area·|p|² - 2 p·Σp orders pixels p as their distance to the centroid does, in exact integers,
+    # so that a mirrored map gives the mirrored choice.
+    areas = components.areas
+    sums = np.rint(components.centres * areas[:, None]).astype(np.int64)[owner]
+    rows, columns = np.divmod(flat[candidates], components.ids.shape[1])
+    away = areas[owner] * (columns**2 + rows**2) - 2 * (columns * sums[:, 0] + rows * sums[:, 1])
+    candidates = candidates[_is_lowest(owner, away, count)][::-1]
     best = np.full(count, -1, np.int64)
-    best[owner[candidates[::-1]]] = candidates[::-1]
+    best[components.ids.ravel()[flat[candidates]] - 1] = candidates  # the last one stays
     return best
+
+
+def _is_lowest(owner: Array, values: Array, count: int) -> Array:
+    """Where a value is the lowest of its owner's, of whom there are ``count``."""
+    lowest = np.empty(count, values.dtype)
+    lowest[owner] = values  # any start will do that is not below the minimum
+    np.minimum.at(lowest, owner, values)
+    found: Array = values == lowest[owner]
+    return found
 
 
 def _edge_distance(ids: Array) -> Array:
@@ -166,28 +175,26 @@ def _edge_distance(ids: Array) -> Array:
 
 def _window_entropy(label: Array, flat: Array, ignore_index: int, window: int) -> Array:
     """Entropy in bits of the classes round the pixels ``flat``, rounded to 1e-6."""
-    height, width = label.shape
-    rows, columns = np.divmod(flat, width)
-    half = window // 2
-    top, bottom = np.maximum(rows - half, 0), np.minimum(rows + half + 1, height)
-    left, right = np.maximum(columns - half, 0), np.minimum(columns + half + 1, width)
-    stride = width + 1
-    corners = (bottom * stride + right, top * stride + right, bottom * stride + left)
-    corner = top * stride + left
-
     counts = np.arange(window * window + 1)
     # n·log2(n) in fixed point: integer sums do not depend on the order of the classes.
     table = np.rint(counts * np.log2(np.maximum(counts, 1)) * 2.0**32).astype(np.int64)
     total, spread = np.zeros(len(flat), np.int64), np.zeros(len(flat), np.int64)
-    integral = np.zeros((height + 1, stride), np.int32)
-    for index in np.unique(label[label != ignore_index]):
-        np.cumsum(label == index, axis=0, dtype=np.int32, out=integral[1:, 1:])
-        np.cumsum(integral[1:, 1:], axis=1, out=integral[1:, 1:])
-        sums = integral.ravel()
-        inside = sums[corners[0]] - sums[corners[1]] - sums[corners[2]] + sums[corner]
+    present = np.unique(label)
+    for index in present[present != ignore_index]:
+        inside = _window_sums(label == index, window).ravel()[flat]
         total += inside
         spread += table[inside]
     if not total.all():
         raise ValueError("label: expected the map that components was made of, got another")
     entropy: Array = np.round((table[total] - spread) / (total * 2.0**32), 6)
     return entropy
+
+
+def _window_sums(mask: Array, window: int) -> Array:
+    """Number of true pixels in the window centred at each pixel, int32."""
+    height, width = mask.shape
+    before, after = window // 2 + 1, window // 2
+    sums = np.pad(mask, ((before, after), (before, after))).cumsum(axis=0, dtype=np.int32)
+    sums = (sums[window:] - sums[:height]).cumsum(axis=1, dtype=np.int32)
+    counted: Array = sums[:, window:] - sums[:, :width]
+    return counted
