@@ -331,8 +331,9 @@ class _Scene:
             region = np.digitize(y + tilt * (x - n / 2) + wobble, cuts)
         else:
             points = rng.uniform(0, n, (count, 2))
-            distance = [np.hypot(y - a, x - b) + 2 * wobble * (k % 2) for k, (a, b) in
-                        enumerate(points)]
+            distance = [
+                np.hypot(y - a, x - b) + 2 * wobble * (k % 2) for k, (a, b) in enumerate(points)
+            ]
             region = np.argmin(distance, axis=0)
         for k in range(count):
             self._new_object()
@@ -377,13 +378,22 @@ class _Scene:
             self._new_object()
             like = surface if k == 0 else surface.vary(rng, 0.06)
             jitter = rng.normal(0, 0.1, 2) * [h, w]
-            self._place(_silhouette(rng, h, w), cy + k * step[0] + jitter[0],
-                        cx + k * step[1] + jitter[1], like)
+            self._place(
+                _silhouette(rng, h, w),
+                cy + k * step[0] + jitter[0],
+                cx + k * step[1] + jitter[1],
+                like,
+            )
             if rng.random() < 0.2:  # a limb: another outline that belongs to the same object
-                limb = _silhouette(rng, max(5, int(h * rng.uniform(0.3, 1))),
-                                   max(5, int(w * rng.uniform(0.3, 1))))
-                self._place(limb, cy + k * step[0] + rng.normal(0, 0.4) * h,
-                            cx + k * step[1] + rng.normal(0, 0.4) * w, like.vary(rng, 0.1))
+                limb = _silhouette(
+                    rng, max(5, int(h * rng.uniform(0.3, 1))), max(5, int(w * rng.uniform(0.3, 1)))
+                )
+                self._place(
+                    limb,
+                    cy + k * step[0] + rng.normal(0, 0.4) * h,
+                    cx + k * step[1] + rng.normal(0, 0.4) * w,
+                    like.vary(rng, 0.1),
+                )
 
     def _place(self, mask: Bools, cy: float, cx: float, surface: _Surface) -> None:
         """Write a silhouette, clipped to the image, as one object of one or several parts."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import os
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from tiny_sam.prompts import (
     draw_targets,
     embed_prompts,
     random_view,
+    surroundings,
 )
 from torch import nn
 
@@ -44,15 +46,20 @@ HELD_OUT_SHAPES = 900_000
 
 @dataclass(frozen=True)
 class Stage:
-    """Until this fraction of the time: side of the views, images per step, prompts per image."""
+    """Until this fraction of the time: side of the views, images per step, prompts per image.
+
+    A step's images are learnt ``unit`` at a time by several threads of one core each. That beats
+    threads inside every operation, which wait for the slowest and suffer when others use the CPU.
+    """
 
     until: float
     side: int
     images: int
     prompts: int
+    unit: int
 
 
-STAGES = (Stage(0.45, 128, 8, 12), Stage(1.0, 256, 4, 16))
+STAGES = (Stage(0.1, 128, 2, 12, 1), Stage(0.55, 128, 4, 12, 2), Stage(1.0, 256, 2, 16, 1))
 
 
 def main() -> None:
@@ -77,9 +84,7 @@ def main() -> None:
     train(args, sources)
 
 
-def train(
-    args: argparse.Namespace, sources: list[list[tuple[np.ndarray, np.ndarray]]]
-) -> None:
+def train(args: argparse.Namespace, sources: list[list[tuple[np.ndarray, np.ndarray]]]) -> None:
     device = torch.device(args.device)
     torch.manual_seed(args.seed)
     sam = build_tiny_sam().to(device)
@@ -98,11 +103,20 @@ def train(
         print(f"going on at step {step}, {elapsed / 60:.1f} min", flush=True)
 
     def save() -> None:
-        write(state_path, lambda path: torch.save({
-            "step": step, "elapsed": elapsed, "sam": sam.state_dict(),
-            "dense": dense.state_dict(), "average": average.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-        }, path))
+        write(
+            state_path,
+            lambda path: torch.save(
+                {
+                    "step": step,
+                    "elapsed": elapsed,
+                    "sam": sam.state_dict(),
+                    "dense": dense.state_dict(),
+                    "average": average.state_dict(),
+                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                },
+                path,
+            ),
+        )
         weights = {k: v.half().contiguous().cpu() for k, v in average.state_dict().items()}
         write(args.folder / "tiny_sam.safetensors", lambda path: save_file(weights, path))
 
@@ -110,6 +124,8 @@ def train(
     log: list[dict[str, float]] = []
     last_save = last_check = elapsed
     clock = time.monotonic()
+    torch.set_num_threads(1)
+    workers = ThreadPoolExecutor(os.cpu_count() if device.type == "cpu" else 1)
     pool = ThreadPoolExecutor(1)  # the next batch is cut out while this one is learnt
 
     def prepare(number: int, at: float) -> tuple[Stage, list[tuple[View, Targets]]]:
@@ -121,12 +137,29 @@ def train(
         stage, batch = ahead.result()
         ahead = pool.submit(prepare, step + 1, elapsed)
         progress = min(elapsed / budget, 1.0)
-        rate = min((step + 1) / 150, 1.0) * max(0.5 * (1 + np.cos(np.pi * progress)), 0.01)
+        rate = min((step + 1) / 100, 1.0) * max(0.5 * (1 + math.cos(math.pi * progress)), 0.01)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = args.lr * rate
-        record = learn(sam, dense, batch, stage, 0.5 * (1 - progress), device,
-                       np.random.default_rng([args.seed, 1, step]))
+        units = [batch[k : k + stage.unit] for k in range(0, len(batch), stage.unit)]
+        if device.type != "cpu":
+            units = [batch]
+        weight = 0.5 * (1 - progress)
+        records = list(
+            workers.map(
+                lambda k, units=units, weight=weight, step=step: learn(
+                    sam,
+                    dense,
+                    units[k],
+                    weight,
+                    len(units),
+                    device,
+                    np.random.default_rng([args.seed, 1, step, k]),
+                ),
+                range(len(units)),
+            )
+        )
+        record = {key: float(np.mean([r[key] for r in records])) for key in records[0]}
         norm = nn.utils.clip_grad_norm_([*sam.parameters(), *dense.parameters()], 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -140,17 +173,20 @@ def train(
         elapsed, clock = elapsed + time.monotonic() - clock, time.monotonic()
         if step % 50 == 0:
             means = " ".join(f"{k} {np.mean([r[k] for r in log]):.3f}" for k in log[0])
-            print(f"step {step} {elapsed / 60:.1f} min view {stage.side} lr {args.lr * rate:.1e} "
-                  f"{means}", flush=True)
+            print(
+                f"step {step} {elapsed / 60:.1f} min view {stage.side} lr {args.lr * rate:.1e} "
+                f"{means}",
+                flush=True,
+            )
             log = []
         if elapsed - last_save > 60:
             save()
             last_save = elapsed
         if elapsed - last_check > 180:
-            print(f"held out: {check(average, stage, device)}", flush=True)
+            print(f"held out: {check(average, device)}", flush=True)
             last_check = elapsed
     save()
-    print(f"held out: {check(average, STAGES[-1], device)}", flush=True)
+    print(f"held out: {check(average, device)}", flush=True)
 
 
 def make_optimizers(sam: Sam, dense: DenseHead, lr: float) -> list[torch.optim.Optimizer]:
@@ -168,7 +204,8 @@ def make_optimizers(sam: Sam, dense: DenseHead, lr: float) -> list[torch.optim.O
         torch.optim.Muon(matrices, lr=lr, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(
             [{"params": rest, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
-            lr=lr, betas=(0.9, 0.98),
+            lr=lr,
+            betas=(0.9, 0.98),
         ),
     ]
 
@@ -216,8 +253,16 @@ def forward(
         around = view.levels[:, ::2, ::2][None] == names
         masks = targets.masks
         candidates = torch.cat([masks[:, None] > 0.5, around], 1)
-        losses.append(prompt_loss(logits, quality, masks.to(device), single.to(device),
-                                  candidates.to(device)))
+        losses.append(
+            prompt_loss(
+                logits,
+                quality,
+                masks.to(device),
+                single.to(device),
+                candidates.to(device),
+                surroundings(targets.boxes, side).to(device),
+            )
+        )
     return embeddings, losses
 
 
@@ -225,18 +270,19 @@ def learn(
     sam: Sam,
     dense: DenseHead,
     batch: list[tuple[View, Targets]],
-    stage: Stage,
     dense_weight: float,
+    parts: int,
     device: torch.device,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """One backward pass; gradients are left in the parameters."""
+    """One backward pass; a ``parts``-th of the gradient is added to the parameters."""
+    torch.set_num_threads(1)  # holds for the calling thread only
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     embeddings, losses = forward(sam, batch, device, rng, generator)
     levels = torch.stack([view.levels[1] for view, _ in batch]).to(device)
     extra = dense(embeddings.float(), levels, generator)
     loss = torch.stack([item.loss for item in losses]).mean()
-    (loss + dense_weight * extra).backward()
+    ((loss + dense_weight * extra) / parts).backward()
     return {"loss": loss.item(), "dense": extra.item(), **summary(losses)}
 
 
@@ -248,15 +294,19 @@ def summary(losses: list[PromptLoss]) -> dict[str, float]:
     }
 
 
-def check(sam: Sam, stage: Stage, device: torch.device) -> str:
+def check(sam: Sam, device: torch.device) -> str:
     """Tight boxes on unseen shapes, whole frame: mean IoU of the mask and of the box itself."""
     ours, box = [], []
     with torch.inference_mode():
         for k in range(24):
             rng = np.random.default_rng(k)
             sample = shapes_image(HELD_OUT_SHAPES + k, size=FRAME)
-            view = View(torch.from_numpy(sample.image).permute(2, 0, 1).float(),
-                        torch.from_numpy(sample.levels), (0, 0), (FRAME, FRAME))
+            view = View(
+                torch.from_numpy(sample.image.copy()).permute(2, 0, 1).float(),
+                torch.from_numpy(sample.levels),
+                (0, 0),
+                (FRAME, FRAME),
+            )
             targets = draw_targets(rng, view, 12)
             if targets is None:
                 continue
@@ -267,7 +317,7 @@ def check(sam: Sam, stage: Stage, device: torch.device) -> str:
             truth = targets.masks > 0.5
             x = torch.arange(0.5, FRAME, 2)
             x0, y0, x1, y1 = targets.boxes[:, :, None].unbind(1)
-            inside = (((x >= y0) & (x < y1))[:, :, None] & ((x >= x0) & (x < x1))[:, None, :])
+            inside = ((x >= y0) & (x < y1))[:, :, None] & ((x >= x0) & (x < x1))[:, None, :]
             for found, scores in ((logits[:, 0].cpu() > 0, ours), (inside, box)):
                 both = (found & truth).sum((1, 2))
                 scores += (both / (found | truth).sum((1, 2)).clamp(min=1)).tolist()

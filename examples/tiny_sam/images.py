@@ -37,8 +37,10 @@ def generate(folder: Path, source: str, count: int, *, workers: int) -> None:
 def load(folder: Path, source: str) -> list[tuple[Bytes, Bytes]]:
     """The finished chunks of a source as (images, levels) memory maps."""
     return [
-        (np.load(_path(folder, source, k, "images"), mmap_mode="r"),
-         np.load(_path(folder, source, k, "levels"), mmap_mode="r"))
+        (
+            np.load(_path(folder, source, k, "images"), mmap_mode="r"),
+            np.load(_path(folder, source, k, "levels"), mmap_mode="r"),
+        )
         for k in range(len(list(folder.glob(f"{source}-*.levels.npy"))))
     ]
 
@@ -65,9 +67,7 @@ def street_sample(seed: int, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
     return np.ascontiguousarray(image), np.ascontiguousarray(levels)
 
 
-def street_levels(
-    label: npt.NDArray[np.integer], instances: npt.NDArray[np.integer]
-) -> Bytes:
+def street_levels(label: npt.NDArray[np.integer], instances: npt.NDArray[np.integer]) -> Bytes:
     """Segments of a labelled scene: twice the things and stuff components, then whole classes."""
     segments = np.zeros(label.shape, np.int64)
     classes = np.zeros(label.shape, np.int64)

@@ -1,4 +1,4 @@
-"""SAM's training loss: 20 parts focal to 1 part dice, the best of three masks, IoU regression."""
+"""The training loss: masks, the best of three of them, and regression of their IoU."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ class PromptLoss:
     iou_error: torch.Tensor
 
 
-def mask_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Focal (gamma 2, balanced) ×10 + dice, ``(P, K)`` for logits ``(P, K, H, W)``.
+def mask_loss(logits: torch.Tensor, target: torch.Tensor, near: torch.Tensor) -> torch.Tensor:
+    """Cross entropy ×2 + dice, ``(P, K)`` for logits ``(P, K, H, W)``.
 
-    Ten times an unweighted focal loss is SAM's twenty times one with alpha, whose weights for
-    foreground and background average one half, without the tilt towards background.
+    Cross entropy is averaged with weight 1 near the segment and 0.05 elsewhere, so that a small
+    segment counts as much as a large one. SAM's focal loss, averaged over the whole image, leaves
+    a network trained for so short a time at empty masks.
     """
     truth = target[:, None].expand_as(logits)
+    weight = torch.where(near, 1.0, 0.05)[:, None]
     cross = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    cross = (cross * weight).sum((-2, -1)) / weight.sum((-2, -1))
     chance = logits.sigmoid()
-    focal = (cross * (chance - truth).abs().square()).mean((-2, -1))
     overlap = 2 * (chance * truth).sum((-2, -1)) + 1
     dice = 1 - overlap / (chance.sum((-2, -1)) + truth.sum((-2, -1)) + 1)
-    return 10 * focal + dice
+    return 2 * cross + dice
 
 
 def prompt_loss(
@@ -39,6 +41,7 @@ def prompt_loss(
     target: torch.Tensor,
     single_point: torch.Tensor,
     candidates: torch.Tensor,
+    near: torch.Tensor,
 ) -> PromptLoss:
     """The loss of all four masks of each prompt.
 
@@ -50,9 +53,10 @@ def prompt_loss(
     Args:
         logits: ``(P, 4, H, W)``. predicted_iou: ``(P, 4)``. target: ``(P, H, W)`` in 0..1.
         single_point: ``(P,)`` bool. candidates: ``(P, C, H, W)`` bool, every right answer.
+        near: ``(P, H, W)`` bool, the surroundings of the segment.
     """
     logits, predicted_iou = logits.float(), predicted_iou.float()
-    per_mask = mask_loss(logits, target)
+    per_mask = mask_loss(logits, target, near)
     single = per_mask[:, 0] * torch.where(single_point, 0.25, 1.0)
     several = per_mask[:, 1:]
     multi = 0.95 * several.min(1).values + 0.05 * several.mean(1)

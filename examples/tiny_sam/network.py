@@ -26,8 +26,10 @@ def encode_views(
     n = x.shape[1]
     patch = encoder.img_size // encoder.pos_embed.shape[1]
     x = x + torch.cat(
-        [encoder.pos_embed[:, b // patch : b // patch + n, a // patch : a // patch + n]
-         for a, b in offsets]
+        [
+            encoder.pos_embed[:, b // patch : b // patch + n, a // patch : a // patch + n]
+            for a, b in offsets
+        ]
     )
     for block in encoder.blocks:
         y = block.norm1(x)

@@ -29,17 +29,14 @@ class View:
 
 @dataclass(frozen=True)
 class Targets:
-    """Segments of a view: masks ``(P, V/2, V/2)`` in 0..1, boxes ``(P, 4)`` x0y0x1y1 in the view."""
+    """Segments of a view: masks ``(P, V/2, V/2)`` in 0..1, boxes ``(P, 4)`` x0 y0 x1 y1 in it."""
 
     masks: torch.Tensor
     boxes: torch.Tensor
 
 
-def random_view(
-    rng: np.random.Generator, image: np.ndarray, levels: np.ndarray, side: int
-) -> View:
+def random_view(rng: np.random.Generator, image: np.ndarray, levels: np.ndarray, side: int) -> View:
     """Zoom, crop to any aspect, flip, recolour; place in the frame on the encoder's windows."""
-    n = image.shape[0]
     rows = np.flatnonzero(levels[0].any(1))
     cols = np.flatnonzero(levels[0].any(0))
     height, width = int(rows[-1]) + 1, int(cols[-1]) + 1
@@ -56,8 +53,9 @@ def random_view(
     picture = torch.from_numpy(np.ascontiguousarray(image[window])).permute(2, 0, 1)[None].float()
     labels = torch.from_numpy(np.ascontiguousarray(levels[(slice(None), *window)]))[None]
     if out != (h, w):
-        picture = F.interpolate(picture, out, mode="bilinear", antialias=scale < 1,
-                                align_corners=False)
+        picture = F.interpolate(
+            picture, out, mode="bilinear", antialias=scale < 1, align_corners=False
+        )
         labels = F.interpolate(labels, out, mode="nearest-exact")
     picture, labels = picture[0], labels[0]
     if rng.random() < 0.5:
@@ -83,10 +81,8 @@ def _recolour(rng: np.random.Generator, picture: torch.Tensor) -> torch.Tensor:
     return picture.clamp(0, 255).round()
 
 
-def draw_targets(
-    rng: np.random.Generator, view: View, count: int
-) -> Targets | None:
-    """Pick ``count`` segments over the levels, larger ones a little more often; None if none fit."""
+def draw_targets(rng: np.random.Generator, view: View, count: int) -> Targets | None:
+    """``count`` segments over the levels, larger ones a little more often; None if none fit."""
     side = view.levels.shape[-1]
     smallest = 40 * (side / FRAME) ** 2
     level, ids, odds = [], [], []
@@ -106,10 +102,24 @@ def draw_targets(
     masks = view.levels[torch.tensor(level)[pick]] == torch.tensor(ids)[pick].view(-1, 1, 1)
     across, down = masks.any(1).int(), masks.any(2).int()
     boxes = torch.stack(
-        [across.argmax(1), down.argmax(1), side - across.flip(1).argmax(1),
-         side - down.flip(1).argmax(1)], 1,
+        [
+            across.argmax(1),
+            down.argmax(1),
+            side - across.flip(1).argmax(1),
+            side - down.flip(1).argmax(1),
+        ],
+        1,
     ).float()
     return Targets(F.avg_pool2d(masks.float()[:, None], 2)[:, 0], boxes)
+
+
+def surroundings(boxes: torch.Tensor, side: int) -> torch.Tensor:
+    """``(P, V/2, V/2)`` bool: the boxes, doubled in width and height and 8 pixels more."""
+    grow = 0.5 * (boxes[:, 2:] - boxes[:, :2]) + 8
+    at = torch.arange(0.5, side, 2)
+    low, high = (boxes[:, :2] - grow)[..., None], (boxes[:, 2:] + grow)[..., None]
+    inside = (at >= low) & (at <= high)
+    return inside[:, 1, :, None] & inside[:, 0, None, :]
 
 
 def jittered_boxes(
@@ -143,9 +153,7 @@ def points_inside(
     return 2 * cell + 2 * torch.rand(cell.shape, generator=generator) - 0.5
 
 
-def points_outside(
-    generator: torch.Generator, masks: torch.Tensor
-) -> torch.Tensor:
+def points_outside(generator: torch.Generator, masks: torch.Tensor) -> torch.Tensor:
     """``(P, 1, 2)`` negative points, near the segment more often than far."""
     near = F.max_pool2d(masks[:, None], 17, stride=1, padding=8)[:, 0]
     weight = (masks < 0.1).float() * (near + 0.02) + 1e-9
@@ -178,8 +186,9 @@ def embed_prompts(
     single = torch.zeros(count, dtype=torch.bool)
     points = points + shift
 
-    def encode(slot: slice, box: bool, coordinates: torch.Tensor | None, labels: list[int]
-               ) -> torch.Tensor:
+    def encode(
+        slot: slice, box: bool, coordinates: torch.Tensor | None, labels: list[int]
+    ) -> torch.Tensor:
         chosen = boxes[slot].to(device) if box else None
         prompt = None
         if coordinates is not None:
