@@ -121,7 +121,8 @@ def _is_segmenter(obj: object) -> bool:
         taken = inspect.signature(obj.decode).parameters
     except (TypeError, ValueError):
         return False
-    return {"boxes", "points", "point_labels", "multimask"} <= set(taken)
+    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
+    return takes_any or {"boxes", "points", "point_labels", "multimask"} <= set(taken)
 
 
 def _unwrap(obj: object) -> Iterator[Any]:

@@ -85,6 +85,22 @@ def test_own_segmenters_and_wrappers_come_back_as_they_are(small_sam: Any) -> No
     assert isinstance(wrapper, PromptableSegmenter)
 
 
+def test_a_delegating_segmenter_comes_back_as_it_is(small_sam: Any) -> None:
+    class Counting:
+        def __init__(self, inner: PromptableSegmenter) -> None:
+            self.inner, self.calls, self.device = inner, 0, inner.device
+
+        def encode(self, images: Any) -> Any:
+            return self.inner.encode(images)
+
+        def decode(self, embedding: Embedding, **prompts: Any) -> MaskLogits:
+            self.calls += 1
+            return self.inner.decode(embedding, **prompts)
+
+    counting = Counting(as_segmenter(small_sam))
+    assert as_segmenter(counting) is counting
+
+
 def test_segment_anything_objects(small_sam: Any, untouched: Any) -> None:
     from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 

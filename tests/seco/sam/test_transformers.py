@@ -66,7 +66,7 @@ def build(kind: str) -> Any:
         elif kind == "sam_hq":
             model = transformers.SamHQModel(
                 transformers.SamHQConfig(
-                    vision_config=small_vision(),
+                    vision_config=small_vision(global_attn_indexes=[0, 1]),
                     prompt_encoder_config=small_prompt(image_embedding_size=8),
                     mask_decoder_config=small_decoder(vit_dim=32),
                 )
