@@ -74,12 +74,11 @@ def aggregate(
     Source: SeCo, section 3.2.
     """
     device, num_classes = selected.device, label_space.num_classes
-    everything = range(num_classes)
-    prompted = named = everything
+    prompted = named = tuple(range(num_classes))
     if embedding is None or settings.method == "alignment":
-        prompted = range(0)
+        prompted = ()
     elif settings.method == "prompts":
-        named = range(0)
+        named = ()
     else:
         prompted, named = label_space.thing_ids, label_space.stuff_ids
 
@@ -118,7 +117,7 @@ def aggregate(
 
 def _prompt(
     selected: Tensor,
-    classes: range | tuple[int, ...],
+    classes: tuple[int, ...],
     label_space: LabelSpace,
     settings: PSASettings,
     *,

@@ -42,7 +42,8 @@ class Confusion:
         kept = self.counts[:, :-1]
         hits = np.diag(kept).astype(np.float64)
         union = self.counts.sum(axis=1) + kept.sum(axis=0) - hits
-        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+        iou: Array = np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+        return iou
 
     @property
     def mean_iou(self) -> float:

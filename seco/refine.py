@@ -23,9 +23,10 @@ from seco.common.images import (
 )
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
+from seco.common.precision import exact
 from seco.regions import Regions
 from seco.sam.loading import as_segmenter
-from seco.sam.protocol import Embedding, PromptableSegmenter
+from seco.sam.protocol import Embedding
 from seco.selection import select_confident
 from seco.settings import PSASettings
 
@@ -124,7 +125,6 @@ def refine_pseudo_labels(
     return restore(found.labels, like=pl)
 
 
-@torch.no_grad()
 def refine_with_details(
     img: Array | Tensor | None,
     pl: Array | Tensor,
@@ -149,6 +149,13 @@ def refine_with_details(
         Tensors on the device of ``pl``.
     """
     check_choice("outside", outside, ("ignore", "keep"))
+    images = segmenter = None
+    if sam is not None:
+        if img is None:
+            raise ValueError("img: expected an image where sam is given, got None")
+        images, segmenter = to_batch(img, normalization=normalization), as_segmenter(sam)
+    elif regions is None:
+        raise ValueError("sam: expected a segmenter where no regions are given, got None")
     check_labels("pl", pl, label_space)
     own = labels_to_batch(pl)
     if img is not None:
@@ -169,39 +176,24 @@ def refine_with_details(
             threshold=confidence_threshold,
             ignore_index=ignore,
         )
-    embeddings, segmenter = _encode(img, sam, normalization, len(own), known is not None)
-    images = [
-        aggregate(
-            selected[index],
-            asked[index],
-            None if certainty is None else certainty[index],
-            label_space,
-            settings,
-            regions=None if known is None else known[index],
-            embedding=embeddings[index],
-            segmenter=segmenter,
-        )
-        for index in range(len(own))
-    ]
-    return _assemble(images, own, certainty, valid, ignore, outside, settings)
-
-
-def _encode(
-    img: Array | Tensor | None,
-    sam: object | None,
-    normalization: Normalization | None,
-    count: int,
-    regions_known: bool,
-) -> tuple[Sequence[Embedding | None], PromptableSegmenter | None]:
-    """Embed the batch in one pass, or nothing where nobody is to be prompted."""
-    if sam is None:
-        if not regions_known:
-            raise ValueError("sam: expected a segmenter where no regions are given, got None")
-        return [None] * count, None
-    if img is None:
-        raise ValueError("img: expected an image where sam is given, got None")
-    segmenter = as_segmenter(sam)
-    return segmenter.encode(to_batch(img, normalization=normalization)), segmenter
+    embeddings: Sequence[Embedding | None] = [None] * len(own)
+    if segmenter is not None and images is not None:
+        embeddings = segmenter.encode(images)
+    with exact(own.device, own.device if segmenter is None else segmenter.device):
+        aggregated = [
+            aggregate(
+                selected[index],
+                asked[index],
+                None if certainty is None else certainty[index],
+                label_space,
+                settings,
+                regions=None if known is None else known[index],
+                embedding=embeddings[index],
+                segmenter=segmenter,
+            )
+            for index in range(len(own))
+        ]
+    return _assemble(aggregated, own, certainty, valid, ignore, outside, settings)
 
 
 def _regions_per_image(
@@ -246,7 +238,9 @@ def _assemble(
         labels = torch.where(inside, labels, own)
         scores = torch.where(inside, scores, 1.0)
         connectivities = [
-            Connectivities(torch.where(mask, item.ids, 0).to(torch.int32), item.classes, item.scores)
+            Connectivities(
+                torch.where(mask, item.ids, 0).to(torch.int32), item.classes, item.scores
+            )
             for item, mask in zip(connectivities, inside, strict=True)
         ]
     return Refinement(labels, scores, connectivities)

@@ -188,7 +188,7 @@ def _distinct_columns(planes: Tensor) -> tuple[Tensor, Tensor]:
     starts = (planes[:, 1:] != planes[:, :-1]).any(dim=0).nonzero()[:, 0] + 1
     starts = torch.cat([starts.new_zeros(1), starts])
     number = torch.zeros_like(starts)
-    for eight in planes[:, starts].split(8):
+    for eight in torch.split(planes[:, starts], 8):
         shifts = 8 * torch.arange(len(eight), device=planes.device)[:, None]
         word = (eight.long() << shifts).sum(dim=0)
         word = torch.unique(word, return_inverse=True)[1]

@@ -23,7 +23,7 @@ def crop_to_extent(logits: Tensor, extent: Extent) -> Tensor:
 
 
 def stability_score(logits: Tensor, *, offset: float = 1.0) -> Tensor:
-    """IoU of each mask cut at ``+offset`` with itself cut at ``-offset``, as the official generator.
+    """IoU of each mask cut at ``+offset`` with itself cut at ``-offset``, as SAM measures it.
 
     Args:
         logits: (..., h, w).

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from seco.common.checks import check_integer, check_number
-from seco.common.images import to_batch
+from seco.common.images import Normalization, to_batch
+from seco.common.precision import exact
 from seco.regions import Regions, pack_masks
 from seco.sam.loading import as_segmenter
 from seco.sam.masks import crop_to_extent, mask_boxes, stability_score, upscale
@@ -58,7 +59,7 @@ def propose_regions(
     sam: object,
     *,
     settings: ProposalSettings = ProposalSettings(),
-    normalization: tuple[Any, Any] | None = None,
+    normalization: Normalization | None = None,
 ) -> Regions | list[Regions]:
     """Find what SAM sees in an image, without labels: once per image, for every later round.
 
@@ -93,14 +94,15 @@ def propose_regions(
     """
     images = to_batch(img, normalization=normalization)
     segmenter = as_segmenter(sam)
-    found = [
-        regions_from_embedding(embedding, segmenter, settings).to(images.device)
-        for embedding in segmenter.encode(images)
-    ]
+    embeddings = segmenter.encode(images)
+    with exact(segmenter.device):
+        found = [
+            regions_from_embedding(embedding, segmenter, settings).to(images.device)
+            for embedding in embeddings
+        ]
     return found if img.ndim == 4 else found[0]
 
 
-@torch.no_grad()
 def regions_from_embedding(
     embedding: Embedding, segmenter: PromptableSegmenter, settings: ProposalSettings
 ) -> Regions:
@@ -111,7 +113,7 @@ def regions_from_embedding(
     points = point_grid(settings.points_per_side, size, device)
     kept_logits, kept_scores = [], []
     extent = (1.0, 1.0)
-    for chunk in points.split(settings.points_per_batch):
+    for chunk in torch.split(points, settings.points_per_batch):
         labels = torch.ones(len(chunk), 1, dtype=torch.int64, device=device)
         answer = segmenter.decode(
             embedding, points=chunk[:, None], point_labels=labels, multimask=True
@@ -130,7 +132,7 @@ def regions_from_embedding(
     areas = masks.sum(dim=(1, 2)) * pixels_per_cell
     large = ((areas > 0) & (areas >= settings.min_mask_region_area)).nonzero()[:, 0]
     kept = large[nms(mask_boxes(masks[large]).float(), scores[large], settings.box_nms_thresh)]
-    packed = [pack_masks(upscale(logits[some], extent, size) > 0) for some in kept.split(8)]
+    packed = [pack_masks(upscale(logits[some], extent, size) > 0) for some in torch.split(kept, 8)]
     return Regions.from_packed(packed, len(kept), size, scores[kept], device)
 
 

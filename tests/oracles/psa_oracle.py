@@ -181,7 +181,7 @@ def reference_psa(
                 if outside == "keep":
                     result[y, x] = label
                 continue
-            stuff = {c: 0.0 for c in known}
+            stuff = dict.fromkeys(known, 0.0)
             if region is not None:
                 stuff[region[0]] += region[1]
             if label in known:

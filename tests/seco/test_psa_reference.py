@@ -69,9 +69,7 @@ def test_equals_plain_loops(case):
     )
     selected = label
     if confidence is not None:
-        selected = select_confident(
-            torch.from_numpy(label), torch.from_numpy(confidence)
-        ).numpy()
+        selected = select_confident(torch.from_numpy(label), torch.from_numpy(confidence)).numpy()
     expected = reference_psa(segments, selected, label, confidence, SPACE, chosen, outside)
     np.testing.assert_array_equal(found.labels[0].numpy(), expected)
     assert set(np.unique(expected)) <= set(np.unique(label)) | {SPACE.ignore_index}

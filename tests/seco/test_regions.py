@@ -50,9 +50,7 @@ def test_votes_equal_counting_under_each_mask(case, classes):
 
 def test_a_tie_leaves_the_region_unnamed():
     regions = Regions.from_label_map(torch.tensor([[1, 1, 2, 2, 2]]))
-    named = name_regions(
-        regions, torch.tensor([[0, 1, 0, 1, 1]]), 2, classes=(0, 1), min_share=0.2
-    )
+    named = name_regions(regions, torch.tensor([[0, 1, 0, 1, 1]]), 2, classes=(0, 1), min_share=0.2)
     assert named.classes.tolist() == [1]
     assert named.shares.tolist() == [pytest.approx(2 / 3)]
 
@@ -81,7 +79,7 @@ def test_load_says_what_is_wrong(tmp_path):
     with pytest.raises(FileNotFoundError):
         Regions.load(path)
     path.write_bytes(b"PK not really")
-    with pytest.raises(ValueError, match="x.npz is not a regions file"):
+    with pytest.raises(ValueError, match=r"x\.npz is not a regions file"):
         Regions.load(path)
     np.savez(path, format=np.array(99))
     with pytest.raises(ValueError, match="format 99, expected 1"):

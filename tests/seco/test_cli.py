@@ -1,0 +1,341 @@
+"""The commands as a user calls them: files, folders, bad files, exit codes, what is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import seco
+from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings
+from seco.cli import app
+from seco.common.files import read_confidence, read_label, write_label
+from seco.folder import match_files
+from seco.settings_text import change_settings, list_settings
+
+QUICK = ("--device", "cpu", "--set", "points_per_side=3")
+NAMES = ("a/one", "a/two", "b/three")
+
+
+def pair(seed: int, size: tuple[int, int] = (40, 64)) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    label = np.full(size, 10, np.uint8)  # sky
+    label[size[0] // 2 :] = 0  # road
+    label[10:30, 12:40] = 13  # car
+    image = np.array(CITYSCAPES.colours, np.uint8)[label]
+    label[rng.random(size) < 0.2] = 255
+    return image, label
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Three images in two formats, their labels and confidences, in subfolders."""
+    for seed, name in enumerate(NAMES):
+        image, label = pair(seed)
+        for kind in ("images", "labels", "confidence"):
+            (tmp_path / kind / name).parent.mkdir(parents=True, exist_ok=True)
+        suffix = ".png" if seed else ".bmp"
+        Image.fromarray(image).save(tmp_path / "images" / f"{name}{suffix}")
+        write_label(tmp_path / "labels" / f"{name}.png", label, CITYSCAPES)
+        confidence = np.linspace(0, 1, label.size, dtype=np.float32).reshape(label.shape)
+        np.save(tmp_path / "confidence" / f"{name}.npy", confidence)
+    return tmp_path
+
+
+def run(*arguments: object):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def refine(work: Path, *more: object):
+    return run("refine", work / "images", work / "labels", work / "out", *QUICK, *more)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_folder_gives_one_palette_png_per_label(work):
+    result = refine(work)
+    assert result.exit_code == 0, result.output
+    assert "3 refined, 0 skipped, 0 failed" in result.stdout
+    assert sorted(contents(work / "out")) == [f"{name}.png" for name in NAMES]
+    for name in NAMES:
+        before = read_label(work / "labels" / f"{name}.png")
+        after = read_label(work / "out" / f"{name}.png")
+        assert after.shape == before.shape
+        assert set(np.unique(after)) <= set(np.unique(before))
+        with Image.open(work / "out" / f"{name}.png") as file:
+            assert file.mode == "P"
+            assert tuple(file.getpalette()[:3]) == CITYSCAPES.colours[0]
+
+
+def test_files_are_what_the_function_returns(work):
+    assert refine(work, "--confidence", work / "confidence").exit_code == 0
+    settings = replace(PSASettings(), proposals=ProposalSettings(points_per_side=3))
+    for seed, name in enumerate(NAMES):
+        image, label = pair(seed)
+        expected = seco.refine_pseudo_labels(
+            image,
+            label,
+            seco.load_sam("tiny"),
+            confidence=np.load(work / "confidence" / f"{name}.npy"),
+            settings=settings,
+        )
+        assert (read_label(work / "out" / f"{name}.png") == expected).all()
+
+
+def test_single_files(work):
+    target = work / "new" / "refined.png"
+    scores = work / "new" / "weights.png"
+    arguments = (
+        work / "images/a/two.png", work / "labels/a/two.png", target, *QUICK,
+        "--confidence", work / "confidence/a/two.npy", "--save-scores", scores,
+    )  # fmt: skip
+    result = run("refine", *arguments)
+    assert result.exit_code == 0, result.output
+    assert read_label(target).shape == read_confidence(scores).shape == (40, 64)
+
+
+def test_again_the_same_bytes(work):
+    arguments = ("--save-scores", work / "weights", "--overwrite")
+    assert refine(work, *arguments).exit_code == 0
+    first = contents(work / "out") | contents(work / "weights")
+    assert refine(work, *arguments).exit_code == 0
+    assert contents(work / "out") | contents(work / "weights") == first
+
+
+def test_existing_outputs_are_skipped_and_said_so(work):
+    (work / "out/a").mkdir(parents=True)
+    (work / "out/a/one.png").write_bytes(b"mine")
+    result = refine(work)
+    assert result.exit_code == 0
+    assert "2 refined, 1 skipped because their outputs exist (--overwrite" in result.stdout
+    assert (work / "out/a/one.png").read_bytes() == b"mine"
+    result = refine(work, "--overwrite")
+    assert "3 refined, 0 skipped, 0 failed" in result.stdout
+    assert read_label(work / "out/a/one.png").shape == (40, 64)
+
+
+def test_scores_are_loss_weights_and_never_missing_silently(work):
+    assert refine(work).exit_code == 0
+    late = refine(work, "--save-scores", work / "weights")
+    assert late.exit_code == 1
+    assert "exists already, but not its scores" in late.stderr
+    assert refine(work, "--save-scores", work / "weights", "--overwrite").exit_code == 0
+    scores = read_confidence(work / "weights/a/one.png")
+    assert (scores[read_label(work / "out/a/one.png") == 255] == 0).all()
+    assert scores.max() > 0.5
+
+
+def test_bad_files_are_reported_and_the_rest_goes_on(work):
+    data = (work / "labels/a/one.png").read_bytes()
+    (work / "labels/a/one.png").write_bytes(data[: len(data) // 2])
+    Image.fromarray(pair(0, (41, 64))[0]).save(work / "images/a/two.png")
+    (work / "images/lonely.png").write_bytes((work / "images/b/three.png").read_bytes())
+    shutil.copy(work / "labels/b/three.png", work / "labels/b/orphan.png")
+    (work / "images/twice.jpg").write_bytes(b"")
+    (work / "images/twice.png").write_bytes(b"")
+    (work / "labels/twice.png").write_bytes(b"")
+    (work / "labels/strange.png").write_bytes(b"no picture")
+    (work / "images/strange.png").write_bytes(b"no picture")
+    result = refine(work)
+    assert result.exit_code == 1
+    assert "1 refined, 0 skipped, 6 failed" in result.stdout
+    errors = result.stderr
+    assert f"failed: a/one: {work / 'labels/a/one.png'}: expected a readable image" in errors
+    assert "failed: a/two: pl: expected shape (41, 64) as img has, got (40, 64)" in errors
+    assert "failed: lonely: no label of that name" in errors
+    assert "failed: b/orphan: no image of that name" in errors
+    assert "failed: twice: more than one image of that name" in errors
+    assert "failed: strange:" in errors
+    assert list(contents(work / "out")) == ["b/three.png"]
+
+
+@pytest.mark.parametrize("value", [19, 254])
+def test_a_class_outside_the_space_fails_that_file(work, value):
+    label = read_label(work / "labels/a/one.png")
+    label[0, 0] = value
+    Image.fromarray(label).save(work / "labels/a/one.png")
+    result = refine(work)
+    assert result.exit_code == 1
+    assert f"failed: a/one: pl: expected class ids 0..18 or ignore_index 255, got {value}" in (
+        result.stderr
+    )
+
+
+def test_missing_or_bad_confidence_fails_that_file(work):
+    (work / "confidence/a/one.npy").unlink()
+    np.save(work / "confidence/a/two.npy", np.full((40, 64), np.nan, np.float32))
+    result = refine(work, "--confidence", work / "confidence")
+    assert result.exit_code == 1
+    assert "failed: a/one: no confidence of that name" in result.stderr
+    assert "failed: a/two:" in result.stderr
+    assert list(contents(work / "out")) == ["b/three.png"]
+
+
+def test_names_alone_and_suffixes(work):
+    flat = work / "flat"
+    flat.mkdir()
+    for path in (work / "labels").rglob("*.png"):
+        shutil.copy(path, flat / f"{path.stem}_pred.png")
+        shutil.copy(path, flat / f"{path.stem}_color.png")
+    for path in sorted((work / "images").rglob("*.*")):
+        path.rename(path.with_name(f"{path.stem}_leftImg8bit{path.suffix}"))
+    tasks, failures = match_files(
+        work / "images", flat, work / "out", match="name",
+        image_suffix="_leftImg8bit", label_suffix="_pred",
+    )  # fmt: skip
+    assert failures == []
+    assert [task.name for task in tasks] == ["one", "three", "two"]
+    assert [task.output.name for task in tasks] == [
+        "one_pred.png",
+        "three_pred.png",
+        "two_pred.png",
+    ]
+    with pytest.raises(ValueError, match="expected images and labels with the same names"):
+        match_files(work / "images", flat, work / "out")
+
+
+def test_label_space_from_a_file(work):
+    given = {"names": ["road", "sky", "car"], "things": ["car"], "palette": [[9, 8, 7]] * 3}
+    (work / "space.json").write_text(json.dumps(given))
+    for path in (work / "labels").rglob("*.png"):
+        label = read_label(path)
+        small = np.select([label == 0, label == 10, label == 13], [0, 1, 2], 255)
+        Image.fromarray(small.astype(np.uint8)).save(path)
+    result = refine(work, "--label-space", work / "space.json")
+    assert result.exit_code == 0, result.output
+    with Image.open(work / "out/a/one.png") as file:
+        assert file.getpalette()[:3] == [9, 8, 7]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--label-space", "pascal"), "label space: expected one of cityscapes"),
+        (("--set", "stuff_share=2"), "stuff_share: expected a number in [0, 1), got 2.0"),
+        (("--set", "points=2"), "settings: expected one of method, connectivity"),
+        (("--set", "stuff_share"), "settings: expected name=value, got 'stuff_share'"),
+        (("--set", "points_per_side=3"), "expected every name once, got 'points_per_side' twice"),
+        (("--checkpoint", "x.pth"), "checkpoint: expected None with 'tiny'"),
+        (("--sam", "vit_b", "--checkpoint", "no/such.pth"), "no/such.pth"),
+        (("--device", "abacus"), "abacus"),
+        (("--keep-fraction", "0.3"), "need --confidence"),
+        (("--confidence", "{confidence}", "--keep-fraction", "0"), "--keep-fraction: expected"),
+        (("--confidence", "{missing}"), "no such file or folder"),
+        (("--save-scores", "{labels}/weights"), "expected a place apart from"),
+        (("--save-scores", "{out}"), "expected a place apart from"),
+        (
+            ("--confidence", "{confidence}", "--keep-fraction", "0.3", "--confidence-threshold", 1),
+            "exclude each other",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(work, more, message):
+    places = {name: work / name for name in ("confidence", "missing", "labels", "out")}
+    result = refine(work, *(str(value).format(**places) for value in more))
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert not (work / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "out", "message"),
+    [
+        ("images", "labels", "labels", "expected a place apart from"),
+        ("images", "labels", "images/new", "expected a place apart from"),
+        ("images", "labels/a/one.png", "out", "expected a folder as"),
+        ("images/a/two.png", "labels", "out.png", "expected a file as"),
+        ("images/a/two.png", "labels/a/two.png", "labels/a/two.png", "a place apart from"),
+        ("images/a/two.png", "labels/a/two.png", "out.tif", "expected a file name ending in .png"),
+        ("images/a/two.png", "labels/a/two.png", "confidence", "expected a file as"),
+        ("images", "nowhere", "out", "no such file or folder"),
+    ],
+)
+def test_places_that_cannot_work_are_refused(work, image, label, out, message):
+    before = contents(work)
+    result = run("refine", work / image, work / label, work / out, *QUICK)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert contents(work) == before
+
+
+def test_paper_and_method_and_set_reach_the_method(work, monkeypatch):
+    seen = []
+    original = seco.refine_with_details
+
+    def spy(*args, **kwargs):
+        seen.append(kwargs)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(seco, "refine_with_details", spy)
+    result = refine(
+        work, "--paper", "--method", "alignment", "--set", "box_enlargement=2", "--outside",
+        "keep", "--confidence", work / "confidence", "--confidence-threshold", "0.25",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    expected = replace(
+        PAPER,
+        method="alignment",
+        box_enlargement=2.0,
+        proposals=replace(PAPER.proposals, points_per_side=3),
+    )
+    assert seen[0]["settings"] == expected
+    assert seen[0]["outside"] == "keep"
+    assert seen[0]["confidence_threshold"] == 0.25
+
+
+def test_every_setting_can_be_set_and_is_explained():
+    names = {field.name for owner in (PSASettings, ProposalSettings) for field in fields(owner)}
+    names.remove("proposals")
+    page = list_settings().split("\n")
+    assert {line.split(" = ")[0] for line in page if not line.startswith(" ")} == names
+    for name in names:
+        start = next(i for i, line in enumerate(page) if line.startswith(f"{name} = "))
+        assert page[start + 1].startswith("    expected: ")
+        assert page[start + 2].startswith("    "), f"{name} has no meaning"
+        value = page[start].split(" = ")[1].split()[0]
+        assert change_settings(PSASettings(), [f"{name}={value}"]) == PSASettings()
+    assert run("refine", "--list-settings").stdout.rstrip("\n") == "\n".join(page)
+
+
+def test_version_and_help():
+    assert run("--version").stdout == f"seco {seco.__version__}\n"
+    assert "refine" in run("--help").stdout
+    assert "--overwrite" in run("refine", "--help").stdout
+    assert run("refine").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["seco", "sgg"])
+def test_entry_points_are_installed(name):
+    command = Path(sys.executable).with_name(name)
+    shown = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == f"{name} {seco.__version__}\n"
+    assert shown.stderr == ""
+
+
+def test_the_real_command_refines_a_folder_and_fails_with_1(work):
+    (work / "images/a/two.png").write_bytes(b"")
+    shown = subprocess.run(
+        [Path(sys.executable).with_name("seco"), "refine", "images", "labels", "out", *QUICK],
+        cwd=work, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 1, shown.stderr
+    assert "failed: a/two: images/a/two.png: expected a readable image" in shown.stderr
+    assert "2 refined, 0 skipped, 1 failed; results in out" in shown.stdout
+    assert sorted(contents(work / "out")) == ["a/one.png", "b/three.png"]
