@@ -102,7 +102,7 @@ def train(options: argparse.Namespace) -> None:
     work.mkdir(parents=True, exist_ok=True)
     images, labels = crops(work, options.scenes, options.threads)
     share = torch.bincount(labels.flatten(), minlength=STREETS.num_classes) / labels.numel()
-    weight = (share + 0.005).pow(-0.4)
+    weight = (share + 0.003).pow(-0.3)
     weight /= (weight * share).sum()
 
     rng = torch.Generator().manual_seed(options.seed)
@@ -111,21 +111,21 @@ def train(options: argparse.Namespace) -> None:
         model = segmenter.StreetSegmenter()
     model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.lr, total_steps=options.steps, pct_start=0.15
-    )
     checkpoint, first = work / "checkpoint.pt", 0
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
         rng.set_state(saved["rng"])
         first = saved["step"]
 
     bar = tqdm(range(first, options.steps), initial=first, total=options.steps, desc="training")
     mean_loss = 0.0
     for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = (
+                options.lr * min(1.0, (step + 1) / 200) * (1 - step / options.steps) ** 0.9
+            )
         chosen = torch.randint(len(images), (options.batch,), generator=rng)
         pixels, targets = augment(images[chosen], labels[chosen], rng)
         with torch.autocast("cpu", torch.bfloat16):
@@ -134,13 +134,12 @@ def train(options: argparse.Namespace) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        schedule.step()
         mean_loss += 0.02 * (float(loss.detach()) - mean_loss) if step else float(loss.detach())
         bar.set_postfix(loss=f"{mean_loss:.3f}", refresh=False)
         if (step + 1) % 100 == 0 or step + 1 == options.steps:
             state = {
                 "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(), "rng": rng.get_state(), "step": step + 1,
+                "rng": rng.get_state(), "step": step + 1,
             }  # fmt: skip
             torch.save(state, checkpoint.with_suffix(".partial"))
             os.replace(checkpoint.with_suffix(".partial"), checkpoint)

@@ -130,7 +130,8 @@ def load_segmenter(weights: str | PathLike[str] | None = None) -> StreetSegmente
     """
     from safetensors.torch import load_file
 
-    segmenter = StreetSegmenter()
+    with torch.device("meta"):  # no random initialisation: the global generator is the caller's
+        segmenter = StreetSegmenter()
     if weights is not None:
         state = load_file(weights)
     else:
@@ -138,7 +139,7 @@ def load_segmenter(weights: str | PathLike[str] | None = None) -> StreetSegmente
             state = load_file(path)
     # stored in half precision; counters of the normalisation layers are integers
     single = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    segmenter.load_state_dict(single)
+    segmenter.load_state_dict(single, assign=True)
     return segmenter.eval().requires_grad_(False)
 
 

@@ -271,10 +271,10 @@ def _furniture(canvas: Canvas, labels: dict[str, int], side: Side, plan: _Plan) 
         )
 
     z, step = rng.uniform(5.0, 11.0), rng.uniform(9.0, 18.0)
-    while z < 75.0:
+    while z < 60.0:
         if not street.blocked(z):
             kinds = ["lamp", "signs", "light", "nothing"]
-            put_pole(z, str(rng.choice(kinds, p=[0.38, 0.38, 0.14, 0.1])))
+            put_pole(z, str(rng.choice(kinds, p=[0.34, 0.34, 0.24, 0.08])))
         z += step * rng.uniform(0.6, 1.4)
     if street.crossing is not None:
         near, far = street.crossing
@@ -289,13 +289,13 @@ def _furniture(canvas: Canvas, labels: dict[str, int], side: Side, plan: _Plan) 
                 _plant(canvas, labels, plan, side.at(where), z, False)
             z += step * rng.uniform(0.8, 1.2)
     for _ in range(int(rng.poisson(3.5 if side.kind == "urban" else 2.0))):
-        z = _depth(rng, 5.5, 50.0)
+        z = _depth(rng, 5.5, 38.0)
         x = side.at(side.verge + rng.uniform(0.1, 0.95) * side.walk)
         for k in range(2 if rng.random() < 0.3 else 1):
             plan.add(x + 0.6 * k, z + 0.1 * k, _walker(canvas, labels))
-    for _ in range(int(rng.poisson(0.7))):
+    for _ in range(int(rng.poisson(1.0))):
         x = side.at(side.verge + rng.uniform(0.3, 0.9) * side.walk)
-        plan.add(x, _depth(rng, 5.5, 35.0), _cyclist(canvas, labels, ridden=False))
+        plan.add(x, _depth(rng, 5.5, 28.0), _cyclist(canvas, labels, ridden=False))
 
 
 def _depth(rng: np.random.Generator, near: float, far: float) -> float:
@@ -327,7 +327,7 @@ def _traffic(canvas: Canvas, labels: dict[str, int], plan: _Plan) -> None:
             label = labels["car"]
             plan.add(x, z, lambda x, z: vehicles.car(canvas, label, x, z, across=across))
 
-    stop = 70.0 if crossing is None else crossing[0] - 5.0
+    stop = 55.0 if crossing is None else crossing[0] - 5.0
     for side in street.sides:
         if rng.random() < 0.65:
             z = rng.uniform(5.0, 14.0)
@@ -336,7 +336,7 @@ def _traffic(canvas: Canvas, labels: dict[str, int], plan: _Plan) -> None:
                     vehicle(side.at(-1.15), z, False, 0.08)
                 z += rng.uniform(5.6, 7.5) if rng.random() < 0.85 else 12.0
     z = rng.uniform(8.0, 20.0)
-    while z < 80.0:
+    while z < 65.0:
         lane = centre + rng.choice([-1.0, 1.0]) * road * rng.uniform(0.1, 0.22)
         if not street.blocked(z, 5.0):
             vehicle(lane, z, False, 0.22)
@@ -353,4 +353,4 @@ def _traffic(canvas: Canvas, labels: dict[str, int], plan: _Plan) -> None:
     for _ in range(int(rng.poisson(1.1))):
         side = street.sides[int(rng.integers(2))]
         x = side.at(-rng.uniform(0.7, 2.6))
-        plan.add(x, _depth(rng, 6.0, 40.0), _cyclist(canvas, labels, ridden=True))
+        plan.add(x, _depth(rng, 6.0, 30.0), _cyclist(canvas, labels, ridden=True))

@@ -33,7 +33,7 @@ def test_same_seed_same_scene(domain: scenes.Domain) -> None:
 @pytest.mark.parametrize("domain", ["game", "camera"])
 def test_global_random_state_is_untouched(domain: scenes.Domain) -> None:
     def state() -> tuple[object, ...]:
-        kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - the global state is the point
+        kind, keys, *rest = np.random.get_state()
         return random.getstate(), kind, keys.tobytes(), rest, torch.get_rng_state().tolist()
 
     before = state()

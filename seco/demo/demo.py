@@ -1,0 +1,185 @@
+"""The demo: label street scenes with a segmenter that is out of its domain, refine, measure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seco.common.files import write_bytes
+from seco.common.plots import label_figure, write_figure
+from seco.demo.scenes import STREETS, TRAIN_SEEDS, Scene, street_scene
+from seco.demo.segmenter import load_segmenter, predict
+from seco.evaluation import Confusion, confusion
+from seco.refine import refine_pseudo_labels
+from seco.sam.loading import load_sam
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo saw and measured.
+
+    Args:
+        seeds: of the scenes.
+        scenes: N scenes in the camera domain.
+        raw: N label maps (H, W) uint8 of the bundled segmenter.
+        refined: the same, refined with the bundled tiny SAM.
+    """
+
+    seeds: tuple[int, ...]
+    scenes: tuple[Scene, ...]
+    raw: tuple[Array, ...]
+    refined: tuple[Array, ...]
+
+    def confusions(self) -> tuple[Confusion, Confusion]:
+        """Raw and refined labels against the truth, pooled over the scenes."""
+        return self._pooled(self.raw), self._pooled(self.refined)
+
+    def _pooled(self, labels: tuple[Array, ...]) -> Confusion:
+        counts = [
+            confusion(label, scene.label, STREETS).counts
+            for label, scene in zip(labels, self.scenes, strict=True)
+        ]
+        return Confusion(np.sum(counts, axis=0))
+
+    def numbers(self) -> dict[str, Any]:
+        """The measures as plain numbers, for JSON; ``None`` for a class that does not occur."""
+        before, after = self.confusions()
+        return {
+            "seeds": list(self.seeds),
+            "size": list(self.scenes[0].label.shape),
+            "raw": _measures(before),
+            "refined": _measures(after),
+        }
+
+    def table(self) -> str:
+        """The measures as a markdown table, in percent."""
+        before, after = self.confusions()
+        rows = [
+            *zip(STREETS.names, before.iou, after.iou, strict=True),
+            ("**mean IoU**", before.mean_iou, after.mean_iou),
+            ("labelled pixels", before.coverage, after.coverage),
+            ("of these right", before.accuracy, after.accuracy),
+        ]
+        lines = [
+            f"| {name:15} | {_percent(old)} | {_percent(new)} | {_percent(new - old, '+')} |"
+            for name, old, new in rows
+        ]
+        head = f"| {'IoU, %':15} |    raw | refined | change |"
+        return "\n".join([head, "|:----------------|-------:|--------:|-------:|", *lines])
+
+    def summary(self) -> str:
+        """One line: what was done and what came out."""
+        before, after = self.confusions()
+        known = sum(seed in TRAIN_SEEDS for seed in self.seeds)
+        note = f"; the bundled models were trained on {known} of them" if known else ""
+        return (
+            f"{len(self.scenes)} street scenes{note}: mean IoU of the labels "
+            f"{100 * before.mean_iou:.1f} % raw, {100 * after.mean_iou:.1f} % refined"
+        )
+
+
+def run_demo(
+    seeds: Sequence[int],
+    *,
+    size: tuple[int, int] = (256, 512),
+    sam: object | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> DemoResult:
+    """Draw scenes, label them, refine the labels.
+
+    Args:
+        seeds: of the scenes, see :mod:`seco.demo.scenes`; at least one.
+        size: height and width of the scenes.
+        sam: as in :func:`seco.refine_pseudo_labels`; the bundled tiny one if ``None``.
+        progress: wraps the seeds while they are worked on, such as ``tqdm``.
+
+    Raises:
+        ValueError: no seed, a negative one, or a size that is too small.
+
+    Example:
+        >>> result = run_demo([100_000], size=(64, 128))
+        >>> result.refined[0].shape, result.refined[0].dtype
+        ((64, 128), dtype('uint8'))
+    """
+    if len(seeds) == 0:
+        raise ValueError("seeds: expected at least one, got none")
+    segmenter = load_segmenter()
+    segment_anything = load_sam("tiny") if sam is None else sam
+    scenes, raw, refined = [], [], []
+    for seed in progress(seeds):
+        scene = street_scene(seed, size=size, domain="camera")
+        labels, confidence = predict(segmenter, scene.image[None])
+        scenes.append(scene)
+        raw.append(labels[0])
+        refined.append(
+            refine_pseudo_labels(
+                scene.image,
+                labels[0],
+                segment_anything,
+                label_space=STREETS,
+                confidence=confidence[0],
+            )
+        )
+    return DemoResult(tuple(seeds), tuple(scenes), tuple(raw), tuple(refined))
+
+
+def write_demo(result: DemoResult, out: Path) -> list[Path]:
+    """Write figure (of the first scenes), table and numbers; the same result, the same bytes.
+
+    Args:
+        result: from :func:`run_demo`.
+        out: an existing folder.
+
+    Returns:
+        The files: ``demo.png``, ``demo.md``, ``demo.json``.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    shown = slice(0, _SHOWN)
+    truth = [scene.label for scene in result.scenes[shown]]
+    columns = {"raw pseudo-label": result.raw[shown], "refined": result.refined[shown]}
+    captions = {
+        title: [
+            f"mIoU {100 * confusion(label, true, STREETS).mean_iou:.0f} %"
+            for label, true in zip(labels, truth, strict=True)
+        ]
+        for title, labels in columns.items()
+    }
+    figure = label_figure(
+        [scene.image for scene in result.scenes[shown]],
+        {**columns, "truth": truth},
+        STREETS,
+        captions=captions,
+    )
+    paths = [out / "demo.png", out / "demo.md", out / "demo.json"]
+    write_figure(paths[0], figure)
+    write_bytes(paths[1], f"{result.table()}\n\n{result.summary()}\n".encode())
+    write_bytes(paths[2], (json.dumps(result.numbers(), indent=2) + "\n").encode())
+    return paths
+
+
+def _measures(found: Confusion) -> dict[str, Any]:
+    known = np.isfinite(found.iou)
+    return {
+        "iou": {
+            name: round(float(value), 4) if there else None
+            for name, value, there in zip(STREETS.names, found.iou, known, strict=True)
+        },
+        "mean_iou": round(found.mean_iou, 4),
+        "coverage": round(found.coverage, 4),
+        "accuracy": round(found.accuracy, 4),
+    }
+
+
+def _percent(share: float, sign: str = "") -> str:
+    return f"{100 * share:{sign}6.1f}" if np.isfinite(share) else "     –"
