@@ -84,9 +84,7 @@ def test_long_side_size_is_the_official_one(size: tuple[int, int], length: int) 
     assert long_side_size(size, length) == (max(1, height), max(1, width))
 
 
-def test_every_part_runs_in_its_own_precision(
-    small_sam: Any, images: Any, prompts: Any
-) -> None:
+def test_every_part_runs_in_its_own_precision(small_sam: Any, images: Any, prompts: Any) -> None:
     backend = SegmentAnythingBackend(small_sam)
     given = prompts("boxes", 2, 40, 60)
     exact = backend.decode(backend.encode(images(1, 40, 60))[0], **given)
