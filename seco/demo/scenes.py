@@ -72,7 +72,7 @@ def street_scene(
         domain: "game" (clean, saturated) or "camera" (texture, weather, blur, noise).
 
     Returns:
-        Image, label and instances.
+        Image, label and instances; the same bits for the same versions of numpy and Pillow.
 
     Raises:
         TypeError: ``seed`` or a side of ``size`` is no integer.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy.spatial import ConvexHull
 
-from seco.demo import scenes
+from seco.demo import scenes, things
 from seco.demo.canvas import SUPERSAMPLE, Camera, Canvas
 from seco.demo.palettes import CAMERA, GAME
 from seco.demo.render import majority
@@ -163,6 +163,15 @@ def test_a_body_covers_its_convex_hull() -> None:
         ImageDraw.Draw(hull).polygon(outline.ravel().tolist(), fill=1)
         drawn = np.asarray(canvas.image) != background
         assert (drawn != np.asarray(hull).astype(bool)).mean() < 0.001
+
+
+def test_a_cyclist_is_two_touching_objects() -> None:
+    canvas = Canvas((64, 64), Camera(1.2, 1.6, 0.45, 0.0), np.random.default_rng(0))
+    canvas.part(canvas.object(0), "sky")
+    things.bicycle(canvas, 7, 5, 0.0, 4.0)
+    label = np.array(canvas.classes)[np.array(canvas.owner)[np.asarray(canvas.image)]]
+    assert set(np.unique(label)) == {0, 5, 7}
+    assert ((label[1:] == 7) & (label[:-1] == 5)).any()
 
 
 def test_both_palettes_know_every_material() -> None:
