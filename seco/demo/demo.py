@@ -17,6 +17,7 @@ from seco.demo.segmenter import load_segmenter, predict
 from seco.evaluation import Confusion, confusion
 from seco.refine import refine_pseudo_labels
 from seco.sam.loading import load_sam
+from seco.settings import PSASettings
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -91,7 +92,7 @@ def run_demo(
     seeds: Sequence[int],
     *,
     size: tuple[int, int] = (256, 512),
-    sam: object | None = None,
+    settings: PSASettings = PSASettings(),
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> DemoResult:
     """Draw scenes, label them, refine the labels.
@@ -99,21 +100,23 @@ def run_demo(
     Args:
         seeds: of the scenes, see :mod:`seco.demo.scenes`; at least one.
         size: height and width of the scenes.
-        sam: as in :func:`seco.refine_pseudo_labels`; the bundled tiny one if ``None``.
+        settings: of the refinement.
         progress: wraps the seeds while they are worked on, such as ``tqdm``.
 
     Raises:
         ValueError: no seed, a negative one, or a size that is too small.
 
     Example:
-        >>> result = run_demo([100_000], size=(64, 128))
+        >>> from seco import ProposalSettings
+        >>> quick = PSASettings(proposals=ProposalSettings(points_per_side=4))
+        >>> result = run_demo([100_000], size=(64, 128), settings=quick)
         >>> result.refined[0].shape, result.refined[0].dtype
         ((64, 128), dtype('uint8'))
     """
     if len(seeds) == 0:
         raise ValueError("seeds: expected at least one, got none")
     segmenter = load_segmenter()
-    segment_anything = load_sam("tiny") if sam is None else sam
+    sam = load_sam("tiny")
     scenes, raw, refined = [], [], []
     for seed in progress(seeds):
         scene = street_scene(seed, size=size, domain="camera")
@@ -124,9 +127,10 @@ def run_demo(
             refine_pseudo_labels(
                 scene.image,
                 labels[0],
-                segment_anything,
+                sam,
                 label_space=STREETS,
                 confidence=confidence[0],
+                settings=settings,
             )
         )
     return DemoResult(tuple(seeds), tuple(scenes), tuple(raw), tuple(refined))

@@ -142,6 +142,13 @@ def test_scores_are_loss_weights_and_never_missing_silently(work):
     assert scores.max() > 0.5
 
 
+def test_an_image_where_sam_finds_nothing(work):
+    nothing = ("--set", "pred_iou_thresh=9", "--set", "thing_iou_thresh=9")
+    result = refine(work, *nothing, "--set", "rejected_things=drop")
+    assert result.exit_code == 0, result.output
+    assert (read_label(work / "out/a/one.png") == 255).all()
+
+
 def test_bad_files_are_reported_and_the_rest_goes_on(work):
     data = (work / "labels/a/one.png").read_bytes()
     (work / "labels/a/one.png").write_bytes(data[: len(data) // 2])

@@ -11,21 +11,23 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from seco import ProposalSettings, PSASettings
 from seco.cli import app
 from seco.demo.demo import DemoResult, run_demo, write_demo
 from seco.demo.scenes import STREETS, street_scene
 
 SIZE = (64, 128)
+QUICK = PSASettings(proposals=ProposalSettings(points_per_side=4))
 
 
 @pytest.fixture(scope="module")
 def result():
-    return run_demo([100_000, 100_001], size=SIZE)
+    return run_demo([100_000, 100_001], size=SIZE, settings=QUICK)
 
 
 def test_labels_are_of_the_scenes_and_global_rng_is_left_alone(result):
     states = random.getstate(), torch.random.get_rng_state()
-    again = run_demo([100_000, 100_001], size=SIZE)
+    again = run_demo([100_000, 100_001], size=SIZE, settings=QUICK)
     assert random.getstate() == states[0]
     assert (torch.random.get_rng_state() == states[1]).all()
     for one, two in zip(result.refined, again.refined, strict=True):
