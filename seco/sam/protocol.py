@@ -15,7 +15,8 @@ class Embedding:
     """One encoded image.
 
     Args:
-        features: whatever the back end's ``decode`` needs; opaque to everyone else.
+        features: whatever the back end's ``decode`` needs; opaque to everyone else (a tuple of
+            tensors in the bundled back ends).
         size: height and width of the encoded image in pixels.
     """
 
@@ -73,7 +74,7 @@ class PromptableSegmenter(Protocol):
         point_labels: Tensor | None = None,
         multimask: bool = False,
     ) -> MaskLogits:
-        """Answer N prompts about one image in one pass of the mask decoder.
+        """Answer N >= 1 prompts about one image in one pass of the mask decoder.
 
         Args:
             embedding: one item of ``encode``'s result.
