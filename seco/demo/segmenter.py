@@ -21,6 +21,8 @@ from seco.demo.scenes import STREETS
 
 WEIGHTS = "segmenter.safetensors"
 _MEAN, _STD = 0.45, 0.25
+# Taller images than the first are seen twice: small, for what is large in them, and larger.
+_TALL, _HEIGHTS = 384, (256, 512)
 
 
 def _conv(
@@ -154,6 +156,9 @@ def predict(
 ) -> tuple[Tensor, Tensor] | tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Most likely class and its probability for every pixel: pseudo-labels.
 
+    Images of more than 384 rows are seen at a height of 256 and of at most 512 pixels, and the
+    probabilities are averaged.
+
     Args:
         segmenter: images (B, 3, H, W), float, in [0, 1] -> logits (B, K, H, W); in evaluation
             mode.
@@ -205,7 +210,23 @@ def _predict(segmenter: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
     labels, confidence = [], []
     with torch.no_grad():
         for index in range(len(pixels)):  # the logits of a whole batch would be large
-            best = segmenter(pixels[index : index + 1]).float().softmax(1).max(1)
+            best = _probabilities(segmenter, pixels[index : index + 1]).max(1)
             labels.append(best.indices)
             confidence.append(best.values)
     return torch.cat(labels), torch.cat(confidence)
+
+
+def _probabilities(segmenter: nn.Module, image: Tensor) -> Tensor:
+    """Class probabilities (1, K, H, W), for a tall image averaged over two sizes of it."""
+    height, width = image.shape[-2:]
+    if height <= _TALL:
+        probabilities: Tensor = segmenter(image).float().softmax(1)
+        return probabilities
+    views = []
+    for rows in _HEIGHTS:
+        scale = min(1.0, rows / height)
+        size = (round(scale * height), max(round(scale * width), 32))
+        view = F.interpolate(image, size, mode="bilinear", antialias=True)
+        logits = segmenter(view).float()
+        views.append(F.interpolate(logits, (height, width), mode="bilinear").softmax(1))
+    return torch.stack(views).mean(0)

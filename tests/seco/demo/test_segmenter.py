@@ -33,19 +33,25 @@ def test_any_size(segmenter: StreetSegmenter, size: tuple[int, int]) -> None:
     assert segmenter(torch.rand(2, 3, *size)).shape == (2, STREETS.num_classes, *size)
 
 
-def _score(segmenter: StreetSegmenter, domain: Domain) -> tuple[float, float, float]:
+def _score(
+    segmenter: StreetSegmenter,
+    domain: Domain,
+    seeds: range = SEEDS,
+    size: tuple[int, int] = (256, 512),
+) -> tuple[float, float, float]:
     """mIoU, and the mean confidence where right and where wrong."""
     count = STREETS.num_classes
     confusion, right, wrong = np.zeros((count, count)), [], []
-    for seed in SEEDS:
-        scene = street_scene(seed, domain=domain)
+    for seed in seeds:
+        scene = street_scene(seed, size=size, domain=domain)
         labels, confidence = predict(segmenter, scene.image[None])
         np.add.at(confusion, (scene.label.ravel(), labels.ravel()), 1)
         good = labels[0] == scene.label
         right.append(confidence[0][good].mean())
         wrong.append(confidence[0][~good].mean())
     hit = confusion.diagonal()
-    iou = hit / (confusion.sum(0) + confusion.sum(1) - hit)
+    union = confusion.sum(0) + confusion.sum(1) - hit
+    iou = hit[union > 0] / union[union > 0]
     return float(iou.mean()), float(np.mean(right)), float(np.mean(wrong))
 
 
@@ -56,6 +62,26 @@ def test_the_domain_gap(segmenter: StreetSegmenter) -> None:
     assert 0.35 < camera < 0.72
     assert camera < game - 0.1
     assert wrong < right - 0.1
+
+
+def test_large_images(segmenter: StreetSegmenter) -> None:
+    game, *_ = _score(segmenter, "game", SEEDS[:2], (512, 1024))
+    assert game > 0.6
+
+
+def test_tall_images_are_seen_at_two_sizes(segmenter: StreetSegmenter) -> None:
+    seen = []
+
+    def spy(image: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(image.shape[-2:]))
+        return segmenter(image)
+
+    spying = torch.nn.Module().eval()
+    spying.forward = spy  # type: ignore[method-assign]  # a module that only watches
+    predict(spying, np.zeros((1, 384, 40, 3), np.uint8))
+    labels, _ = predict(spying, np.zeros((1, 1024, 64, 3), np.uint8))
+    assert labels.shape == (1, 1024, 64)
+    assert seen == [(384, 40), (256, 32), (512, 32)]
 
 
 def test_arrays_and_tensors_agree(segmenter: StreetSegmenter) -> None:
