@@ -41,8 +41,11 @@ def joints(kind: NDArray[np.uint8], along: Floats, up: Floats, depth: Floats) ->
         kind: (H, W); 0 no stones, 1 courses of a wall (30 cm high), 2 slabs (60 cm).
         along, up, depth: as in ``world_noise``.
     """
-    rise = np.where(kind == 1, np.float32(0.3), np.float32(0.6))
-    row = up / rise
-    column = along / (2 * rise) + 0.5 * (np.floor(row) % 2)
+    stone = kind > 0
+    rise = np.where(kind[stone] == 1, np.float32(0.3), np.float32(0.6))
+    row = up[stone] / rise
+    column = along[stone] / (2 * rise) + np.float32(0.5) * (np.floor(row) % 2)
     joint = ((row % 1) < 0.14) | ((column % 1) < 0.07)
-    return np.where(joint & (kind > 0), np.clip(10 / depth, 0, 1), 0).astype(np.float32)
+    dark = np.zeros(kind.shape, np.float32)
+    dark[stone] = joint * np.clip(10 / depth[stone], 0, 1)
+    return dark
