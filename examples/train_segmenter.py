@@ -1,10 +1,14 @@
 """Train the bundled street segmenter on the "game" domain, and report it on both domains.
 
-    python examples/train_segmenter.py --work /tmp/segmenter        # about 20 minutes on 2 cores
+    python examples/train_segmenter.py --work /tmp/segmenter        # about 20 minutes on 1 core
     python examples/train_segmenter.py --evaluate                   # per-class IoU, both domains
 
 Killed at any moment, the same command goes on from the last checkpoint. Only ``TRAIN_SEEDS`` are
 trained on; the table is of ``TEST_SEEDS`` (``--dev`` for ``DEV_SEEDS``).
+
+The bundled weights are from one run of 2,600 steps in which blur, noise and wider colour jitter
+were added to the augmentation after step 600, and the scenes rendered anew after step 1,200, when
+their layout had changed a little.
 """
 
 from __future__ import annotations
@@ -197,10 +201,10 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=bundled, help="weights file")
     parser.add_argument("--scenes", type=int, default=3000, help="how many of TRAIN_SEEDS")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--evaluate", action="store_true", help="only print the table")
     parser.add_argument("--dev", action="store_true", help="table of DEV_SEEDS, not TEST_SEEDS")
