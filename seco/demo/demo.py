@@ -81,9 +81,10 @@ class DemoResult:
         """One line: what was done and what came out."""
         before, after = self.confusions()
         known = sum(seed in TRAIN_SEEDS for seed in self.seeds)
-        note = f"; the bundled models were trained on {known} of them" if known else ""
+        note = f", {known} of them from the bundled models' training" if known else ""
+        count = len(self.scenes)
         return (
-            f"{len(self.scenes)} street scenes{note}: mean IoU of the labels "
+            f"{count} street scene{'s' if count != 1 else ''}{note}: mean IoU of the labels "
             f"{100 * before.mean_iou:.1f} % raw, {100 * after.mean_iou:.1f} % refined"
         )
 

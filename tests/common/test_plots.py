@@ -81,6 +81,9 @@ def test_figure_shows_every_cell_in_the_colours_of_the_space():
         for side, share in (("left", 0.25), ("right", 0.75)):
             column = int((box.x0 + share * box.width) * width)
             seen.setdefault(side, []).append(tuple(int(v) for v in pixels[row, column]))
+    corners = [(axes.get_position().x0, -axes.get_position().y0) for axes in figure.axes]
+    assert corners == sorted(corners, key=lambda corner: (round(corner[1], 6), corner[0]))
+    assert len({y for _, y in corners}) == 2
     grey, red, green, black = (90, 90, 90), (200, 0, 0), (0, 200, 0), (0, 0, 0)
     assert seen["left"] == [grey, red, red, grey, green, green]
     assert seen["right"] == [grey, black, red, grey, green, green]

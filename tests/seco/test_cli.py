@@ -282,7 +282,9 @@ def test_places_that_cannot_work_are_refused(work, image, label, out, message):
     assert contents(work) == before
 
 
-def test_paper_and_method_and_set_reach_the_method(work, monkeypatch):
+@pytest.fixture
+def calls(monkeypatch):
+    """The keyword arguments of every call of the function that the command wraps."""
     seen = []
     original = seco.refine_with_details
 
@@ -291,10 +293,13 @@ def test_paper_and_method_and_set_reach_the_method(work, monkeypatch):
         return original(*args, **kwargs)
 
     monkeypatch.setattr(seco, "refine_with_details", spy)
+    return seen
+
+
+def test_paper_and_method_and_set_reach_the_method(work, calls):
     result = refine(
-        work, "--paper", "--method", "alignment", "--set", "box_enlargement=2", "--outside",
-        "keep", "--confidence", work / "confidence", "--confidence-threshold", "0.25",
-    )  # fmt: skip
+        work, "--paper", "--method", "alignment", "--set", "box_enlargement=2", "--outside", "keep"
+    )
     assert result.exit_code == 0, result.output
     expected = replace(
         PAPER,
@@ -302,9 +307,25 @@ def test_paper_and_method_and_set_reach_the_method(work, monkeypatch):
         box_enlargement=2.0,
         proposals=replace(PAPER.proposals, points_per_side=3),
     )
-    assert seen[0]["settings"] == expected
-    assert seen[0]["outside"] == "keep"
-    assert seen[0]["confidence_threshold"] == 0.25
+    assert [call["settings"] for call in calls] == [expected] * 3
+    assert calls[0]["outside"] == "keep"
+    assert calls[0]["confidence"] is None
+
+
+@pytest.mark.parametrize(
+    ("more", "fraction", "threshold"),
+    [
+        ((), 0.5, None),
+        (("--keep-fraction", "0.3"), 0.3, None),
+        (("--confidence-threshold", "0.25"), 0.5, 0.25),
+    ],
+)
+def test_selection_reaches_the_method(work, calls, more, fraction, threshold):
+    assert refine(work, "--confidence", work / "confidence", *more).exit_code == 0
+    assert calls[0]["keep_fraction"] == fraction
+    assert calls[0]["confidence_threshold"] == threshold
+    assert calls[0]["outside"] == "ignore"
+    assert calls[0]["settings"].method == "psa"
 
 
 def test_every_setting_can_be_set_and_is_explained():

@@ -55,13 +55,13 @@ def test_numbers_against_hand_counted_labels():
         assert (numbers["refined"]["iou"][name] is None) == (index not in present)
     line = next(line for line in measured.table().splitlines() if line.startswith("| road"))
     assert line.split("|")[2:5] == ["    0.0 ", "  100.0 ", " +100.0 "]
-    assert "trained on" not in measured.summary()
+    assert "training" not in measured.summary()
 
 
 def test_summary_admits_scenes_of_the_training():
     scene = street_scene(3, size=SIZE)
     seen = DemoResult((3,), (scene,), (scene.label,), (scene.label,))
-    assert "the bundled models were trained on 1 of them" in seen.summary()
+    assert "1 street scene, 1 of them from the bundled models' training" in seen.summary()
 
 
 def test_files_are_whole_and_the_same_every_time(result, tmp_path):
@@ -84,7 +84,7 @@ def test_command_prints_table_files_and_summary(tmp_path):
     for name in ("demo.png", "demo.md", "demo.json"):
         assert f"Wrote {out / name}" in shown.stdout
         assert (out / name).stat().st_size > 0
-    assert "1 street scenes; the bundled models were trained on 1 of them" in shown.stdout
+    assert "1 street scene, 1 of them from the bundled models' training: mean" in shown.stdout
 
 
 def test_refuses_no_seed_and_a_file_as_folder(tmp_path):
