@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-IGNORE_COLOUR: Colour = (0, 0, 0)
+IGNORE_COLOUR: Colour = (255, 255, 255)
+"""Of ignored pixels in figures; black, as in label files, is hard to tell from dark classes."""
 
 
 def overlay(image: Array, label: Array, space: LabelSpace, *, opacity: float = 0.5) -> Array:
@@ -49,7 +50,7 @@ def overlay(image: Array, label: Array, space: LabelSpace, *, opacity: float = 0
     _check_image("image", image)
     _check_fits("label", label, image)
     check_number("opacity", opacity, low=0, high=1)
-    colours = space.colourise(label, ignore_colour=IGNORE_COLOUR)
+    colours = space.colourise(label)
     mixed = (1 - opacity) * image + opacity * colours
     shown: Array = np.where((label == space.ignore_index)[..., None], image, np.rint(mixed))
     return shown.astype(np.uint8)
@@ -68,7 +69,7 @@ def label_figure(
     Args:
         images: N images of one shape ratio, (H, W, 3) uint8 RGB.
         labels: the title of a column -> N label maps, (H, W), of the images' sizes.
-        space: names and colours of the classes; ignore is black.
+        space: names and colours of the classes; ignore is white.
         captions: the title of a column -> N texts, each put into a corner of its label map.
         width: of the figure, in inches.
 
@@ -112,7 +113,8 @@ def label_figure(
                 (left / width, low / height, cell / width, cell * ratio / height)
             )
             axes.imshow(picture, interpolation="nearest", aspect="auto")
-            axes.set_axis_off()
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color="0.6", linewidth=0.5)
             if row == 0:
                 axes.set_title(title, fontsize=13, pad=6)
             if title in (captions or {}):

@@ -84,9 +84,9 @@ def test_figure_shows_every_cell_in_the_colours_of_the_space():
     corners = [(axes.get_position().x0, -axes.get_position().y0) for axes in figure.axes]
     assert corners == sorted(corners, key=lambda corner: (round(corner[1], 6), corner[0]))
     assert len({y for _, y in corners}) == 2
-    grey, red, green, black = (90, 90, 90), (200, 0, 0), (0, 200, 0), (0, 0, 0)
+    grey, red, green, white = (90, 90, 90), (200, 0, 0), (0, 200, 0), (255, 255, 255)
     assert seen["left"] == [grey, red, red, grey, green, green]
-    assert seen["right"] == [grey, black, red, grey, green, green]
+    assert seen["right"] == [grey, white, red, grey, green, green]
 
 
 def test_cells_keep_the_shape_of_the_images():
