@@ -132,7 +132,8 @@ def regions_from_embedding(
     areas = masks.sum(dim=(1, 2)) * pixels_per_cell
     large = ((areas > 0) & (areas >= settings.min_mask_region_area)).nonzero()[:, 0]
     kept = large[nms(mask_boxes(masks[large]).float(), scores[large], settings.box_nms_thresh)]
-    packed = [pack_masks(upscale(logits[some], extent, size) > 0) for some in torch.split(kept, 8)]
+    groups = [kept[start : start + 8] for start in range(0, len(kept), 8)]
+    packed = [pack_masks(upscale(logits[some], extent, size) > 0) for some in groups]
     return Regions.from_packed(packed, len(kept), size, scores[kept], device)
 
 
