@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -150,7 +151,7 @@ class _Judge:
     ) -> None:
         cells = pixel_cells(extent, size, label.device)
         self.extent, self.num_classes = extent, num_classes
-        self.cell_count = int(cells[-1, -1]) + 1
+        self.cell_count = math.ceil(extent[0]) * math.ceil(extent[1])
         votes = (label >= 0) & (label < num_classes)
         self.counts = (
             torch.bincount(

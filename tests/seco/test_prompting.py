@@ -1,0 +1,122 @@
+"""Prompting with a decoder that answers on a coarse, padded grid, against plain loops."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import seco.prompting
+from seco import Embedding, MaskLogits, PSASettings, connected_components
+from seco.prompting import prompt_components
+from seco.sam.masks import pixel_cells, upscale
+
+
+class Coarse:
+    """Random smooth masks on a square grid of which the image fills a fractional part."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, seed: int, size: tuple[int, int], cells: int = 8) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+        self.extent = tuple(cells * side / max(size) for side in size)
+        self.cells, self.answers = cells, []
+
+    def decode(self, embedding, *, boxes, points, point_labels, multimask=False):
+        assert points.shape == (len(boxes), 1, 2)
+        assert (point_labels == 1).all()
+        noise = torch.randn(len(boxes), 1, self.cells, self.cells, generator=self.generator)
+        scores = torch.rand(len(boxes), 1, generator=self.generator)
+        self.answers.append((noise[:, 0], scores[:, 0]))
+        return MaskLogits(noise, scores, self.extent)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(3, 30),
+    st.integers(3, 30),
+    st.sampled_from(["component", "drop"]),
+    st.sampled_from([1, 3, 64]),
+    st.sampled_from([40, 1 << 21]),
+)
+def test_equals_plain_loops(seed, height, width, rejected, batch, pixels_per_pass):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 4, (height // 3 + 1, width // 3 + 1)).repeat(3, 0).repeat(3, 1)
+    label = label[:height, :width].copy()
+    label[rng.random(label.shape) < 0.1] = 255
+    components = connected_components(label, classes=(1, 2), min_area=2)
+    options = PSASettings(
+        prompts_per_batch=batch,
+        thing_iou_thresh=0.3,
+        thing_agreement=0.2,
+        thing_coverage=0.3,
+        rejected_things=rejected,
+    )
+    coarse = Coarse(seed, label.shape)
+    tensor = torch.from_numpy(label)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seco.prompting, "PIXELS_PER_PASS", pixels_per_pass)
+        claims = prompt_components(
+            components, tensor, 4, Embedding(None, label.shape), coarse, options, 255
+        )
+    assert claims.classes.tolist() == components.classes.tolist()
+    if not len(components):
+        assert len(claims.pixel) == 0
+        return
+    logits = torch.cat([answer[0] for answer in coarse.answers])
+    scores = torch.cat([answer[1] for answer in coarse.answers])
+    cells = pixel_cells(coarse.extent, label.shape, torch.device("cpu")).numpy()
+    columns = int(np.ceil(coarse.extent[1]))
+    for index in range(len(components)):
+        inside = np.zeros(label.shape, bool)
+        for y in range(height):
+            for x in range(width):
+                row, column = divmod(int(cells[y, x]), columns)
+                inside[y, x] = logits[index, row, column] > 0
+        kind = components.classes[index]
+        votes = label[inside & (label < 4)]
+        agreement = (votes == kind).sum() / max(len(votes), 1)
+        own = components.ids == index + 1
+        coverage = (inside & own).sum() / own.sum()
+        believed = scores[index] >= 0.3 and agreement >= 0.2 and coverage >= 0.3
+        found = np.zeros(label.shape, bool)
+        pixels = claims.pixel[claims.owner == index].numpy()
+        found.flat[pixels] = True
+        assert found.sum() == len(pixels)
+        if believed:
+            assert claims.agreements[index] == pytest.approx(agreement)
+            whole = upscale(logits[index : index + 1], coarse.extent, label.shape)[0].numpy()
+            clear = np.abs(whole) > 1e-4
+            np.testing.assert_array_equal(found[clear], (whole > 0)[clear])
+        else:
+            assert claims.agreements[index] == 0.5
+            np.testing.assert_array_equal(found, own if rejected == "component" else own & False)
+
+
+def test_box_and_points_are_sams(monkeypatch):
+    """The box in pixel indices, 1.5 times the area; the point on the component."""
+    label = np.full((20, 20), 255)
+    label[4:8, 10:12] = 1
+    seen = {}
+
+    class Listening(Coarse):
+        def decode(self, embedding, **prompts):
+            seen.update(prompts)
+            return super().decode(embedding, **prompts)
+
+    prompt_components(
+        connected_components(label),
+        torch.from_numpy(label),
+        2,
+        Embedding(None, (20, 20)),
+        Listening(0, (20, 20)),
+        dataclasses.replace(PSASettings(), box_enlargement=4.0, point="centre"),
+        255,
+    )
+    assert seen["boxes"].tolist() == [[8.5, 1.5, 12.5, 9.5]]
+    assert seen["points"].tolist() == [[[10.5, 5.5]]]

@@ -1,0 +1,116 @@
+"""Segment everything: exact segments with an exact segmenter, the official masks with SAM."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from psa_oracle import ExactSegmenter
+
+from seco import MaskLogits, ProposalSettings, load_sam, propose_regions
+from seco.demo import street_scene
+from seco.sam.proposals import point_grid
+
+
+def mosaic(seed=0, size=(30, 40)):
+    rng = np.random.default_rng(seed)
+    seeds = rng.integers(0, size, (6, 2))
+    ys, xs = np.mgrid[: size[0], : size[1]]
+    segments = ((ys[..., None] - seeds[:, 0]) ** 2 + (xs[..., None] - seeds[:, 1]) ** 2).argmin(2)
+    return segments, np.repeat(segments[..., None], 3, 2).astype(np.uint8)
+
+
+def test_finds_every_segment_once():
+    segments, image = mosaic()
+    sam = ExactSegmenter()
+    regions = propose_regions(image, sam, settings=ProposalSettings(points_per_side=16))
+    found = {tuple(mask.flatten().tolist()) for mask in regions.masks()}
+    assert len(found) == len(regions)
+    assert found == {
+        tuple((segments == value).ravel().tolist()) for value in np.unique(segments)
+    }
+    assert sam.prompts == [64] * 4
+
+
+def test_grid_is_the_official_one():
+    amg = pytest.importorskip("segment_anything.utils.amg")
+    expected = amg.build_point_grid(7) * np.array([40, 30])
+    grid = point_grid(7, (30, 40), torch.device("cpu"))
+    np.testing.assert_allclose(grid.numpy(), expected, rtol=1e-6)
+
+
+def test_batch_gives_a_list():
+    images = torch.stack([torch.from_numpy(mosaic(seed)[1]).permute(2, 0, 1) for seed in (1, 2)])
+    settings = ProposalSettings(points_per_side=8)
+    together = propose_regions(images, ExactSegmenter(), settings=settings)
+    assert isinstance(together, list)
+    for image, regions in zip(images, together, strict=True):
+        alone = propose_regions(image, ExactSegmenter(), settings=settings)
+        assert torch.equal(alone.masks(), regions.masks())
+
+
+class Rated(ExactSegmenter):
+    """Rates the segment of value v with v / 10 and softens its mask's logits likewise."""
+
+    def decode(self, embedding, **prompts):
+        answer = super().decode(embedding, **prompts)
+        value = torch.stack(
+            [embedding.features[mask > 0].float().mean() for mask in answer.logits[:, 0]]
+        )
+        scores = (value / 10)[:, None].expand_as(answer.scores)
+        return MaskLogits(answer.logits, scores, answer.extent)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.15, 0.35, 0.9])
+def test_rating_decides(threshold):
+    segments, image = mosaic(3)
+    settings = ProposalSettings(points_per_side=16, pred_iou_thresh=threshold)
+    regions = propose_regions(image, Rated(), settings=settings)
+    kept = {int(segments[mask.numpy()][0]) for mask in regions.masks()}
+    assert kept == {v for v in np.unique(segments) if np.float32(v) / 10 >= threshold}
+
+
+def test_small_and_unstable_masks_are_dropped():
+    segments, image = mosaic(4)
+    areas = np.bincount(segments.ravel())
+    area = int(np.median(areas))
+    settings = ProposalSettings(points_per_side=16, min_mask_region_area=area)
+    regions = propose_regions(image, ExactSegmenter(), settings=settings)
+    assert sorted(regions.areas().tolist()) == sorted(a for a in areas if a >= area)
+    # Logits are +-10: an offset beyond them leaves nothing inside.
+    settings = ProposalSettings(points_per_side=8, stability_score_offset=11.0)
+    assert len(propose_regions(image, ExactSegmenter(), settings=settings)) == 0
+
+
+def test_agrees_with_the_official_generator():
+    amg = pytest.importorskip("segment_anything")
+    sam = load_sam("tiny")
+    image = street_scene(90_000, size=(192, 256)).image
+    thresholds = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.8}
+    generator = amg.SamAutomaticMaskGenerator(sam.model, points_per_side=8, **thresholds)
+    official = np.stack([item["segmentation"] for item in generator.generate(image)])
+    settings = ProposalSettings(points_per_side=8, **thresholds)
+    ours = propose_regions(image, sam, settings=settings).masks().numpy()
+    shared = (official[:, None] & ours[None]).sum(axis=(2, 3))
+    union = (official[:, None] | ours[None]).sum(axis=(2, 3))
+    best = (shared / union).max(axis=1)
+    # Judging at low resolution may decide borderline masks differently, no more than that.
+    assert len(official) >= 3
+    assert (best > 0.9).mean() >= 0.75
+    assert abs(len(ours) - len(official)) <= 0.25 * len(official) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("points_per_side", 0),
+        ("points_per_batch", 0),
+        ("points_per_side", 2.5),
+        ("box_nms_thresh", 1.5),
+        ("stability_score_thresh", float("nan")),
+        ("min_mask_region_area", -1),
+    ],
+)
+def test_bad_settings(name, value):
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: expected .*, got"):
+        ProposalSettings(**{name: value})
