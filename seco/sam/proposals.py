@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seco.common.checks import check_integer, check_number
+from seco.common.checks import check_choice, check_integer, check_number
 from seco.common.images import Normalization, to_batch
 from seco.common.precision import exact
 from seco.regions import Regions, pack_masks
 from seco.sam.loading import as_segmenter
-from seco.sam.masks import crop_to_extent, mask_boxes, stability_score, upscale
+from seco.sam.masks import Extent, Size, crop_to_extent, mask_boxes, stability_score, upscale
 from seco.sam.protocol import Embedding, PromptableSegmenter
 
 
@@ -31,6 +32,11 @@ class ProposalSettings:
         stability_score_offset: that offset, in logits.
         box_nms_thresh: of masks whose boxes overlap by more (IoU), only the best rated stays.
         min_mask_region_area: masks of fewer pixels are dropped.
+        skip_covered: prompt from coarse to fine (every fourth grid point along each side, every
+            second, all) and leave out points well inside a mask that passed both thresholds. Saves
+            most of the prompts on large surfaces; parts of covered regions are not looked for.
+            The official generator does not (``False``).
+        max_cover: a mask of more than this share of the image covers nothing.
 
     Raises:
         ValueError: a value out of its range.
@@ -43,6 +49,8 @@ class ProposalSettings:
     stability_score_offset: float = 1.0
     box_nms_thresh: float = 0.7
     min_mask_region_area: int = 0
+    skip_covered: bool = True
+    max_cover: float = 0.4
 
     def __post_init__(self) -> None:
         check_integer("points_per_side", self.points_per_side, low=1)
@@ -52,6 +60,8 @@ class ProposalSettings:
         check_number("stability_score_thresh", self.stability_score_thresh, low=0, high=1)
         check_number("stability_score_offset", self.stability_score_offset, low=0)
         check_number("box_nms_thresh", self.box_nms_thresh, low=0, high=1)
+        check_number("max_cover", self.max_cover, low=0, high=1)
+        check_choice("skip_covered", self.skip_covered, (False, True))
 
 
 def propose_regions(
@@ -110,22 +120,35 @@ def regions_from_embedding(
     from torchvision.ops import nms
 
     size, device = embedding.size, segmenter.device
-    points = point_grid(settings.points_per_side, size, device)
     kept_logits, kept_scores = [], []
     extent = (1.0, 1.0)
-    for chunk in torch.split(points, settings.points_per_batch):
-        labels = torch.ones(len(chunk), 1, dtype=torch.int64, device=device)
-        answer = segmenter.decode(
-            embedding, points=chunk[:, None], point_labels=labels, multimask=True
-        )
-        extent = answer.extent
-        scores = answer.scores.flatten()
-        chosen = (scores >= settings.pred_iou_thresh).nonzero()[:, 0]
-        logits = crop_to_extent(answer.logits.flatten(0, 1)[chosen], extent)
-        stability = stability_score(logits, offset=settings.stability_score_offset)
-        stable = stability >= settings.stability_score_thresh
-        kept_logits.append(logits[stable])
-        kept_scores.append(scores[chosen[stable]])
+    covered: Tensor | None = None
+    points, passes = point_grid(settings.points_per_side, size, device)
+    for number in range(int(passes.max()) + 1 if settings.skip_covered else 1):
+        waiting = points[passes == number] if settings.skip_covered else points
+        while len(waiting):
+            if covered is not None:
+                waiting = waiting[~covered.flatten()[_cell(waiting, extent, size)]]
+            chunk, waiting = waiting.tensor_split([settings.points_per_batch])
+            if not len(chunk):
+                break
+            labels = torch.ones(len(chunk), 1, dtype=torch.int64, device=device)
+            answer = segmenter.decode(
+                embedding, points=chunk[:, None], point_labels=labels, multimask=True
+            )
+            extent = answer.extent
+            scores = answer.scores.flatten()
+            chosen = (scores >= settings.pred_iou_thresh).nonzero()[:, 0]
+            logits = crop_to_extent(answer.logits.flatten(0, 1)[chosen], extent)
+            stability = stability_score(logits, offset=settings.stability_score_offset)
+            stable = stability >= settings.stability_score_thresh
+            kept_logits.append(logits[stable])
+            kept_scores.append(scores[chosen[stable]])
+            if settings.skip_covered:
+                inside = logits[stable] > settings.stability_score_offset
+                small = inside.float().mean(dim=(1, 2)) <= settings.max_cover
+                under = inside[small].any(dim=0)
+                covered = under if covered is None else covered | under
     logits, scores = torch.cat(kept_logits), torch.cat(kept_scores)
     masks = logits > 0
     pixels_per_cell = size[0] * size[1] / (extent[0] * extent[1])
@@ -137,8 +160,28 @@ def regions_from_embedding(
     return Regions.from_packed(packed, len(kept), size, scores[kept], device)
 
 
-def point_grid(points_per_side: int, size: Sequence[int], device: torch.device) -> Tensor:
-    """Evenly spread points, in pixels of an image: (points_per_side ** 2, 2) float32 x, y."""
-    steps = (torch.arange(points_per_side, dtype=torch.float64) + 0.5) / points_per_side
+def point_grid(
+    points_per_side: int, size: Sequence[int], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Evenly spread points, and how they are told apart from coarse to fine.
+
+    Returns:
+        (points_per_side ** 2, 2) float32 x, y in pixels of an image of height and width ``size``,
+        and (points_per_side ** 2,) int64: 0 for every fourth point along both sides, 1 for the
+        rest of every second, 2 for the rest.
+    """
+    index = torch.arange(points_per_side)
+    steps = (index.double() + 0.5) / points_per_side
     y, x = torch.meshgrid(steps * size[0], steps * size[1], indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], dim=1).to(device, torch.float32)
+    level = torch.where(index % 4 == 2, 0, torch.where(index % 2 == 0, 1, 2))
+    passes = torch.maximum(level[:, None], level[None, :]).flatten()
+    points = torch.stack([x.flatten(), y.flatten()], dim=1)
+    return points.to(device, torch.float32), passes.to(device)
+
+
+def _cell(points: Tensor, extent: Extent, size: Size) -> Tensor:
+    """Flat index, in the cropped grid, of the cell of each point."""
+    rows, columns = math.ceil(extent[0]), math.ceil(extent[1])
+    row = (points[:, 1] * (extent[0] / size[0])).long().clamp(max=rows - 1)
+    column = (points[:, 0] * (extent[1] / size[1])).long().clamp(max=columns - 1)
+    return row * columns + column

@@ -20,22 +20,44 @@ def mosaic(seed=0, size=(30, 40)):
     return segments, np.repeat(segments[..., None], 3, 2).astype(np.uint8)
 
 
-def test_finds_every_segment_once():
+@pytest.mark.parametrize("skip", [True, False])
+def test_finds_every_segment_once(skip):
     segments, image = mosaic()
     sam = ExactSegmenter()
-    regions = propose_regions(image, sam, settings=ProposalSettings(points_per_side=16))
+    options = ProposalSettings(points_per_side=16, skip_covered=skip)
+    regions = propose_regions(image, sam, settings=options)
     found = {tuple(mask.flatten().tolist()) for mask in regions.masks()}
     assert len(found) == len(regions)
-    assert found == {
-        tuple((segments == value).ravel().tolist()) for value in np.unique(segments)
-    }
-    assert sam.prompts == [64] * 4
+    assert found == {tuple((segments == value).ravel().tolist()) for value in np.unique(segments)}
+    assert sam.prompts == ([64] * 4 if not skip else sam.prompts)
+    assert sum(sam.prompts) <= (40 if skip else 256)
+
+
+def test_one_point_in_a_mask_of_everything_does_not_hide_the_rest():
+    segments, image = mosaic()
+
+    class Whole(ExactSegmenter):
+        def decode(self, embedding, **prompts):
+            answer = super().decode(embedding, **prompts)
+            logits = answer.logits.clone()
+            logits[:, 0] = 10.0
+            return MaskLogits(logits, answer.scores, answer.extent)
+
+    found = propose_regions(image, Whole(), settings=ProposalSettings(points_per_side=16))
+    expected = {tuple((segments == v).ravel().tolist()) for v in np.unique(segments)}
+    assert expected <= {tuple(mask.flatten().tolist()) for mask in found.masks()}
+
+
+def test_passes_are_coarse_to_fine():
+    _, passes = point_grid(8, (8, 8), torch.device("cpu"))
+    assert torch.bincount(passes).tolist() == [4, 12, 48]
+    assert point_grid(1, (8, 8), torch.device("cpu"))[1].tolist() == [1]
 
 
 def test_grid_is_the_official_one():
     amg = pytest.importorskip("segment_anything.utils.amg")
     expected = amg.build_point_grid(7) * np.array([40, 30])
-    grid = point_grid(7, (30, 40), torch.device("cpu"))
+    grid, _ = point_grid(7, (30, 40), torch.device("cpu"))
     np.testing.assert_allclose(grid.numpy(), expected, rtol=1e-6)
 
 
@@ -89,7 +111,7 @@ def test_agrees_with_the_official_generator():
     thresholds = {"pred_iou_thresh": 0.6, "stability_score_thresh": 0.8}
     generator = amg.SamAutomaticMaskGenerator(sam.model, points_per_side=8, **thresholds)
     official = np.stack([item["segmentation"] for item in generator.generate(image)])
-    settings = ProposalSettings(points_per_side=8, **thresholds)
+    settings = ProposalSettings(points_per_side=8, skip_covered=False, **thresholds)
     ours = propose_regions(image, sam, settings=settings).masks().numpy()
     shared = (official[:, None] & ours[None]).sum(axis=(2, 3))
     union = (official[:, None] | ours[None]).sum(axis=(2, 3))
