@@ -42,6 +42,8 @@ from torch import nn
 from seco.sam.tiny import build_tiny_sam
 
 HELD_OUT_SHAPES = 900_000
+AVERAGE_EVERY = 4
+ADAMW_SHARE = 0.4  # of Muon's learning rate
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Stage:
     unit: int
 
 
-STAGES = (Stage(0.1, 128, 2, 12, 1), Stage(0.55, 128, 4, 12, 2), Stage(1.0, 256, 2, 16, 1))
+STAGES = (Stage(0.1, 128, 2, 16, 1), Stage(0.42, 128, 4, 12, 2), Stage(1.0, 256, 2, 16, 1))
 
 
 def main() -> None:
@@ -69,7 +71,7 @@ def main() -> None:
     parser.add_argument("--shapes", type=int, default=8000, help="generated shape images")
     parser.add_argument("--streets", type=int, default=6000, help="generated street views")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--lr", type=float, default=2.2e-3)
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -140,7 +142,8 @@ def train(args: argparse.Namespace, sources: list[list[tuple[np.ndarray, np.ndar
         rate = min((step + 1) / 100, 1.0) * max(0.5 * (1 + math.cos(math.pi * progress)), 0.01)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = args.lr * rate
+                share = 1.0 if isinstance(optimizer, torch.optim.Muon) else ADAMW_SHARE
+                group["lr"] = args.lr * rate * share
         units = [batch[k : k + stage.unit] for k in range(0, len(batch), stage.unit)]
         if device.type != "cpu":
             units = [batch]
@@ -164,10 +167,11 @@ def train(args: argparse.Namespace, sources: list[list[tuple[np.ndarray, np.ndar
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        keep = min(args.ema, (1 + step) / (20 + step))
-        with torch.no_grad():
-            for mean, value in zip(average.parameters(), sam.parameters(), strict=True):
-                mean.lerp_(value, 1 - keep)
+        if step % AVERAGE_EVERY == 0:
+            keep = min(args.ema, (1 + step) / (20 + step)) ** AVERAGE_EVERY
+            with torch.no_grad():
+                for mean, value in zip(average.parameters(), sam.parameters(), strict=True):
+                    mean.lerp_(value, 1 - keep)
         log.append({**record, "grad": float(norm)})
         step += 1
         elapsed, clock = elapsed + time.monotonic() - clock, time.monotonic()

@@ -40,7 +40,9 @@ def random_view(rng: np.random.Generator, image: np.ndarray, levels: np.ndarray,
     rows = np.flatnonzero(levels[0].any(1))
     cols = np.flatnonzero(levels[0].any(0))
     height, width = int(rows[-1]) + 1, int(cols[-1]) + 1
-    zoom = np.exp(rng.uniform(np.log(0.55), 0))
+    # A small view shows a smaller piece, so that segments keep about their size.
+    widest = 1.0 if side == FRAME else 0.75
+    zoom = widest * np.exp(rng.uniform(np.log(0.5), 0))
     h = w = zoom * max(height, width)
     if rng.random() < 0.35:  # as after SAM's resize of a photograph: one side shorter, padded
         aspect = rng.uniform(0.5, 1)
@@ -84,14 +86,14 @@ def _recolour(rng: np.random.Generator, picture: torch.Tensor) -> torch.Tensor:
 def draw_targets(rng: np.random.Generator, view: View, count: int) -> Targets | None:
     """``count`` segments over the levels, larger ones a little more often; None if none fit."""
     side = view.levels.shape[-1]
-    smallest = 40 * (side / FRAME) ** 2
+    smallest = 30 * (side / FRAME) ** 2
     level, ids, odds = [], [], []
     for k in range(3):
         area = torch.bincount(view.levels[k].flatten().int(), minlength=256).numpy()
         fit = np.flatnonzero((area >= smallest) & (area <= 0.9 * side * side))
         fit = fit[fit > 0]
         if fit.size:
-            weight = area[fit] ** 0.3
+            weight = area[fit] ** 0.25
             level += [k] * fit.size
             ids += fit.tolist()
             odds.append(LEVEL_ODDS[k] * weight / weight.sum())
@@ -128,7 +130,7 @@ def jittered_boxes(
     """Tight boxes, noisy ones (10 % of the side), and boxes enlarged up to ×1.5 in area."""
     count = len(boxes)
     size = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
-    kind = torch.from_numpy(rng.choice(3, count, p=[0.4, 0.35, 0.25]))[:, None]
+    kind = torch.from_numpy(rng.choice(3, count, p=[0.5, 0.3, 0.2]))[:, None]
     noise = torch.from_numpy(rng.normal(0, 0.1, (count, 4))).float()
     noisy = boxes + (noise * size).clamp(-20, 20)
     grow = torch.from_numpy(np.sqrt(rng.uniform(1, 1.7, (count, 1))) - 1).float() / 2
@@ -197,7 +199,7 @@ def embed_prompts(
         return encoder(points=prompt, boxes=chosen, masks=None)[0]
 
     if rng.random() < 0.7:
-        cut = round(0.55 * count)
+        cut = round(0.65 * count)
         first, second = slice(0, cut), slice(cut, count)
         single[second] = True
         where[second] = points[second, 0] - shift
