@@ -24,7 +24,8 @@ from seco.components import Components, connected_components
 from seco.refine import Refinement, refine_pseudo_labels, refine_with_details
 from seco.regions import Regions
 from seco.sam.loading import load_sam
-from seco.sam.proposals import ProposalSettings, propose_regions
+from seco.sam.proposal_settings import ProposalSettings
+from seco.sam.proposals import propose_regions
 from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
 from seco.selection import select_confident
 from seco.settings import PAPER, PSASettings

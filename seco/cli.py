@@ -212,6 +212,7 @@ def refine(
     from seco import PAPER, PSASettings, find_label_space, load_sam, refine_with_details
     from seco.common.checks import check_number
     from seco.folder import match_files, refine_files
+    from seco.sam.proposal_settings import proposal_settings_of
     from seco.settings_text import change_settings
 
     if confidence is None and (keep_fraction is not None or confidence_threshold is not None):
@@ -228,13 +229,14 @@ def refine(
         settings = PAPER if paper else PSASettings()
         if method is not None:
             settings = replace(settings, method=method.value)
-        settings = change_settings(settings, assignments or [])
         tasks, unpaired = match_files(
             image, label, out, confidence=confidence, scores=save_scores, match=match.value,
             image_suffix=image_suffix, label_suffix=label_suffix,
             confidence_suffix=confidence_suffix,
         )  # fmt: skip
         model = load_sam(sam.value, checkpoint=checkpoint, device=device)
+        settings = replace(settings, proposals=proposal_settings_of(model))
+        settings = change_settings(settings, assignments or [])
     except (OSError, TypeError, ValueError, RuntimeError, AssertionError) as error:
         _stop(str(error))  # the last two are torch's about a device that is not there
     if sam is SamName.tiny:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from seco.common.checks import check_choice, check_integer, check_number
-from seco.sam.proposals import ProposalSettings
+from seco.sam.proposal_settings import ProposalSettings
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class PSASettings:
         prior_weight: how much a pixel's own label, times its confidence, weighs against the
             regions over it (paper: 0).
         unknown_confidence: the confidence of every pixel when none is given.
-        proposals: how regions are found ("segment everything").
+        proposals: how regions are found ("segment everything"); ``None`` takes the segmenter's own
+            ``proposal_settings`` if it has any, else SAM's official ones.
 
     Raises:
         TypeError, ValueError: a value out of its range.
@@ -70,7 +71,7 @@ class PSASettings:
     thing_weight: float = 2.5
     prior_weight: float = 1.0
     unknown_confidence: float = 0.5
-    proposals: ProposalSettings = field(default_factory=ProposalSettings)
+    proposals: ProposalSettings | None = None
 
     def __post_init__(self) -> None:
         check_choice("method", self.method, ("psa", "alignment", "prompts"))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from seco.sam.proposals import ProposalSettings
+from seco.sam.proposal_settings import ProposalSettings
 from seco.settings import PAPER, PSASettings
 
 
@@ -20,19 +20,21 @@ class _Field:
     kind: Any
 
     def read(self, settings: PSASettings) -> Any:
-        part = settings if self.owner is PSASettings else settings.proposals
+        part = settings if self.owner is PSASettings else _proposals(settings)
         return getattr(part, self.name)
 
     @property
     def expected(self) -> str:
         if get_origin(self.kind) is Literal:
             return "one of " + ", ".join(str(choice) for choice in get_args(self.kind))
-        return {int: "an integer", float: "a number"}[self.kind]
+        return {int: "an integer", float: "a number", bool: "true or false"}[self.kind]
 
     def parse(self, text: str) -> Any:
         try:
             if get_origin(self.kind) is Literal:
                 return {str(choice): choice for choice in get_args(self.kind)}[text]
+            if self.kind is bool:
+                return {"true": True, "false": False}[text.lower()]
             return self.kind(text)
         except (KeyError, ValueError):
             raise ValueError(f"{self.name}: expected {self.expected}, got {text!r}") from None
@@ -73,7 +75,10 @@ def change_settings(settings: PSASettings, assignments: Sequence[str]) -> PSASet
         values[name] = known[name].parse(text)
     own = {name: value for name, value in values.items() if known[name].owner is PSASettings}
     found = {name: value for name, value in values.items() if name not in own}
-    return replace(settings, **own, proposals=replace(settings.proposals, **found))
+    settings = replace(settings, **own)
+    return (
+        replace(settings, proposals=replace(_proposals(settings), **found)) if found else settings
+    )
 
 
 def list_settings() -> str:
@@ -91,6 +96,10 @@ def list_settings() -> str:
         meaning = _meanings(field.owner).get(field.name, "")
         lines += textwrap.wrap(meaning, 96, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(lines)
+
+
+def _proposals(settings: PSASettings) -> ProposalSettings:
+    return ProposalSettings() if settings.proposals is None else settings.proposals
 
 
 def _fields() -> Iterator[_Field]:

@@ -4,71 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seco.common.checks import check_choice, check_integer, check_number
 from seco.common.images import Normalization, to_batch
 from seco.common.precision import exact
 from seco.regions import Regions, pack_masks
 from seco.sam.loading import as_segmenter
 from seco.sam.masks import Extent, Size, crop_to_extent, mask_boxes, stability_score, upscale
+from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of
 from seco.sam.protocol import Embedding, PromptableSegmenter
-
-
-@dataclass(frozen=True)
-class ProposalSettings:
-    """How to segment everything; names, meanings and defaults of ``SamAutomaticMaskGenerator``.
-
-    Args:
-        points_per_side: prompts form a grid of this many points along each side.
-        points_per_batch: prompts per decoder pass; bounds memory.
-        pred_iou_thresh: least IoU the decoder must predict for its mask.
-        stability_score_thresh: least IoU between the mask cut at plus and minus the offset.
-        stability_score_offset: that offset, in logits.
-        box_nms_thresh: of masks whose boxes overlap by more (IoU), only the best rated stays.
-        min_mask_region_area: masks of fewer pixels are dropped.
-        skip_covered: prompt from coarse to fine (every fourth grid point along each side, every
-            second, all) and leave out points well inside a mask that passed both thresholds. Saves
-            most of the prompts on large surfaces; parts of covered regions are not looked for.
-            The official generator does not (``False``).
-        max_cover: a mask of more than this share of the image covers nothing.
-
-    Raises:
-        ValueError: a value out of its range.
-    """
-
-    points_per_side: int = 32
-    points_per_batch: int = 64
-    pred_iou_thresh: float = 0.88
-    stability_score_thresh: float = 0.95
-    stability_score_offset: float = 1.0
-    box_nms_thresh: float = 0.7
-    min_mask_region_area: int = 0
-    skip_covered: bool = True
-    max_cover: float = 0.4
-
-    def __post_init__(self) -> None:
-        check_integer("points_per_side", self.points_per_side, low=1)
-        check_integer("points_per_batch", self.points_per_batch, low=1)
-        check_integer("min_mask_region_area", self.min_mask_region_area, low=0)
-        check_number("pred_iou_thresh", self.pred_iou_thresh)
-        check_number("stability_score_thresh", self.stability_score_thresh, low=0, high=1)
-        check_number("stability_score_offset", self.stability_score_offset, low=0)
-        check_number("box_nms_thresh", self.box_nms_thresh, low=0, high=1)
-        check_number("max_cover", self.max_cover, low=0, high=1)
-        check_choice("skip_covered", self.skip_covered, (False, True))
 
 
 def propose_regions(
     img: np.ndarray[Any, Any] | Tensor,
     sam: object,
     *,
-    settings: ProposalSettings = ProposalSettings(),
+    settings: ProposalSettings | None = None,
     normalization: Normalization | None = None,
 ) -> Regions | list[Regions]:
     """Find what SAM sees in an image, without labels: once per image, for every later round.
@@ -81,7 +36,8 @@ def propose_regions(
         img: (H, W, 3) uint8 array, or (3, H, W) / (B, 3, H, W) tensor, RGB; see
             :func:`seco.refine_pseudo_labels`.
         sam: a promptable segmenter, see :func:`seco.load_sam`.
-        settings: grid, thresholds and suppression.
+        settings: grid, thresholds and suppression; ``None`` takes the segmenter's own
+            ``proposal_settings`` if it has any (the tiny SAM does), else the official ones.
         normalization: (mean, std) if ``img`` is normalised.
 
     Returns:
@@ -114,11 +70,12 @@ def propose_regions(
 
 
 def regions_from_embedding(
-    embedding: Embedding, segmenter: PromptableSegmenter, settings: ProposalSettings
+    embedding: Embedding, segmenter: PromptableSegmenter, settings: ProposalSettings | None
 ) -> Regions:
     """Find the regions of an image that is encoded already, on the segmenter's device."""
     from torchvision.ops import nms
 
+    settings = proposal_settings_of(segmenter) if settings is None else settings
     size, device = embedding.size, segmenter.device
     kept_logits, kept_scores = [], []
     extent = (1.0, 1.0)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seco.sam.inference import in_float32, inference, module_device, module_dtype, to_answer
 from seco.sam.inputs import check_images, check_prompts, prepare_images
+from seco.sam.proposal_settings import ProposalSettings
 from seco.sam.protocol import Embedding, MaskLogits
 
 _PARTS = ("image_encoder", "sam_prompt_encoder", "sam_mask_decoder", "forward_image", "image_size")
@@ -47,6 +48,11 @@ class Sam2Backend:
     def device(self) -> torch.device:
         """Where the model lives."""
         return module_device(self.model)
+
+    @property
+    def proposal_settings(self) -> ProposalSettings:
+        """The thresholds of the official ``SAM2AutomaticMaskGenerator``."""
+        return ProposalSettings(pred_iou_thresh=0.8)
 
     def encode(self, images: Tensor) -> Sequence[Embedding]:
         """Encode a batch in one pass; see :meth:`PromptableSegmenter.encode`."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seco.sam.inference import in_float32, inference, module_device, module_dtype, to_answer
 from seco.sam.inputs import check_images, check_prompts, long_side_size, prepare_images
+from seco.sam.proposal_settings import ProposalSettings
 from seco.sam.protocol import Embedding, MaskLogits
 
 _PARTS = ("image_encoder", "prompt_encoder", "mask_decoder", "pixel_mean", "pixel_std")
@@ -48,6 +49,12 @@ class SegmentAnythingBackend:
     def device(self) -> torch.device:
         """Where the model lives."""
         return module_device(self.model)
+
+    @property
+    def proposal_settings(self) -> ProposalSettings | None:
+        """The model's own thresholds for segmenting everything, if it carries any."""
+        own = getattr(self.model, "proposal_settings", None)
+        return own if isinstance(own, ProposalSettings) else None
 
     def encode(self, images: Tensor) -> Sequence[Embedding]:
         """Encode a batch in one pass; see :meth:`PromptableSegmenter.encode`."""

@@ -136,3 +136,15 @@ def test_agrees_with_the_official_generator():
 def test_bad_settings(name, value):
     with pytest.raises((TypeError, ValueError), match=f"^{name}: expected .*, got"):
         ProposalSettings(**{name: value})
+
+
+def test_a_segmenter_may_bring_its_own_settings():
+    _, image = mosaic()
+    sam = ExactSegmenter()
+    sam.proposal_settings = ProposalSettings(points_per_side=2, skip_covered=False)
+    propose_regions(image, sam)
+    assert sam.prompts == [4]
+    sam.proposal_settings = {"points_per_side": 2}
+    with pytest.raises(TypeError, match=r"sam\.proposal_settings: expected .*got dict"):
+        propose_regions(image, sam)
+    assert load_sam("tiny").proposal_settings != ProposalSettings()

@@ -1,0 +1,71 @@
+"""How to segment everything: the thresholds, and whose they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from seco.common.checks import check_choice, check_integer, check_number
+from seco.sam.protocol import PromptableSegmenter
+
+
+@dataclass(frozen=True)
+class ProposalSettings:
+    """How to segment everything; names, meanings and defaults of ``SamAutomaticMaskGenerator``.
+
+    Args:
+        points_per_side: prompts form a grid of this many points along each side.
+        points_per_batch: prompts per decoder pass; bounds memory.
+        pred_iou_thresh: least IoU the decoder must predict for its mask.
+        stability_score_thresh: least IoU between the mask cut at plus and minus the offset.
+        stability_score_offset: that offset, in logits.
+        box_nms_thresh: of masks whose boxes overlap by more (IoU), only the best rated stays.
+        min_mask_region_area: masks of fewer pixels are dropped.
+        skip_covered: prompt from coarse to fine (every fourth grid point along each side, every
+            second, all) and leave out points well inside a mask that passed both thresholds. Saves
+            most of the prompts on large surfaces; parts of covered regions are not looked for.
+            The official generator does not (``False``).
+        max_cover: a mask of more than this share of the image covers nothing.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    points_per_side: int = 32
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    min_mask_region_area: int = 0
+    skip_covered: bool = True
+    max_cover: float = 0.4
+
+    def __post_init__(self) -> None:
+        check_integer("points_per_side", self.points_per_side, low=1)
+        check_integer("points_per_batch", self.points_per_batch, low=1)
+        check_integer("min_mask_region_area", self.min_mask_region_area, low=0)
+        check_number("pred_iou_thresh", self.pred_iou_thresh)
+        check_number("stability_score_thresh", self.stability_score_thresh, low=0, high=1)
+        check_number("stability_score_offset", self.stability_score_offset, low=0)
+        check_number("box_nms_thresh", self.box_nms_thresh, low=0, high=1)
+        check_number("max_cover", self.max_cover, low=0, high=1)
+        check_choice("skip_covered", self.skip_covered, (False, True))
+
+
+def proposal_settings_of(segmenter: PromptableSegmenter) -> ProposalSettings:
+    """The settings that fit a segmenter: its own ``proposal_settings`` if it has any.
+
+    The thresholds are cuts in what a model predicts of itself, so they belong to the model: SAM's
+    official ones leave next to nothing of the bundled tiny SAM's masks.
+
+    Raises:
+        TypeError: ``proposal_settings`` is something else.
+    """
+    own = getattr(segmenter, "proposal_settings", None)
+    if own is None:
+        return ProposalSettings()
+    if not isinstance(own, ProposalSettings):
+        raise TypeError(
+            f"sam.proposal_settings: expected ProposalSettings or None, got {type(own).__name__}"
+        )
+    return own
