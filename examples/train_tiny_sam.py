@@ -5,7 +5,7 @@
 
 Images are generated once into DIR/images; DIR/state.pt is written every minute and a run started
 again goes on from there; DIR/tiny_sam.safetensors is the result (averaged weights, fp16).
-``--minutes`` is the whole training time, over all runs; the learning rate falls to zero at its end.
+``--minutes`` is the whole training time, over all runs; the learning rate falls linearly to its end.
 On a GPU add ``--device cuda`` and, with its speed, more images and larger batches.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import os
 import time
 from collections.abc import Callable
@@ -69,7 +68,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=75)
     parser.add_argument("--shapes", type=int, default=8000, help="generated shape images")
-    parser.add_argument("--streets", type=int, default=6000, help="generated street views")
+    parser.add_argument("--streets", type=int, default=4000, help="generated street views")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--lr", type=float, default=2.2e-3)
     parser.add_argument("--ema", type=float, default=0.998)
@@ -90,6 +89,8 @@ def train(args: argparse.Namespace, sources: list[list[tuple[np.ndarray, np.ndar
     device = torch.device(args.device)
     torch.manual_seed(args.seed)
     sam = build_tiny_sam().to(device)
+    # Random features as loud as usual would drown the position code in the decoder's attention.
+    sam.image_encoder.neck[-1].weight.data.mul_(0.15)
     dense = DenseHead(sam.image_encoder.neck[2].out_channels).to(device)
     average = copy.deepcopy(sam).requires_grad_(False)
     optimizers = make_optimizers(sam, dense, args.lr)
@@ -139,7 +140,7 @@ def train(args: argparse.Namespace, sources: list[list[tuple[np.ndarray, np.ndar
         stage, batch = ahead.result()
         ahead = pool.submit(prepare, step + 1, elapsed)
         progress = min(elapsed / budget, 1.0)
-        rate = min((step + 1) / 100, 1.0) * max(0.5 * (1 + math.cos(math.pi * progress)), 0.01)
+        rate = min((step + 1) / 100, 1.0) * max(1 - progress, 0.01)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 share = 1.0 if isinstance(optimizer, torch.optim.Muon) else ADAMW_SHARE

@@ -86,14 +86,14 @@ def _recolour(rng: np.random.Generator, picture: torch.Tensor) -> torch.Tensor:
 def draw_targets(rng: np.random.Generator, view: View, count: int) -> Targets | None:
     """``count`` segments over the levels, larger ones a little more often; None if none fit."""
     side = view.levels.shape[-1]
-    smallest = 30 * (side / FRAME) ** 2
+    smallest = 20 * (side / FRAME) ** 2
     level, ids, odds = [], [], []
     for k in range(3):
         area = torch.bincount(view.levels[k].flatten().int(), minlength=256).numpy()
         fit = np.flatnonzero((area >= smallest) & (area <= 0.9 * side * side))
         fit = fit[fit > 0]
         if fit.size:
-            weight = area[fit] ** 0.25
+            weight = area[fit] ** 0.1
             level += [k] * fit.size
             ids += fit.tolist()
             odds.append(LEVEL_ODDS[k] * weight / weight.sum())
@@ -199,7 +199,7 @@ def embed_prompts(
         return encoder(points=prompt, boxes=chosen, masks=None)[0]
 
     if rng.random() < 0.7:
-        cut = round(0.65 * count)
+        cut = round(0.75 * count)
         first, second = slice(0, cut), slice(cut, count)
         single[second] = True
         where[second] = points[second, 0] - shift
