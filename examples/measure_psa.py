@@ -46,8 +46,9 @@ class EncodeOnce:
     """A segmenter that remembers the last image, since every arm asks about the same one."""
 
     def __init__(self, segmenter: seco.PromptableSegmenter) -> None:
-        self.segmenter, self.key, self.device = segmenter, None, segmenter.device
+        self.segmenter, self.key, self.device = segmenter, b"", segmenter.device
         self.decode = segmenter.decode
+        self.proposal_settings = getattr(segmenter, "proposal_settings", None)
 
     def encode(self, images: torch.Tensor) -> Sequence[seco.Embedding]:
         """Encode, or answer from memory."""

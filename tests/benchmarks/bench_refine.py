@@ -3,7 +3,8 @@
     python tests/benchmarks/bench_refine.py --out docs/results/bench_refine.json
 
 Today's practice is ``SamAutomaticMaskGenerator.generate`` for the regions, ``SamPredictor.predict``
-once per component for the things, and a vote mask by mask in numpy. Figures are medians over
+once per component for the things, and a vote mask by mask in numpy. Both use the thresholds that
+fit the tiny SAM. Figures are medians over
 images with the range; the two take turns image by image, so that a slower moment of the machine
 meets both.
 """
@@ -32,6 +33,8 @@ from seco.demo import STREETS, street_scene
 from seco.demo.scenes import DEV_SEEDS
 from seco.demo.segmenter import load_segmenter, predict
 from seco.prompts import enlarge_boxes
+from seco.sam.proposal_settings import proposal_settings_of
+from seco.sam.tiny import PROPOSALS, load_tiny_sam
 
 
 class Timed:
@@ -39,6 +42,7 @@ class Timed:
 
     def __init__(self, segmenter: seco.PromptableSegmenter) -> None:
         self.segmenter, self.device, self.seconds = segmenter, segmenter.device, 0.0
+        self.proposal_settings = proposal_settings_of(segmenter)
 
     def encode(self, *args: Any, **options: Any) -> Any:
         return self._timed(self.segmenter.encode, *args, **options)
@@ -61,7 +65,12 @@ def plain_practice(
 
     seconds = {}
     start = time.perf_counter()
-    masks = SamAutomaticMaskGenerator(model).generate(image)
+    generator = SamAutomaticMaskGenerator(  # grid and thresholds are the same for both
+        model,
+        pred_iou_thresh=PROPOSALS.pred_iou_thresh,
+        stability_score_thresh=PROPOSALS.stability_score_thresh,
+    )
+    masks = generator.generate(image)
     seconds["generate"] = time.perf_counter() - start
 
     start = time.perf_counter()
@@ -118,8 +127,6 @@ def summary(values: list[float]) -> dict[str, float]:
 
 
 def against_practice(images: int, size: tuple[int, int]) -> dict[str, object]:
-    from seco.sam.tiny import load_tiny_sam
-
     model = load_tiny_sam()
     sam = Timed(seco.load_sam(model))
     scenes = crowded_scenes(images, size, 30)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
 
-from seco import ProposalSettings, PSASettings, load_sam, propose_regions, refine_pseudo_labels
+from seco import PSASettings, load_sam, propose_regions, refine_pseudo_labels
 from seco.demo import STREETS, street_scene
 from seco.demo.scenes import DEV_SEEDS
 from seco.demo.segmenter import load_segmenter, predict
 from seco.evaluation import confusion
+from seco.sam.tiny import PROPOSALS
 
-QUICK = PSASettings(proposals=ProposalSettings(points_per_side=16))
+QUICK = PSASettings(proposals=replace(PROPOSALS, points_per_side=16))
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
