@@ -95,14 +95,14 @@ def main() -> None:
 
 def shapes_items(count: int) -> Iterator[Item]:
     for k in range(count):
-        sample = shapes_image(910_000 + k)
+        sample = shapes_image(920_000 + k)
         level = k % 3  # parts, objects and groups in turn
         yield from choose(f"shapes {k}", k, sample.image, sample.levels[level])
 
 
 def street_items(count: int) -> Iterator[Item]:
     for k in range(count):
-        scene = street_scene(300_000 + k, size=(256, 512), domain=("camera", "game")[k % 2])
+        scene = street_scene(300_500 + k, size=(256, 512), domain=("camera", "game")[k % 2])
         levels = street_levels(np.asarray(scene.label), np.asarray(scene.instances))
         yield from choose(f"street {k}", k, np.asarray(scene.image), levels[0])
 

@@ -5,7 +5,7 @@
 
 Images are generated once into DIR/images; DIR/state.pt is written every minute and a run started
 again goes on from there; DIR/tiny_sam.safetensors is the result (averaged weights, fp16).
-``--minutes`` is the whole training time, over all runs; the learning rate falls linearly to its end.
+``--minutes`` is the whole training time, over all runs; the learning rate falls linearly.
 On a GPU add ``--device cuda`` and, with its speed, more images and larger batches.
 """
 

@@ -23,7 +23,7 @@ def sam() -> Sam:
 
 
 def rng_states() -> tuple[object, bytes, bytes]:
-    _, keys, *_ = np.random.get_state()  # noqa: NPY002 - the global state is the point
+    _, keys, *_ = np.random.get_state()
     return random.getstate(), keys.tobytes(), bytes(torch.get_rng_state().numpy())
 
 
