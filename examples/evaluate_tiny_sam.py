@@ -28,6 +28,7 @@ from PIL import Image
 from scipy import ndimage
 from segment_anything import SamPredictor
 from segment_anything.modeling import Sam
+from segment_anything.utils.amg import calculate_stability_score
 from shapes import shapes_image
 from tiny_sam.images import street_levels
 
@@ -85,10 +86,14 @@ def main() -> None:
         results[name] = report(scores)
         rows += examples[:2]
         print(name, json.dumps(results[name], indent=1), flush=True)
+    grid = grid_report(sam, count=12)
+    print("grid of points", json.dumps(grid, indent=1), flush=True)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         rule = {"min_pixels": MIN_PIXELS, "max_share": MAX_SHARE, "per_image": PER_IMAGE}
-        args.out.write_text(json.dumps({"rule": rule, "sets": results}, indent=1) + "\n")
+        args.out.write_text(
+            json.dumps({"rule": rule, "sets": results, "grid": grid}, indent=1) + "\n"
+        )
     if args.figure:
         draw(args.figure, rows)
 
@@ -250,6 +255,44 @@ def report(scores: Scores) -> dict[str, object]:
         "mean_predicted": round(float(guess.mean()), 4),
         "mean_absolute_error": round(float(np.abs(guess - ours).mean()), 4),
     }
+    return out
+
+
+def grid_report(sam: Sam, *, count: int) -> dict[str, object]:
+    """What thresholds of "segment everything" let through: a 16 × 8 grid on street scenes.
+
+    The true IoU of a mask is that with the better of the segment and the class under its point.
+    """
+    predictor = SamPredictor(sam)
+    guess, stable, true = [], [], []
+    for k in range(count):
+        scene = street_scene(300_300 + k, size=(256, 512), domain=("camera", "game")[k % 2])
+        levels = street_levels(np.asarray(scene.label), np.asarray(scene.instances))[[0, 2]]
+        predictor.set_image(np.asarray(scene.image))
+        x, y = (v.ravel() for v in np.meshgrid(np.arange(16, 512, 32), np.arange(16, 256, 32)))
+        points = torch.from_numpy(np.stack([x, y], 1)).float()[:, None]
+        points = predictor.transform.apply_coords_torch(points, (256, 512))
+        logits, quality, _ = predictor.predict_torch(
+            points, torch.ones(len(x), 1), None, multimask_output=True, return_logits=True
+        )
+        logits = logits.flatten(0, 1)
+        right = [np.repeat(level[None] == level[y, x][:, None, None], 3, 0) for level in levels]
+        true.append(np.maximum(*(iou((logits > 0).numpy(), masks) for masks in right)))
+        guess.append(quality.flatten().numpy())
+        stable.append(calculate_stability_score(logits, 0.0, 1.0).numpy())
+    ious = np.concatenate(true)
+    out: dict[str, object] = {"masks": int(ious.size)}
+    for name, parts in (("predicted_iou", guess), ("stability", stable)):
+        score = np.concatenate(parts)
+        rows = {
+            str(t): {
+                "kept": round(float((score >= t).mean()), 3),
+                "mean_true_iou": round(float(ious[score >= t].mean()), 3),
+            }
+            for t in (0.5, 0.6, 0.7, 0.8, 0.88, 0.95)
+            if (score >= t).any()
+        }
+        out[name] = {"correlation": round(float(np.corrcoef(score, ious)[0, 1]), 3), **rows}
     return out
 
 
