@@ -19,6 +19,7 @@ from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings
 from seco.cli import app
 from seco.common.files import read_confidence, read_label, write_label
 from seco.folder import match_files
+from seco.sam.tiny import PROPOSALS
 from seco.settings_text import change_settings, list_settings
 
 QUICK = ("--device", "cpu", "--set", "points_per_side=3")
@@ -86,7 +87,7 @@ def test_folder_gives_one_palette_png_per_label(work):
 
 def test_files_are_what_the_function_returns(work):
     assert refine(work, "--confidence", work / "confidence").exit_code == 0
-    settings = replace(PSASettings(), proposals=ProposalSettings(points_per_side=3))
+    settings = PSASettings(proposals=replace(PROPOSALS, points_per_side=3))
     for seed, name in enumerate(NAMES):
         image, label = pair(seed)
         expected = seco.refine_pseudo_labels(
@@ -305,7 +306,7 @@ def test_paper_and_method_and_set_reach_the_method(work, calls):
         PAPER,
         method="alignment",
         box_enlargement=2.0,
-        proposals=replace(PAPER.proposals, points_per_side=3),
+        proposals=replace(PROPOSALS, points_per_side=3),
     )
     assert [call["settings"] for call in calls] == [expected] * 3
     assert calls[0]["outside"] == "keep"
@@ -338,7 +339,9 @@ def test_every_setting_can_be_set_and_is_explained():
         assert page[start + 1].startswith("    expected: ")
         assert page[start + 2].startswith("    "), f"{name} has no meaning"
         value = page[start].split(" = ")[1].split()[0]
-        assert change_settings(PSASettings(), [f"{name}={value}"]) == PSASettings()
+        changed = change_settings(PSASettings(), [f"{name}={value}"])
+        assert changed.proposals in (None, ProposalSettings())
+        assert replace(changed, proposals=None) == PSASettings()
     assert run("refine", "--list-settings").stdout.rstrip("\n") == "\n".join(page)
 
 
