@@ -131,6 +131,7 @@ def run_demo(
                 sam,
                 label_space=STREETS,
                 confidence=confidence[0],
+                outside="keep",  # the tiny SAM leaves much of an image without a region
                 settings=settings,
             )
         )
