@@ -22,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from segment_anything.modeling import Sam
+from tiny_sam.boxes_first import learn_boxes, sharpen_positions
 from tiny_sam.images import generate, load, shapes_image
 from tiny_sam.losses import PromptLoss, prompt_loss
 from tiny_sam.network import DenseHead, decode_view, encode_views
@@ -73,6 +74,8 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=2.2e-3)
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="weights (.safetensors) to start from")
+    parser.add_argument("--box-steps", type=int, default=1000, help="without --start: boxes first")
     args = parser.parse_args()
 
     images = args.folder / "images"
@@ -88,14 +91,29 @@ def main() -> None:
 def train(args: argparse.Namespace, sources: list[list[tuple[np.ndarray, np.ndarray]]]) -> None:
     device = torch.device(args.device)
     torch.manual_seed(args.seed)
-    sam = build_tiny_sam().to(device)
-    # Random features as loud as usual would drown the position code in the decoder's attention.
-    sam.image_encoder.neck[-1].weight.data.mul_(0.15)
+    sam = build_tiny_sam()
+    if args.start is None:
+        sharpen_positions(sam)
+        # Random features as loud as usual would drown the position code in the decoder's attention.
+        sam.image_encoder.neck[-1].weight.data.mul_(0.15)
+    else:
+        sam.load_state_dict({name: part.float() for name, part in load_file(args.start).items()})
+    sam = sam.to(device)
     dense = DenseHead(sam.image_encoder.neck[2].out_channels).to(device)
-    average = copy.deepcopy(sam).requires_grad_(False)
     optimizers = make_optimizers(sam, dense, args.lr)
+
+    def set_rate(rate: float) -> None:
+        for optimizer in optimizers:
+            share = 1.0 if isinstance(optimizer, torch.optim.Muon) else ADAMW_SHARE
+            for group in optimizer.param_groups:
+                group["lr"] = args.lr * rate * share
+
     step, elapsed = 0, 0.0
     state_path = args.folder / "state.pt"
+    if args.start is None and not state_path.exists():
+        found = learn_boxes(sam, optimizers, set_rate, steps=args.box_steps, seed=args.seed)
+        print(f"boxes without an image: IoU {found:.3f}", flush=True)
+    average = copy.deepcopy(sam).requires_grad_(False)
     if state_path.exists():
         state = torch.load(state_path, map_location=device, weights_only=True)
         step, elapsed = state["step"], state["elapsed"]
@@ -141,10 +159,7 @@ def train(args: argparse.Namespace, sources: list[list[tuple[np.ndarray, np.ndar
         ahead = pool.submit(prepare, step + 1, elapsed)
         progress = min(elapsed / budget, 1.0)
         rate = min((step + 1) / 100, 1.0) * max(1 - progress, 0.01)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                share = 1.0 if isinstance(optimizer, torch.optim.Muon) else ADAMW_SHARE
-                group["lr"] = args.lr * rate * share
+        set_rate(rate)
         units = [batch[k : k + stage.unit] for k in range(0, len(batch), stage.unit)]
         if device.type != "cpu":
             units = [batch]
