@@ -80,7 +80,8 @@ def aggregate(
     elif settings.method == "prompts":
         named = ()
     else:
-        prompted, named = label_space.thing_ids, label_space.stuff_ids
+        prompted = label_space.thing_ids
+        named = named if settings.align_things else label_space.stuff_ids
 
     if not named:
         regions = Regions.from_masks(torch.zeros(0, *selected.shape, dtype=torch.bool))

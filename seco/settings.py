@@ -36,6 +36,8 @@ class PSASettings:
             (``"component"``) or nothing (``"drop"``).
         stuff_share: a region takes a class whose share of its labelled pixels exceeds this
             (released code: 0.2; its successor: 0.1).
+        align_things: with ``"psa"``, regions may also be named by a thing class; prompted masks
+            then lie over them (paper: stuff alone names regions).
         thing_weight: how much the mask of a thing weighs against the regions under it; above
             1 + ``prior_weight`` things always lie over stuff (paper).
         prior_weight: how much a pixel's own label, times its confidence, weighs against the
@@ -63,11 +65,12 @@ class PSASettings:
     point: Literal["centre", "distance", "entropy"] = "distance"
     points_per_prompt: int = 1
     prompts_per_batch: int = 64
-    thing_iou_thresh: float = 0.5
+    thing_iou_thresh: float = 0.7
     thing_agreement: float = 0.5
     thing_coverage: float = 0.5
     rejected_things: Literal["component", "drop"] = "component"
     stuff_share: float = 0.2
+    align_things: bool = True
     thing_weight: float = 2.5
     prior_weight: float = 1.0
     unknown_confidence: float = 0.5
@@ -86,6 +89,7 @@ class PSASettings:
                 f"points_per_prompt: expected 1 with point {self.point!r}, "
                 f"got {self.points_per_prompt}"
             )
+        check_choice("align_things", self.align_things, (False, True))
         check_number("box_enlargement", self.box_enlargement, low=0, low_open=True)
         check_number("thing_iou_thresh", self.thing_iou_thresh)
         check_number("stuff_share", self.stuff_share, low=0, high=1, high_open=True)
@@ -101,6 +105,7 @@ PAPER = PSASettings(
     thing_agreement=0.0,
     thing_coverage=0.0,
     rejected_things="drop",
+    align_things=False,
     prior_weight=0.0,
 )
 """The paper's own choices, with the released code's where the paper is silent."""

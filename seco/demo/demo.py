@@ -92,7 +92,7 @@ class DemoResult:
 def run_demo(
     seeds: Sequence[int],
     *,
-    size: tuple[int, int] = (256, 512),
+    size: tuple[int, int] = (256, 256),
     settings: PSASettings = PSASettings(),
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> DemoResult:
@@ -100,7 +100,7 @@ def run_demo(
 
     Args:
         seeds: of the scenes, see :mod:`seco.demo.scenes`; at least one.
-        size: height and width of the scenes.
+        size: height and width of the scenes; the default is the tiny SAM's own frame.
         settings: of the refinement.
         progress: wraps the seeds while they are worked on, such as ``tqdm``.
 

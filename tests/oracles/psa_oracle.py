@@ -120,7 +120,8 @@ def reference_psa(
     """
     height, width = selected.shape
     known = range(space.num_classes)
-    named_by = {"psa": space.stuff_ids, "alignment": tuple(known), "prompts": ()}[settings.method]
+    stuff = tuple(known) if settings.align_things else space.stuff_ids
+    named_by = {"psa": stuff, "alignment": tuple(known), "prompts": ()}[settings.method]
     prompted = {"psa": space.thing_ids, "alignment": (), "prompts": tuple(known)}[settings.method]
 
     names: dict[int, tuple[int, float]] = {}

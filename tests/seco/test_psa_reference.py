@@ -41,6 +41,7 @@ def cases(draw):
         connectivity=draw(st.sampled_from([4, 8])),
         min_component_area=draw(st.sampled_from([1, 3])),
         box_enlargement=draw(st.sampled_from([1.0, 1.5, 4.0])),
+        align_things=draw(st.booleans()),
         rejected_things=draw(st.sampled_from(["component", "drop"])),
         thing_weight=draw(st.sampled_from([0.5, 1.0, 2.5])),
         prior_weight=draw(st.sampled_from([0.0, 0.5, 1.25])),
