@@ -28,6 +28,8 @@ from tqdm import tqdm
 import seco
 from seco.common.files import read_confidence, read_image, read_label, write_bytes
 from seco.evaluation import Confusion, confusion
+from seco.sam.proposal_settings import proposal_settings_of
+from seco.settings_text import change_settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +68,13 @@ def street_samples(images: int, start: int, size: tuple[int, int]) -> Iterator[S
     segmenter = load_segmenter()
     for seed in range(start, start + images):
         scene = street_scene(seed, size=size, domain="camera")
-        batch = torch.from_numpy(scene.image).permute(2, 0, 1)[None].float() / 255
-        label, confidence = predict(segmenter, batch)
+        label, confidence = predict(segmenter, scene.image[None])
         ideal = seco.Regions.from_label_map(torch.from_numpy(scene.instances))
         yield Sample(
             "streets",
             scene.image,
-            label[0].numpy().astype(np.uint8),
-            confidence[0].numpy(),
+            label[0],
+            confidence[0],
             scene.label,
             {"ideal": ideal},
         )
@@ -266,12 +267,8 @@ def main() -> None:
     args = parser.parse_args()
 
     sam = seco.load_sam(args.sam, checkpoint=args.checkpoint)
-    changes = {}
-    for item in args.set:
-        name, value = item.split("=")
-        kind = type(getattr(seco.PSASettings(), name))
-        changes[name] = value if kind is str else kind(value)
-    settings = dataclasses.replace(seco.PSASettings(), **changes)
+    own = dataclasses.replace(seco.PSASettings(), proposals=proposal_settings_of(sam))
+    settings = change_settings(own, args.set)
     started = time.time()
     if args.data == "streets":
         from seco.demo import STREETS as space

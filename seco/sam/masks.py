@@ -106,12 +106,16 @@ def upscale(logits: Tensor, extent: Extent, size: Size) -> Tensor:
 
 def pixel_cells(extent: Extent, size: Size, device: torch.device) -> Tensor:
     """Flat index, in the cropped grid, of the nearest cell of every pixel: (H, W) int64."""
-    rows, columns = (
-        ((torch.arange(n, device=device, dtype=torch.float64) + 0.5) * (e / n)).long()
-        for n, e in zip(size, extent, strict=True)
-    )
+    y, x = (torch.arange(n, device=device, dtype=torch.float64) + 0.5 for n in size)
+    return cells_at(y[:, None], x, extent, size)
+
+
+def cells_at(y: Tensor, x: Tensor, extent: Extent, size: Size) -> Tensor:
+    """Flat index, in the cropped grid, of the cell at each place (edges of pixels are integers)."""
     height, width = math.ceil(extent[0]), math.ceil(extent[1])
-    return rows.clamp(max=height - 1)[:, None] * width + columns.clamp(max=width - 1)
+    rows = (y * (extent[0] / size[0])).long().clamp(max=height - 1)
+    columns = (x * (extent[1] / size[1])).long().clamp(max=width - 1)
+    return rows * width + columns
 
 
 def inside_windows(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from seco.common.images import Normalization, to_batch
 from seco.common.precision import exact
 from seco.regions import Regions, pack_masks
 from seco.sam.loading import as_segmenter
-from seco.sam.masks import Extent, Size, crop_to_extent, mask_boxes, stability_score, upscale
+from seco.sam.masks import cells_at, crop_to_extent, mask_boxes, stability_score, upscale
 from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of
 from seco.sam.protocol import Embedding, PromptableSegmenter
 
@@ -85,7 +84,8 @@ def regions_from_embedding(
         waiting = points[passes == number] if settings.skip_covered else points
         while len(waiting):
             if covered is not None:
-                waiting = waiting[~covered.flatten()[_cell(waiting, extent, size)]]
+                cells = cells_at(waiting[:, 1], waiting[:, 0], extent, size)
+                waiting = waiting[~covered.flatten()[cells]]
             chunk, waiting = waiting.tensor_split([settings.points_per_batch])
             if not len(chunk):
                 break
@@ -134,11 +134,3 @@ def point_grid(
     passes = torch.maximum(level[:, None], level[None, :]).flatten()
     points = torch.stack([x.flatten(), y.flatten()], dim=1)
     return points.to(device, torch.float32), passes.to(device)
-
-
-def _cell(points: Tensor, extent: Extent, size: Size) -> Tensor:
-    """Flat index, in the cropped grid, of the cell of each point."""
-    rows, columns = math.ceil(extent[0]), math.ceil(extent[1])
-    row = (points[:, 1] * (extent[0] / size[0])).long().clamp(max=rows - 1)
-    column = (points[:, 0] * (extent[1] / size[1])).long().clamp(max=columns - 1)
-    return row * columns + column

@@ -108,8 +108,7 @@ def crowded_scenes(count: int, size: tuple[int, int], least: int) -> list[dict[s
     segmenter, scenes = load_segmenter(), []
     for seed in DEV_SEEDS:
         image = street_scene(seed, size=size, domain="camera").image
-        batch = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-        label = predict(segmenter, batch)[0][0].numpy().astype(np.uint8)
+        label = predict(segmenter, image[None])[0][0]
         found = seco.connected_components(label, classes=STREETS.thing_ids, min_area=10)
         if len(found) >= least:
             scenes.append({"image": image, "label": label, "components": np.array(len(found))})
