@@ -84,7 +84,7 @@ def _recolour(rng: np.random.Generator, picture: torch.Tensor) -> torch.Tensor:
 
 
 def draw_targets(rng: np.random.Generator, view: View, count: int) -> Targets | None:
-    """``count`` segments over the levels, larger ones a little more often; None if none fit."""
+    """``count`` segments over the levels, small or large alike; None if none fit."""
     side = view.levels.shape[-1]
     smallest = 20 * (side / FRAME) ** 2
     level, ids, odds = [], [], []
@@ -93,10 +93,9 @@ def draw_targets(rng: np.random.Generator, view: View, count: int) -> Targets | 
         fit = np.flatnonzero((area >= smallest) & (area <= 0.9 * side * side))
         fit = fit[fit > 0]
         if fit.size:
-            weight = area[fit] ** 0.1
             level += [k] * fit.size
             ids += fit.tolist()
-            odds.append(LEVEL_ODDS[k] * weight / weight.sum())
+            odds.append(np.full(fit.size, LEVEL_ODDS[k] / fit.size))
     if not ids:
         return None
     chance = np.concatenate(odds)

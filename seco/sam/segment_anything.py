@@ -13,6 +13,7 @@ from seco.sam.inference import in_float32, inference, module_device, module_dtyp
 from seco.sam.inputs import check_images, check_prompts, long_side_size, prepare_images
 from seco.sam.proposal_settings import ProposalSettings
 from seco.sam.protocol import Embedding, MaskLogits
+from seco.sam.shared_decoder import decode_shared, is_shared_decoder
 
 _PARTS = ("image_encoder", "prompt_encoder", "mask_decoder", "pixel_mean", "pixel_std")
 
@@ -107,17 +108,26 @@ class SegmentAnythingBackend:
                 boxes=prompts.boxes,
                 masks=None,
             )
-            high_quality: dict[str, Any] = (
-                {"hq_token_only": self.hq_token_only, "interm_embeddings": early} if early else {}
-            )
-            logits, scores = model.mask_decoder(
-                image_embeddings=features,
-                image_pe=prompt_encoder.get_dense_pe().to(dtype),
-                sparse_prompt_embeddings=sparse.to(dtype),
-                dense_prompt_embeddings=dense.to(dtype),
-                multimask_output=multimask,
-                **high_quality,
-            )
+            position = prompt_encoder.get_dense_pe().to(dtype)
+            sparse, dense = sparse.to(dtype), dense.to(dtype)
+            if not early and is_shared_decoder(model.mask_decoder):
+                logits, scores = decode_shared(
+                    model.mask_decoder, features + dense[:1], position, sparse, multimask=multimask
+                )
+            else:
+                high_quality: dict[str, Any] = (
+                    {"hq_token_only": self.hq_token_only, "interm_embeddings": early}
+                    if early
+                    else {}
+                )
+                logits, scores = model.mask_decoder(
+                    image_embeddings=features,
+                    image_pe=position,
+                    sparse_prompt_embeddings=sparse,
+                    dense_prompt_embeddings=dense,
+                    multimask_output=multimask,
+                    **high_quality,
+                )
             length = model.image_encoder.img_size
             extent = (
                 logits.shape[-2] * input_size[0] / length,
