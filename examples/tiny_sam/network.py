@@ -17,6 +17,8 @@ from segment_anything.modeling.image_encoder import (
 )
 from torch import nn
 
+from seco.sam.shared_decoder import decode_shared
+
 
 def encode_views(
     encoder: ImageEncoderViT, images: torch.Tensor, offsets: list[tuple[int, int]]
@@ -72,8 +74,8 @@ def decode_view(
     patch = sam.image_encoder.img_size // prompts.image_embedding_size[0]
     i, j = offset[1] // patch, offset[0] // patch
     position = prompts.get_dense_pe()[:, :, i : i + n, j : j + n]
-    dense = prompts.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(len(sparse), -1, n, n)
-    return sam.mask_decoder.predict_masks(embedding[None], position, sparse, dense)
+    image = embedding[None] + prompts.no_mask_embed.weight.reshape(1, -1, 1, 1)
+    return decode_shared(sam.mask_decoder, image, position, sparse)
 
 
 class DenseHead(nn.Module):

@@ -111,8 +111,9 @@ class SegmentAnythingBackend:
             position = prompt_encoder.get_dense_pe().to(dtype)
             sparse, dense = sparse.to(dtype), dense.to(dtype)
             if not early and is_shared_decoder(model.mask_decoder):
+                chosen = slice(1, None) if multimask else slice(0, 1)
                 logits, scores = decode_shared(
-                    model.mask_decoder, features + dense[:1], position, sparse, multimask=multimask
+                    model.mask_decoder, features + dense[:1], position, sparse, chosen=chosen
                 )
             else:
                 high_quality: dict[str, Any] = (

@@ -69,22 +69,22 @@ def decode_shared(
     position: Tensor,
     prompts: Tensor,
     *,
-    multimask: bool,
+    chosen: slice = slice(None),
 ) -> tuple[Tensor, Tensor]:
-    """Masks and predicted IoUs, as ``decoder(...)`` with the same dense embedding for all prompts.
+    """Masks and predicted IoUs, as ``decoder.predict_masks`` with one dense embedding for all.
 
     Args:
         decoder: one that :func:`is_shared_decoder` accepts.
         image: (1, C, h, w), the image embedding with the dense prompt embedding added.
         position: (1, C, h, w), the dense position encoding.
         prompts: (N, T, C), the sparse prompt embeddings.
-        multimask: the last masks of the decoder, or the first alone.
+        chosen: which of the decoder's masks; SAM's first is for clear prompts, the others are
+            the levels of an ambiguous one.
 
     Returns:
-        (N, M, 4h, 4w) logits and (N, M) predicted IoUs.
+        (N, M, 4h, 4w) logits and (N, M) predicted IoUs; differentiable.
     """
     parts: Any = decoder
-    chosen = slice(1, None) if multimask else slice(0, 1)
     size = (int(image.shape[-2]), int(image.shape[-1]))
     pixels, places = image[0].flatten(1).T.contiguous(), position[0].flatten(1).T.contiguous()
     shared = _Shared(parts.transformer, pixels, places)
@@ -250,8 +250,8 @@ def _double(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
 
 
 def _gelu_(x: Tensor) -> Tensor:
-    """In place: a second tensor of that size costs more than the function."""
-    out: Tensor = torch.ops.aten.gelu_(x)
+    """In place if nobody differentiates: another such tensor costs more than the function."""
+    out: Tensor = F.gelu(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)
     return out
 
 

@@ -45,7 +45,8 @@ def both(
             dense_prompt_embeddings=no_mask.expand(prompts, -1, *size),
             multimask_output=multimask,
         )
-        shared = decode_shared(decoder, image + no_mask, place, sparse, multimask=multimask)
+        chosen = slice(1, None) if multimask else slice(0, 1)
+        shared = decode_shared(decoder, image + no_mask, place, sparse, chosen=chosen)
     return stock, shared
 
 
@@ -105,11 +106,32 @@ def test_bfloat16_is_no_less_exact_than_the_stock_forward() -> None:
         no_mask = torch.randn(1, 64, 1, 1, dtype=torch.bfloat16).float()
         sparse = torch.randn(16, 2, 64, dtype=torch.bfloat16).float()
         with torch.no_grad():
-            exact = decode_shared(decoder.float(), image + no_mask, place, sparse, multimask=True)
+            exact = decode_shared(
+                decoder.float(), image + no_mask, place, sparse, chosen=slice(1, None)
+            )
     for expected, ours, theirs in zip(exact, shared, stock, strict=True):
         assert ours.dtype == torch.bfloat16
         error, usual = ((x.float() - expected).abs().mean() for x in (ours, theirs))
         assert float(error) < 1.25 * float(usual)
+
+
+def test_gradients_equal_the_stock_forward() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        decoder = make_decoder(channels=16, heads=2, depth=2, outputs=3, rate=2).double()
+        image, place = torch.randn(2, 1, 16, 3, 4, dtype=torch.float64)
+        sparse = torch.randn(10, 2, 16, dtype=torch.float64)
+        weight = torch.randn(10, 4, 12, 16, dtype=torch.float64)
+    inputs = [image.requires_grad_(), *decoder.parameters()]
+    gradients = []
+    for masks, scores in (
+        decoder.predict_masks(image, place, sparse, torch.zeros(10, 16, 3, 4)),
+        decode_shared(decoder, image, place, sparse),
+    ):
+        loss = (masks * weight).sum() + scores.square().sum()
+        gradients.append(torch.autograd.grad(loss, inputs))
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
 
 
 def lora(decoder: Any) -> None:
