@@ -22,8 +22,12 @@ from seco.refine import Refinement
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 CONFIDENCE_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 
-# What a bad file or one too large for the memory raises; anything else is a bug and shall be seen.
-FILE_ERRORS = (OSError, TypeError, ValueError, MemoryError, torch.cuda.OutOfMemoryError)
+# What a bad file, one too large for the GPU's memory, or one on which the model overflows raises;
+# anything else is a bug and shall be seen.
+FILE_ERRORS = (
+    *(OSError, TypeError, ValueError, MemoryError, FloatingPointError),
+    torch.cuda.OutOfMemoryError,
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from seco.aggregation import Aggregated, Connectivities, aggregate
-from seco.common.checks import check_choice, check_labels, describe
+from seco.common.checks import check_choice, check_labels, check_number, describe
 from seco.common.images import (
     Normalization,
     check_pair,
@@ -79,7 +79,8 @@ def refine_pseudo_labels(
         confidence: (H, W) or (B, H, W) floats in 0-1: the labelling model's top softmax.
         keep_fraction: with ``confidence``, only this most confident share of each class's pixels
             votes and prompts (paper: 0.5).
-        confidence_threshold: with ``confidence``, take the pixels at least this confident instead.
+        confidence_threshold: with ``confidence`` (an error without), take the pixels at least
+            this confident instead.
         valid: (H, W) or (B, H, W) bool; pixels where it is false neither vote nor change.
         normalization: (mean, std) if ``img`` is normalised; see :mod:`seco.common.images`.
         regions: what :func:`seco.propose_regions` found in the image(s), one per image; spares
@@ -149,6 +150,7 @@ def refine_with_details(
         Tensors on the device of ``pl``.
     """
     check_choice("outside", outside, ("ignore", "keep"))
+    _check_options(label_space, settings, confidence, keep_fraction, confidence_threshold)
     images = segmenter = None
     if sam is not None:
         if img is None:
@@ -156,6 +158,8 @@ def refine_with_details(
         images, segmenter = to_batch(img, normalization=normalization), as_segmenter(sam)
     elif regions is None:
         raise ValueError("sam: expected a segmenter where no regions are given, got None")
+    elif settings.method == "prompts":
+        raise ValueError("sam: expected a segmenter with method 'prompts', got None")
     check_labels("pl", pl, label_space)
     own = labels_to_batch(pl)
     if img is not None:
@@ -194,6 +198,24 @@ def refine_with_details(
             for index in range(len(own))
         ]
     return _assemble(aggregated, own, certainty, valid, ignore, outside, settings)
+
+
+def _check_options(
+    label_space: LabelSpace,
+    settings: PSASettings,
+    confidence: object | None,
+    keep_fraction: float,
+    confidence_threshold: float | None,
+) -> None:
+    if not isinstance(label_space, LabelSpace):
+        raise TypeError(f"label_space: expected seco.LabelSpace, got {describe(label_space)}")
+    if not isinstance(settings, PSASettings):
+        raise TypeError(f"settings: expected seco.PSASettings, got {describe(settings)}")
+    check_number("keep_fraction", keep_fraction, low=0, high=1, low_open=True)
+    if confidence_threshold is not None:
+        check_number("confidence_threshold", confidence_threshold, low=0, high=1)
+        if confidence is None:
+            raise ValueError("confidence: expected with confidence_threshold, got None")
 
 
 def _regions_per_image(

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seco.common.checks import describe
 from seco.common.files import write_bytes
 
 FORMAT = 1
@@ -32,6 +33,11 @@ class Regions:
             :func:`dataclasses.replace`.
         members: (R, A + 1) bool; ``members[r, a]`` if region r contains atom a. Column 0 is false.
         scores: (R,) float32, how much SAM trusts each region, 0-1.
+
+    Raises:
+        TypeError: a field is no tensor.
+        ValueError: another shape or dtype, or an atom without a column: 255 or -1, say, that a
+            transform filled in instead of 0.
 
     Example:
         >>> masks = torch.zeros(2, 4, 4, dtype=torch.bool)
@@ -49,6 +55,9 @@ class Regions:
     scores: Tensor
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{name}: expected a torch tensor, got {describe(value)}")
         if self.atoms.ndim != 2 or self.atoms.is_floating_point():
             raise ValueError(
                 "atoms: expected an integer tensor of shape (H, W), "
@@ -63,6 +72,15 @@ class Regions:
             raise ValueError(
                 f"scores: expected shape ({len(self.members)},), got {tuple(self.scores.shape)}"
             )
+        if self.atoms.numel():
+            # torch has no minimum of the larger unsigned integers
+            atoms = self.atoms if self.atoms.dtype == torch.int32 else self.atoms.long()
+            low, high = (int(end) for end in torch.aminmax(atoms))
+            if low < 0 or high >= self.members.shape[1]:
+                raise ValueError(
+                    f"atoms: expected 0 (no region) to {self.members.shape[1] - 1}, as members "
+                    f"has columns, got {low} to {high}"
+                )
 
     def __len__(self) -> int:
         return len(self.members)
@@ -168,7 +186,10 @@ class Regions:
             raise
         except Exception as error:
             raise ValueError(f"path: {path} is not a regions file: {error}") from error
-        return cls(torch.from_numpy(atoms), torch.from_numpy(members), torch.from_numpy(scores))
+        try:
+            return cls(*(torch.from_numpy(part) for part in (atoms, members, scores)))
+        except ValueError as error:
+            raise ValueError(f"path: {path} is not a regions file: {error}") from error
 
 
 def pack_masks(masks: Tensor) -> Tensor:

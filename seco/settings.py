@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from seco.common.checks import check_choice, check_integer, check_number
+from seco.common.checks import check_choice, check_integer, check_number, describe
 from seco.sam.proposal_settings import ProposalSettings
 
 
@@ -97,6 +97,10 @@ class PSASettings:
             check_number(name, getattr(self, name), low=0, high=1)
         for name in ("thing_weight", "prior_weight"):
             check_number(name, getattr(self, name), low=0, high=math.inf)
+        if not isinstance(self.proposals, ProposalSettings | None):
+            raise TypeError(
+                f"proposals: expected ProposalSettings or None, got {describe(self.proposals)}"
+            )
 
 
 PAPER = PSASettings(

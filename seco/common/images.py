@@ -30,9 +30,10 @@ def to_batch(img: Array | Tensor, *, normalization: Normalization | None = None)
         img: one of: an (H, W, 3) uint8 array; a (3, H, W) or (B, 3, H, W) tensor, uint8 in
             0-255, or floating point in 0-1, or floating point and normalised.
         normalization: mean and std per channel of a normalised tensor, ``(x - mean) / std``, each
-            3 numbers or a tensor that broadcasts to (B, 3, 1, 1). Their own size says the scale
-            of x: 0-255 if they exceed 1 (mean 123.675, ..., std 58.395, ...), 0-1 if they do not
-            (mean 0.485, ..., std 0.229, ...). Mean 0 with std 1 says nothing and is refused.
+            3 numbers or a tensor of shape (3, 1, 1), (1, 3, 1, 1) or (B, 3, 1, 1). Their own
+            size says the scale of x: 0-255 if they exceed 1 (mean 123.675, ..., std 58.395, ...),
+            0-1 if they do not (mean 0.485, ..., std 0.229, ...). Mean 0 with std 1 says nothing
+            and is refused.
 
     Returns:
         (B, 3, H, W) on the device of ``img``, in 0-255: uint8 where ``img`` is, else float32. It
@@ -203,7 +204,7 @@ def check_pair(img: Array | Tensor, pl: Array | Tensor) -> None:
     """Raise unless a label map fits an image: same kind, same size, both single or both batched.
 
     Raises:
-        TypeError: one is an array and the other a tensor.
+        TypeError: one is an array and the other a tensor, or the image is neither.
         ValueError: the sizes or the batch sizes differ.
 
     Example:
@@ -212,6 +213,8 @@ def check_pair(img: Array | Tensor, pl: Array | Tensor) -> None:
             ...
         ValueError: pl: expected shape (4, 6) as img has, got (6, 4)
     """
+    if not isinstance(img, (np.ndarray, Tensor)):
+        raise TypeError(f"img: expected a numpy array or a torch tensor, got {describe(img)}")
     if isinstance(img, np.ndarray) != isinstance(pl, np.ndarray):
         raise TypeError(
             "pl: expected the same kind of array as img, "
@@ -289,11 +292,11 @@ def _affine(normalization: Normalization, batch: Tensor) -> tuple[Tensor, Tensor
 
 def _statistic(name: str, value: Statistic, batch: Tensor) -> Tensor:
     tensor = torch.as_tensor(value, dtype=torch.float32, device=batch.device).detach()
-    if tensor.shape == (3,):
+    if tensor.shape in ((3,), (3, 1, 1)):
         tensor = tensor.reshape(1, 3, 1, 1)
     if tensor.ndim != 4 or tensor.shape[1:] != (3, 1, 1) or len(tensor) not in (1, len(batch)):
         raise ValueError(
-            f"normalization: expected {name} of shape (3,) or ({len(batch)}, 3, 1, 1), "
+            f"normalization: expected {name} of shape (3,), (3, 1, 1) or ({len(batch)}, 3, 1, 1), "
             f"got {tuple(tensor.shape)}"
         )
     if not torch.isfinite(tensor).all():

@@ -10,7 +10,11 @@ from seco.sam.protocol import PromptableSegmenter
 
 @dataclass(frozen=True)
 class ProposalSettings:
-    """How to segment everything; names, meanings and defaults of ``SamAutomaticMaskGenerator``.
+    """How to segment everything; names and defaults of ``SamAutomaticMaskGenerator``.
+
+    Two differences: ``min_mask_region_area`` drops whole masks (the official generator removes
+    small islands and holes in them), and ``skip_covered`` and ``max_cover`` are ours; with
+    ``skip_covered=False`` every grid point is prompted, as there.
 
     Args:
         points_per_side: prompts form a grid of this many points along each side.
@@ -23,7 +27,7 @@ class ProposalSettings:
         skip_covered: prompt from coarse to fine (every fourth grid point along each side, every
             second, all) and leave out points well inside a mask that passed both thresholds. Saves
             most of the prompts on large surfaces; parts of covered regions are not looked for.
-            The official generator does not (``False``).
+            The official generator, and so the paper, does not (``False``).
         max_cover: a mask of more than this share of the image covers nothing.
 
     Raises:

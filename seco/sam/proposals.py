@@ -43,7 +43,8 @@ def propose_regions(
         The regions of the image, on its device; a list of them for a batch.
 
     Raises:
-        TypeError, ValueError: an image as refused by :func:`seco.refine_pseudo_labels`.
+        TypeError, ValueError: an image as refused by :func:`seco.refine_pseudo_labels`, or
+            settings of another kind.
 
     Example:
         >>> from seco import load_sam
@@ -57,6 +58,10 @@ def propose_regions(
 
     Source: Kirillov et al., "Segment Anything", ICCV 2023, appendix B; used by SeCo for stuff.
     """
+    if not isinstance(settings, ProposalSettings | None):
+        raise TypeError(
+            f"settings: expected ProposalSettings or None, got {type(settings).__name__}"
+        )
     images = to_batch(img, normalization=normalization)
     segmenter = as_segmenter(sam)
     embeddings = segmenter.encode(images)

@@ -50,7 +50,7 @@ def test_every_kind_of_image_becomes_the_same_batch():
         ((0.485, 0.456, 0.406), (1.0,) * 3, 255),
     ],
 )
-@pytest.mark.parametrize("form", ["tuple", "vector", "batch"])
+@pytest.mark.parametrize("form", ["tuple", "vector", "column", "batch"])
 def test_normalization_is_undone(mean, std, factor, form):
     pixels = to_batch(picture()).float().repeat(2, 1, 1, 1)
     as_tensor = [torch.tensor(value).view(1, 3, 1, 1) for value in (mean, std)]
@@ -58,6 +58,7 @@ def test_normalization_is_undone(mean, std, factor, form):
     given = {
         "tuple": (mean, std),
         "vector": (torch.tensor(mean), np.array(std)),
+        "column": tuple(value[0] for value in as_tensor),
         "batch": tuple(value.repeat(2, 1, 1, 1) for value in as_tensor),
     }[form]
     before = normalised.clone()
@@ -240,6 +241,8 @@ def test_pairs():
     check_pair(torch.zeros(2, 3, 5, 7), torch.zeros(2, 5, 7))
     with pytest.raises(TypeError, match="pl: expected the same kind of array as img"):
         check_pair(picture(), torch.zeros(5, 7))
+    with pytest.raises(TypeError, match="img: expected a numpy array or a torch tensor, got str"):
+        check_pair("street.png", torch.zeros(5, 7))
     for image, label in (
         (torch.zeros(3, 5, 7), torch.zeros(1, 5, 7)),
         (torch.zeros(2, 3, 5, 7), torch.zeros(5, 7)),

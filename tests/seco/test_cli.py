@@ -18,7 +18,7 @@ import seco
 from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings
 from seco.cli import app
 from seco.common.files import read_confidence, read_label, write_label
-from seco.folder import match_files
+from seco.folder import match_files, refine_files
 from seco.sam.tiny import PROPOSALS
 from seco.settings_text import change_settings, list_settings
 
@@ -194,6 +194,15 @@ def test_missing_or_bad_confidence_fails_that_file(work):
     assert "failed: a/one: no confidence of that name" in result.stderr
     assert "failed: a/two:" in result.stderr
     assert list(contents(work / "out")) == ["b/three.png"]
+
+
+def test_a_model_that_overflows_fails_that_file(work):
+    def overflow(image, label, *, confidence):
+        raise FloatingPointError("sam: expected finite scores, got NaN")
+
+    tasks, _ = match_files(work / "images", work / "labels", work / "out")
+    outcomes = list(refine_files(tasks, overflow, CITYSCAPES))
+    assert [(o.status, o.reason[:4]) for o in outcomes] == [("failed", "sam:")] * 3
 
 
 def test_names_alone_and_suffixes(work):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from psa_oracle import ExactSegmenter
 
-from seco import MaskLogits, ProposalSettings, load_sam, propose_regions
+from seco import MaskLogits, ProposalSettings, PSASettings, load_sam, propose_regions
 from seco.demo import street_scene
 from seco.sam.proposals import point_grid
 
@@ -136,6 +136,11 @@ def test_agrees_with_the_official_generator():
 def test_bad_settings(name, value):
     with pytest.raises((TypeError, ValueError), match=f"^{name}: expected .*, got"):
         ProposalSettings(**{name: value})
+
+
+def test_settings_of_another_kind():
+    with pytest.raises(TypeError, match="settings: expected ProposalSettings or None, got PSA"):
+        propose_regions(mosaic()[1], ExactSegmenter(), settings=PSASettings())
 
 
 def test_a_segmenter_may_bring_its_own_settings():

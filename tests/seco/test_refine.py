@@ -298,8 +298,22 @@ BAD = {
     ),
     "keep_fraction": (
         {"keep_fraction": 0, "confidence": GOOD_CONFIDENCE},
-        r"fraction: expected .* got 0",
+        r"^keep_fraction: expected .* got 0",
     ),
+    "keep_fraction without confidence": ({"keep_fraction": 7}, r"^keep_fraction: .* got 7"),
+    "confidence_threshold": (
+        {"confidence_threshold": 1.5, "confidence": GOOD_CONFIDENCE},
+        r"^confidence_threshold: expected .* got 1\.5",
+    ),
+    "confidence_threshold alone": (
+        {"confidence_threshold": 0.5},
+        "^confidence: expected with confidence_threshold, got None",
+    ),
+    "label space by name": (
+        {"label_space": "cityscapes"},
+        "^label_space: expected seco.LabelSpace, got str 'cityscapes'",
+    ),
+    "settings of proposals": ({"settings": DENSE}, "^settings: expected seco.PSASettings, got"),
     "valid": ({"valid": GOOD_CONFIDENCE}, "valid: expected bool"),
     "outside": ({"outside": "drop"}, "outside: expected one of 'ignore', 'keep', got 'drop'"),
     "regions of another size": (
@@ -324,7 +338,19 @@ def test_bad_input_names_argument_expectation_and_value(case):
         arguments["pl"] = torch.from_numpy(GOOD_PL)
     img, pl, sam = (arguments.pop(name) for name in ("img", "pl", "sam"))
     with pytest.raises((TypeError, ValueError), match=message):
-        refine_pseudo_labels(img, pl, sam, label_space=SPACE, **arguments)
+        refine_pseudo_labels(img, pl, sam, **({"label_space": SPACE} | arguments))
+
+
+def test_prompts_need_somebody_to_prompt():
+    regions = Regions.from_label_map(torch.ones(24, 32, dtype=torch.int64))
+    with pytest.raises(ValueError, match="sam: expected a segmenter with method 'prompts'"):
+        refine_pseudo_labels(
+            None,
+            GOOD_PL,
+            regions=regions,
+            label_space=SPACE,
+            settings=PSASettings(method="prompts"),
+        )
 
 
 @settings(deadline=None, max_examples=150)
@@ -363,6 +389,7 @@ def test_any_arrays_give_labels_or_a_clear_error(data):
         ("prior_weight", -1),
         ("min_component_area", 0),
         ("points_per_prompt", 2),
+        ("proposals", {"points_per_side": 8}),
     ],
 )
 def test_bad_settings(name, value):

@@ -101,12 +101,34 @@ def test_regions_travel_as_a_label_map():
         ("atoms", torch.zeros(3), r"atoms: expected an integer tensor of shape \(H, W\)"),
         ("members", torch.zeros(1, 2), r"members: expected a bool tensor"),
         ("scores", torch.zeros(5), r"scores: expected shape \(1,\), got \(5,\)"),
+        ("atoms", torch.tensor([[1, 255]]), r"atoms: expected 0 \(no region\) to 1, .* 1 to 255"),
+        ("atoms", torch.tensor([[-1, 1]], dtype=torch.int8), r"atoms: expected .* got -1 to 1"),
     ],
 )
 def test_bad_fields(field, value, message):
     good = Regions.from_label_map(torch.ones(2, 2, dtype=torch.int64))
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(good, **{field: value})
+
+
+def test_fields_are_tensors():
+    with pytest.raises(TypeError, match=r"atoms: expected a torch tensor, got ndarray"):
+        Regions(np.zeros((2, 2), int), np.zeros((0, 1), bool), np.zeros(0))
+
+
+def test_atoms_may_come_from_a_16_bit_file():
+    atoms = torch.from_numpy(np.array([[0, 1]], np.uint16))
+    members = torch.tensor([[False, True]])
+    assert Regions(atoms, members, torch.ones(1)).masks().tolist() == [[[False, True]]]
+
+
+def test_a_file_whose_parts_do_not_fit(tmp_path):
+    good = Regions.from_label_map(torch.ones(2, 2, dtype=torch.int64))
+    good.save(tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as data:
+        np.savez(tmp_path / "a.npz", **(dict(data) | {"atoms": np.full((2, 2), 9)}))
+    with pytest.raises(ValueError, match=r"a\.npz is not a regions file: atoms: expected 0"):
+        Regions.load(tmp_path / "a.npz")
 
 
 def test_masks_of_another_dtype():
