@@ -158,7 +158,10 @@ class Regions:
         return Regions(self.atoms.to(device), self.members.to(device), self.scores.to(device))
 
     def save(self, path: str | Path) -> None:
-        """Write a compressed ``.npz``, atomically (typically 20-100 kB for 512x1024)."""
+        """Write a compressed ``.npz``, atomically (typically 20-100 kB for 512x1024).
+
+        Missing folders are made; scores are rounded to half precision.
+        """
         members = self.members.cpu().numpy()
         atoms = self.atoms.cpu().numpy()
         buffer = io.BytesIO()
@@ -170,6 +173,7 @@ class Regions:
             atom_count=np.array(members.shape[1]),
             scores=self.scores.cpu().numpy().astype(np.float16),
         )
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, buffer.getvalue())
 
     @classmethod

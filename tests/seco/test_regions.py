@@ -67,7 +67,7 @@ def test_things_count_against_stuff():
 def test_save_and_load(tmp_path_factory, case):
     masks = random_masks(case)
     regions = Regions.from_masks(masks, torch.full((len(masks),), 0.5))
-    path = tmp_path_factory.mktemp("regions") / "one.npz"
+    path = tmp_path_factory.mktemp("regions") / "new" / "one.npz"
     regions.save(path)
     back = Regions.load(path)
     for field in dataclasses.fields(Regions):
