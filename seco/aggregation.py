@@ -23,9 +23,11 @@ class Connectivities:
     """Whole regions of one class each: what PSA makes of the speckle, and what SCC judges.
 
     Args:
-        ids: (H, W) int32, the connectivity of every pixel; 0 is none.
+        ids: (H, W) int32, the connectivity of every pixel; 0 is none: no label, or one that
+            neither a region nor a mask supports, only the pixel's own.
         classes: (N,) int64, the class of connectivity n at n - 1.
-        scores: (N,) float32 in [0, 1], the share of its class among its labelled pixels.
+        scores: (N,) float32 in [0, 1], the share of its class among its labelled pixels; 0.5 for
+            a component that stands for itself because its mask was not believed.
     """
 
     ids: Tensor
@@ -67,28 +69,18 @@ def aggregate(
         label_space: the classes, and which are things.
         settings: see :class:`seco.PSASettings`.
         regions: known regions; found with the segmenter if ``None``.
-        embedding: of the image; ``None`` without a segmenter, and then the regions name things
-            too, since there is nobody to prompt.
-        segmenter: that made the embedding.
+        embedding: of the image; ``None`` where :func:`needs_embedding` says so.
+        segmenter: that made the embedding; without one the regions name things too, since there
+            is nobody to prompt.
 
     Source: SeCo, section 3.2.
     """
     device, num_classes = selected.device, label_space.num_classes
-    prompted = named = tuple(range(num_classes))
-    if embedding is None or settings.method == "alignment":
-        prompted = ()
-    elif settings.method == "prompts":
-        named = ()
-    else:
-        prompted = label_space.thing_ids
-        named = named if settings.align_things else label_space.stuff_ids
-
-    if not named:
-        regions = Regions.from_masks(torch.zeros(0, *selected.shape, dtype=torch.bool))
-    elif regions is None:
-        assert embedding is not None
-        assert segmenter is not None
+    named, prompted = _roles(label_space, settings, can_prompt=segmenter is not None)
+    if named and regions is None and embedding is not None and segmenter is not None:
         regions = regions_from_embedding(embedding, segmenter, settings.proposals)
+    if not named or regions is None:
+        regions = Regions.from_masks(torch.zeros(0, *selected.shape, dtype=torch.bool))
     regions = regions.to(device)
     aligned = name_regions(
         regions, selected, num_classes, classes=named, min_share=settings.stuff_share
@@ -114,6 +106,37 @@ def aggregate(
         decided=(merged.label >= 0).reshape(own.shape),
         connectivities=_connectivities(merged, aligned, claims, own.shape),
     )
+
+
+def needs_embedding(
+    selected: Tensor, label_space: LabelSpace, settings: PSASettings, *, has_regions: bool
+) -> bool:
+    """Whether the segmenter can tell anything about an image: early in training it often cannot.
+
+    Args:
+        selected: as in :func:`aggregate`.
+        label_space: the classes.
+        settings: of the aggregation.
+        has_regions: whether the image's regions are known.
+    """
+    named, prompted = _roles(label_space, settings, can_prompt=True)
+    classes = torch.tensor(
+        prompted if has_regions or not named else range(label_space.num_classes),
+        device=selected.device,
+    )
+    return bool(torch.isin(selected, classes).any())
+
+
+def _roles(
+    label_space: LabelSpace, settings: PSASettings, *, can_prompt: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The classes that may name regions, and those whose components prompt."""
+    every = tuple(range(label_space.num_classes))
+    if not can_prompt or settings.method == "alignment":
+        return every, ()
+    if settings.method == "prompts":
+        return (), every
+    return every if settings.align_things else label_space.stuff_ids, label_space.thing_ids
 
 
 def _prompt(

@@ -8,8 +8,9 @@ evidence for each class c::
          + prior_weight * confidence * [the pixel's own label is c]
 
 and takes the class with the most. Of classes tied for the most, the pixel's own label wins if it
-is among them, else a thing over stuff, else none. With ``thing_weight`` above the other two
-together small things always survive on large stuff. The rule names no class by its id, so that
+is among them, else a thing over stuff, else none. A mask that agrees with the labels thus lies
+over the stuff around it, however small; with a ``thing_weight`` that nothing else reaches every
+mask does. The rule names no class by its id, so that
 renumbering the classes renumbers the result and changes nothing else.
 """
 

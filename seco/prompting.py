@@ -25,6 +25,8 @@ from seco.settings import PSASettings
 
 # Window pixels brought to full size at once: about 100 bytes of temporaries each.
 PIXELS_PER_PASS = 1 << 21
+# Claims held before those are dropped that another mask of the same class outdoes anyway.
+MOST_CLAIMS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def prompt_components(
     label = label.to(device)
     judge: _Judge | None = None
     agreements, believed, owners, pixels = [], [], [], []
+    held, most = 0, MOST_CLAIMS
     for start in range(0, len(components), settings.prompts_per_batch):
         chunk = slice(start, start + settings.prompts_per_batch)
         answer = segmenter.decode(
@@ -127,6 +130,14 @@ def prompt_components(
         for some, owner, pixel in _full_size(logits[kept], answer.extent, size):
             owners.append(start + kept[some][owner])
             pixels.append(pixel)
+            held += len(pixel)
+            if held > most:
+                so_far = torch.cat(agreements)
+                owner, pixel = _best_claims(
+                    torch.cat(owners), torch.cat(pixels), classes, so_far, num_classes
+                )
+                owners, pixels, held = [owner], [pixel], len(pixel)
+                most = max(MOST_CLAIMS, 2 * held)
     if not agreements:
         none = torch.zeros(0, dtype=torch.int64, device=device)
         return Claims(none, none.double(), none, none)
@@ -183,6 +194,26 @@ class _Judge:
         covered = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
         covered.index_add_(0, component, held)
         return agreement, covered.double() / areas
+
+
+def _best_claims(
+    owner: Tensor, pixel: Tensor, classes: Tensor, agreements: Tensor, num_classes: int
+) -> tuple[Tensor, Tensor]:
+    """Of the masks of one class over one pixel the best, which is all that merging asks for.
+
+    Speckles of one object mostly get the same mask: without this a large object broken into
+    hundreds of them would be held hundreds of times. The best is what merging takes for the
+    best: the largest agreement, then the first mask.
+    """
+    order = torch.argsort(agreements, stable=True, descending=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    place = pixel * num_classes + classes[owner]
+    key = (place * len(order) + rank[owner]).sort().values
+    place = key // len(order)
+    first = torch.ones_like(place, dtype=torch.bool)
+    first[1:] = place[1:] != place[:-1]
+    return order[key[first] % len(order)], place[first] // num_classes
 
 
 def _full_size(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seco.aggregation import Aggregated, Connectivities, aggregate
+from seco.aggregation import Aggregated, Connectivities, aggregate, needs_embedding
 from seco.common.checks import check_choice, check_labels, check_number, describe
 from seco.common.images import (
     Normalization,
@@ -25,6 +25,7 @@ from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.common.precision import exact
 from seco.regions import Regions
+from seco.sam.inference import encode
 from seco.sam.loading import as_segmenter
 from seco.sam.protocol import Embedding
 from seco.selection import select_confident
@@ -180,9 +181,15 @@ def refine_with_details(
             threshold=confidence_threshold,
             ignore_index=ignore,
         )
-    embeddings: Sequence[Embedding | None] = [None] * len(own)
+    embeddings: list[Embedding | None] = [None] * len(own)
     if segmenter is not None and images is not None:
-        embeddings = segmenter.encode(images)
+        asking = [
+            index
+            for index, label in enumerate(selected)
+            if needs_embedding(label, label_space, settings, has_regions=known is not None)
+        ]
+        for index, embedding in zip(asking, encode(images[asking], segmenter), strict=True):
+            embeddings[index] = embedding
     with exact(own.device, own.device if segmenter is None else segmenter.device):
         aggregated = [
             aggregate(

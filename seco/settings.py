@@ -28,7 +28,8 @@ class PSASettings:
             code, with two points).
         points_per_prompt: more than one only with ``"entropy"``.
         prompts_per_batch: prompts per decoder pass; bounds memory.
-        thing_iou_thresh: least IoU the decoder must predict for a prompted mask (paper: none).
+        thing_iou_thresh: least IoU the decoder must predict for a prompted mask (paper: none,
+            here -1, as a prediction can fall below 0).
         thing_agreement: least share of the component's class among the labelled pixels of its mask
             (paper: none, 0).
         thing_coverage: least share of the component inside its mask (paper: none, 0).
@@ -38,8 +39,9 @@ class PSASettings:
             (released code: 0.2; its successor: 0.1).
         align_things: with ``"psa"``, regions may also be named by a thing class; prompted masks
             then lie over them (paper: stuff alone names regions).
-        thing_weight: how much the mask of a thing weighs against the regions under it; above
-            1 + ``prior_weight`` things always lie over stuff (paper).
+        thing_weight: how much the mask of a thing, times its agreement, weighs against the
+            regions under it and the pixel's own label (paper: things always lie over stuff, here
+            a weight that nothing else reaches).
         prior_weight: how much a pixel's own label, times its confidence, weighs against the
             regions over it (paper: 0).
         unknown_confidence: the confidence of every pixel when none is given.
@@ -105,11 +107,16 @@ class PSASettings:
 
 PAPER = PSASettings(
     point="centre",
-    thing_iou_thresh=0.0,
+    thing_iou_thresh=-1.0,
     thing_agreement=0.0,
     thing_coverage=0.0,
     rejected_things="drop",
     align_things=False,
+    thing_weight=1e6,
     prior_weight=0.0,
 )
-"""The paper's own choices, with the released code's where the paper is silent."""
+"""The paper's own choices, with the released code's where the paper is silent.
+
+Regions are found as the segmenter suggests, as in the defaults; add ``proposals=ProposalSettings(
+skip_covered=False)`` for the official generator's full grid and thresholds.
+"""

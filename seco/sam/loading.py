@@ -90,6 +90,7 @@ def as_segmenter(sam: object) -> PromptableSegmenter:
 
     Raises:
         TypeError: not recognised, or known and not supported.
+        ValueError: the model is on a device that cannot do the arithmetic.
 
     Example:
         >>> as_segmenter(3)
@@ -97,6 +98,16 @@ def as_segmenter(sam: object) -> PromptableSegmenter:
             ...
         TypeError: sam: expected a segment_anything Sam or SamPredictor (or MobileSAM's, ...
     """
+    segmenter = _recognise(sam)
+    if segmenter.device.type == "mps":
+        raise ValueError(
+            "sam: expected a model on the CPU or a CUDA device, got one on mps, which has no "
+            "float64; move it with sam.to('cpu')"
+        )
+    return segmenter
+
+
+def _recognise(sam: object) -> PromptableSegmenter:
     if _is_segmenter(sam):
         return cast(PromptableSegmenter, sam)
     if isinstance(sam, tuple) and len(sam) == 2 and is_transformers_sam(sam[0]):

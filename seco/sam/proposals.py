@@ -12,6 +12,7 @@ from torch import Tensor
 from seco.common.images import Normalization, to_batch
 from seco.common.precision import exact
 from seco.regions import Regions, pack_masks
+from seco.sam.inference import encode
 from seco.sam.loading import as_segmenter
 from seco.sam.masks import cells_at, crop_to_extent, mask_boxes, stability_score, upscale
 from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of
@@ -64,7 +65,7 @@ def propose_regions(
         )
     images = to_batch(img, normalization=normalization)
     segmenter = as_segmenter(sam)
-    embeddings = segmenter.encode(images)
+    embeddings = encode(images, segmenter)
     with exact(segmenter.device):
         found = [
             regions_from_embedding(embedding, segmenter, settings).to(images.device)

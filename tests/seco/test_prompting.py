@@ -98,6 +98,52 @@ def test_equals_plain_loops(seed, height, width, rejected, batch, pixels_per_pas
             np.testing.assert_array_equal(found, own if rejected == "component" else own & False)
 
 
+class Everywhere(Coarse):
+    """The whole image, whatever is asked."""
+
+    def decode(self, embedding, *, boxes, points, point_labels, multimask=False):
+        ones = torch.ones(len(boxes), 1, self.cells, self.cells)
+        return MaskLogits(ones, ones[..., 0, 0], self.extent)
+
+
+def test_claims_that_another_mask_outdoes_are_dropped(monkeypatch):
+    """Speckles of one object get one mask: memory follows the image, not their number."""
+    rng = np.random.default_rng(0)
+    label = np.where(rng.random((40, 40)) < 0.3, rng.integers(0, 3, (40, 40)), 255)
+    components = connected_components(label, connectivity=4)
+    options = PSASettings(thing_agreement=0.0, thing_coverage=0.0, prompts_per_batch=16)
+
+    def claims():
+        return prompt_components(
+            components,
+            torch.from_numpy(label),
+            3,
+            Embedding(None, label.shape),
+            Everywhere(0, label.shape),
+            options,
+            255,
+        )
+
+    def best(found):
+        order = sorted(
+            zip(found.pixel.tolist(), found.owner.tolist(), strict=True),
+            key=lambda pair: (-found.agreements[pair[1]].item(), pair[1]),
+        )
+        winners = {}
+        for pixel, owner in order:
+            winners.setdefault((pixel, found.classes[owner].item()), owner)
+        return winners
+
+    everything = claims()
+    assert len(everything.pixel) == len(components) * label.size
+    monkeypatch.setattr(seco.prompting, "MOST_CLAIMS", 5000)
+    monkeypatch.setattr(seco.prompting, "PIXELS_PER_PASS", 4000)
+    reduced = claims()
+    # Three classes claim every pixel; twice that may wait, and one more pass.
+    assert len(reduced.pixel) <= 2 * 3 * label.size + 4000
+    assert best(reduced) == best(everything)
+
+
 def test_box_and_points_are_sams(monkeypatch):
     """The box in pixel indices, 1.5 times the area; the point on the component."""
     label = np.full((20, 20), 255)

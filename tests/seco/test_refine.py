@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import numpy as np
@@ -183,6 +184,34 @@ def test_small_things_survive_on_large_stuff():
     for regions in (None, whole):
         refined = refine(img, pl, regions=regions)
         np.testing.assert_array_equal(refined, np.where(img[..., 0] == 1, 4, 1))
+
+
+def test_paper_puts_every_thing_over_stuff():
+    """Also one whose mask holds mostly pixels that are labelled as stuff."""
+    img = np.zeros((40, 40, 3), np.uint8)
+    img[0:40, 16:26] = 1
+    pl = np.full((40, 40), 1)
+    pl[4:36, 20] = 4
+    paper = dataclasses.replace(PAPER, proposals=DENSE)
+    refined = refine(img, pl, settings=paper)
+    np.testing.assert_array_equal(refined, np.where(img[..., 0] == 1, 4, 1))
+
+
+@pytest.mark.parametrize("method", ["psa", "alignment", "prompts"])
+def test_sam_is_not_asked_where_its_answer_has_no_use(method):
+    images, labels, _ = batch((0, 1, 2))
+    labels[0] = 255
+    labels[2][labels[2] > 2] = 0  # stuff alone
+    regions = [Regions.from_label_map(torch.from_numpy(scene(s)[0][..., 0])) for s in (0, 1, 2)]
+    for known, expected in (
+        (None, 2),
+        (regions, {"psa": 1, "alignment": 0, "prompts": 2}[method]),
+    ):
+        sam = ExactSegmenter()
+        options = dataclasses.replace(FAST, method=method)
+        refined = refine(images, labels, sam, regions=known, settings=options)
+        assert sam.encoded == expected
+        assert (refined[0] == 255).all()
 
 
 def test_outside_every_mask():

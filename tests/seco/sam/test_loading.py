@@ -383,3 +383,17 @@ def test_the_example_in_the_docs_runs() -> None:
     names: dict[str, Any] = {}
     exec(code, names)
     assert ((names["answer"].logits > 0).float().mean() - 1 / 3).abs() < 1e-6
+
+
+def test_refuses_a_device_without_float64():
+    class OnMps:
+        device = torch.device("mps")
+
+        def encode(self, images):
+            raise AssertionError("not asked")
+
+        def decode(self, embedding, *, boxes, points, point_labels, multimask):
+            raise AssertionError("not asked")
+
+    with pytest.raises(ValueError, match="sam: expected a model on the CPU or a CUDA device"):
+        as_segmenter(OnMps())
