@@ -180,18 +180,23 @@ def refine(
         ),
     ] = None,
     match: Annotated[
-        Match,
+        Match | None,
         typer.Option(
-            help="In folders, files belong together whose path within the folder, or whose name "
-            "alone, is the same but for the format."
+            help="In folders, files belong together whose path within the folder (default), or "
+            "whose name alone, is the same but for the format."
         ),
-    ] = Match.path,
+    ] = None,
     image_suffix: Annotated[
-        str,
-        typer.Option(help="End of the image names that is not part of it, such as _leftImg8bit."),
-    ] = "",
-    label_suffix: Annotated[str, typer.Option(help="The same of the labels.")] = "",
-    confidence_suffix: Annotated[str, typer.Option(help="The same of the confidences.")] = "",
+        str | None,
+        typer.Option(
+            help="In folders, the end of the image names that is not part of it, such as "
+            "_leftImg8bit."
+        ),
+    ] = None,
+    label_suffix: Annotated[str | None, typer.Option(help="The same of the labels.")] = None,
+    confidence_suffix: Annotated[
+        str | None, typer.Option(help="The same of the confidences.")
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -219,6 +224,15 @@ def refine(
         _stop("--keep-fraction and --confidence-threshold need --confidence")
     if keep_fraction is not None and confidence_threshold is not None:
         _stop("--keep-fraction and --confidence-threshold exclude each other")
+    of_folders = {
+        "--match": match and match.value,
+        "--image-suffix": image_suffix,
+        "--label-suffix": label_suffix,
+        "--confidence-suffix": confidence_suffix,
+    }
+    for option, value in of_folders.items():
+        if image.is_file() and value is not None:
+            _stop(f"{option}: expected only with folders, got {value} with the file {image}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         if keep_fraction is not None:
@@ -230,13 +244,17 @@ def refine(
         if method is not None:
             settings = replace(settings, method=method.value)
         tasks, unpaired = match_files(
-            image, label, out, confidence=confidence, scores=save_scores, match=match.value,
-            image_suffix=image_suffix, label_suffix=label_suffix,
-            confidence_suffix=confidence_suffix,
+            image, label, out, confidence=confidence, scores=save_scores,
+            match="path" if match is None else match.value, image_suffix=image_suffix or "",
+            label_suffix=label_suffix or "", confidence_suffix=confidence_suffix or "",
         )  # fmt: skip
         model = load_sam(sam.value, checkpoint=checkpoint, device=device)
         settings = replace(settings, proposals=proposal_settings_of(model))
         settings = change_settings(settings, assignments or [])
+        if method is not None and settings.method != method.value:
+            _stop(
+                f"--method {method.value} and --set method={settings.method} contradict each other"
+            )
     except (OSError, TypeError, ValueError, RuntimeError, AssertionError) as error:
         _stop(str(error))  # the last two are torch's about a device that is not there
     if sam is SamName.tiny:

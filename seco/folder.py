@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,14 @@ from seco.refine import Refinement
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 CONFIDENCE_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
 
-# What a bad file, one too large for the GPU's memory, or one on which the model overflows raises;
+# What a bad file, one too large for the memory, or one on which the model overflows raises;
 # anything else is a bug and shall be seen.
 FILE_ERRORS = (
     *(OSError, TypeError, ValueError, MemoryError, FloatingPointError),
     torch.cuda.OutOfMemoryError,
 )
+# Out of the CPU's memory, torch raises a plain RuntimeError.
+CPU_MEMORY = re.compile(r"DefaultCPUAllocator|allocate memory")
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ def refine_files(
     *,
     overwrite: bool = False,
 ) -> Iterator[Outcome]:
-    """Refine file by file; one that fails does not stop the rest.
+    """Refine file by file; one that fails, or is too large for the memory, does not stop the rest.
 
     An output that exists is taken as it is, whatever it was made with, unless ``overwrite``.
     Every file is written whole or not at all, the label after its scores.
@@ -170,9 +173,16 @@ def refine_files(
     for task in tasks:
         try:
             yield Outcome(task.name, _refine_file(task, refine, label_space, overwrite))
-        except FILE_ERRORS as error:
+        except Exception as error:
+            if not _is_about_file(error):
+                raise
             reason = str(error) or type(error).__name__
             yield Outcome(task.name, "failed", " ".join(reason.split()))
+
+
+def _is_about_file(error: Exception) -> bool:
+    out_of_memory = isinstance(error, RuntimeError) and CPU_MEMORY.search(str(error)) is not None
+    return out_of_memory or isinstance(error, FILE_ERRORS)
 
 
 def _refine_file(

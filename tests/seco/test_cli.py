@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -205,6 +206,29 @@ def test_a_model_that_overflows_fails_that_file(work):
     assert [(o.status, o.reason[:4]) for o in outcomes] == [("failed", "sam:")] * 3
 
 
+def test_an_image_too_large_for_the_memory_fails_that_file(work):
+    sizes = iter([2**60, 1, 1])
+    regions = seco.Regions.from_label_map(torch.ones(40, 64, dtype=torch.int64))
+
+    def vote(image, label, *, confidence):
+        torch.empty(next(sizes), dtype=torch.uint8)
+        return seco.refine_with_details(None, label, regions=regions, confidence=confidence)
+
+    tasks, _ = match_files(work / "images", work / "labels", work / "out")
+    outcomes = list(refine_files(tasks, vote, CITYSCAPES))
+    assert [outcome.status for outcome in outcomes] == ["failed", "written", "written"]
+    assert "allocate" in outcomes[0].reason
+
+
+def test_a_bug_is_no_failure_of_a_file(work):
+    def broken(image, label, *, confidence):
+        raise RuntimeError("expected scalar type Float but found Half")
+
+    tasks, _ = match_files(work / "images", work / "labels", work / "out")
+    with pytest.raises(RuntimeError, match="expected scalar type"):
+        list(refine_files(tasks, broken, CITYSCAPES))
+
+
 def test_names_alone_and_suffixes(work):
     flat = work / "flat"
     flat.mkdir()
@@ -247,6 +271,10 @@ def test_label_space_from_a_file(work):
         (("--label-space", "pascal"), "label space: expected one of cityscapes"),
         (("--set", "stuff_share=2"), "stuff_share: expected a number in [0, 1), got 2.0"),
         (("--set", "points=2"), "settings: expected one of method, connectivity"),
+        (
+            ("--method", "alignment", "--set", "method=prompts"),
+            "--method alignment and --set method=prompts contradict each other",
+        ),
         (("--set", "stuff_share"), "settings: expected name=value, got 'stuff_share'"),
         (("--set", "points_per_side=3"), "expected every name once, got 'points_per_side' twice"),
         (("--checkpoint", "x.pth"), "checkpoint: expected None with 'tiny'"),
@@ -269,6 +297,21 @@ def test_what_cannot_work_is_refused_before_anything_is_written(work, more, mess
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
     assert not (work / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--match", "name"), ("--match", "path"), ("--image-suffix", "_leftImg8bit"),
+        ("--label-suffix", "_pred"), ("--confidence-suffix", "_prob"),
+    ],
+)  # fmt: skip
+def test_options_of_folders_are_refused_with_single_files(work, option):
+    places = (work / "images/a/two.png", work / "labels/a/two.png", work / "out.png")
+    result = run("refine", *places, *QUICK, *option)
+    assert result.exit_code == 2
+    assert f"{option[0]}: expected only with folders, got {option[1]}" in result.stderr
+    assert not places[2].exists()
 
 
 @pytest.mark.parametrize(
@@ -308,8 +351,9 @@ def calls(monkeypatch):
 
 def test_paper_and_method_and_set_reach_the_method(work, calls):
     result = refine(
-        work, "--paper", "--method", "alignment", "--set", "box_enlargement=2", "--outside", "keep"
-    )
+        work, "--paper", "--method", "alignment", "--set", "method=alignment",
+        "--set", "box_enlargement=2", "--outside", "keep",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     expected = replace(
         PAPER,
