@@ -6,6 +6,7 @@ lens. A seed fixes what is in the scene and where; the domain changes only how i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,7 +76,7 @@ def street_scene(
         Image, label and instances; the same bits for the same versions of numpy and Pillow.
 
     Raises:
-        TypeError: ``seed`` or a side of ``size`` is no integer.
+        TypeError: ``seed`` is no integer, or ``size`` no sequence of integers.
         ValueError: ``seed`` is negative, ``size`` too small, or ``domain`` unknown.
 
     Example:
@@ -87,7 +88,7 @@ def street_scene(
         raise TypeError(f"seed: expected an integer, got {type(seed).__name__}")
     if seed < 0:
         raise ValueError(f"seed: expected at least 0, got {seed}")
-    if not all(isinstance(side, (int, np.integer)) for side in size):
+    if not isinstance(size, Sequence) or not all(isinstance(s, (int, np.integer)) for s in size):
         raise TypeError(f"size: expected integers (height, width), got {size}")
     if len(size) != 2 or min(size) < _SMALLEST:
         raise ValueError(f"size: expected (height, width) of at least {_SMALLEST} each, got {size}")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seco.common.checks import describe
 from seco.demo.scenes import STREETS
 
 WEIGHTS = "segmenter.safetensors"
@@ -171,7 +172,8 @@ def predict(
 
     Raises:
         TypeError: ``images`` is of another kind or dtype.
-        ValueError: shape or range is another one, or the segmenter is in training mode.
+        ValueError: shape or range is another one, there is no image, they differ in size, or the
+            segmenter is in training mode.
 
     Example:
         >>> from seco.demo.scenes import street_scene
@@ -184,22 +186,39 @@ def predict(
         raise ValueError("segmenter: expected evaluation mode, got training mode; call .eval()")
     if isinstance(images, Tensor):
         return _predict(segmenter, _checked(images))
-    stack = np.stack(list(images)) if isinstance(images, (list, tuple)) else images
+    stack = _stacked(images) if isinstance(images, (list, tuple)) else images
     if not isinstance(stack, np.ndarray) or stack.dtype != np.uint8:
-        got = stack.dtype if isinstance(stack, np.ndarray) else type(stack).__name__
-        raise TypeError(f"images: expected a uint8 array or a floating-point tensor, got {got}")
-    if stack.ndim != 4 or stack.shape[-1] != 3:
-        raise ValueError(f"images: expected shape (B, H, W, 3), got {stack.shape}")
+        raise TypeError(
+            "images: expected a uint8 array, a list of them or a floating-point tensor, "
+            f"got {describe(stack)}"
+        )
+    if stack.ndim != 4 or stack.shape[-1] != 3 or 0 in stack.shape:
+        raise ValueError(
+            f"images: expected shape (B, H, W, 3) without an empty side, got {stack.shape}"
+        )
     pixels = torch.from_numpy(np.ascontiguousarray(stack)).permute(0, 3, 1, 2).float() / 255
     labels, confidence = _predict(segmenter, pixels)
     return labels.to(torch.uint8).numpy(), confidence.numpy()
 
 
+def _stacked(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    for image in images:
+        if not isinstance(image, np.ndarray):
+            raise TypeError(f"images: expected uint8 arrays in a list, got {describe(image)}")
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) != 1:
+        got = " and ".join(map(str, shapes)) if shapes else "no image"
+        raise ValueError(f"images: expected at least one image and all of one size, got {got}")
+    return np.stack(images)
+
+
 def _checked(images: Tensor) -> Tensor:
     if not images.is_floating_point():
         raise TypeError(f"images: expected a floating-point tensor, got {images.dtype}")
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images: expected shape (B, 3, H, W), got {tuple(images.shape)}")
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        raise ValueError(
+            f"images: expected shape (B, 3, H, W) without an empty side, got {tuple(images.shape)}"
+        )
     low, high = images.min().item(), images.max().item()
     if not (low >= 0 and high <= 1):
         raise ValueError(f"images: expected values in [0, 1], got {low:g} to {high:g}")

@@ -123,6 +123,8 @@ def test_seed_ranges_do_not_overlap() -> None:
         ({"seed": 0, "size": (31, 64)}, ValueError, "size: .*at least 32.*31"),
         ({"seed": 0, "size": (64,)}, ValueError, r"size: .*got \(64,\)"),
         ({"seed": 0, "size": (64.0, 64)}, TypeError, "size: expected integers"),
+        ({"seed": 0, "size": 5}, TypeError, r"size: expected integers \(height, width\), got 5"),
+        ({"seed": 0, "size": None}, TypeError, "size: expected integers .*got None"),
         ({"seed": 0, "domain": "film"}, ValueError, "domain: .*'film'"),
     ],
 )
