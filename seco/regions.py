@@ -56,8 +56,7 @@ class Regions:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not isinstance(value, Tensor):
-                raise TypeError(f"{name}: expected a torch tensor, got {describe(value)}")
+            _check_tensor(name, value)
         if self.atoms.ndim != 2 or self.atoms.is_floating_point():
             raise ValueError(
                 "atoms: expected an integer tensor of shape (H, W), "
@@ -92,7 +91,15 @@ class Regions:
 
     @classmethod
     def from_masks(cls, masks: Tensor, scores: Tensor | None = None) -> Regions:
-        """Build regions from (R, H, W) boolean masks and, optionally, (R,) scores (1 if absent)."""
+        """Build regions from (R, H, W) boolean masks and, optionally, (R,) scores (1 if absent).
+
+        Raises:
+            TypeError: masks or scores are no tensors.
+            ValueError: another shape or dtype.
+        """
+        _check_tensor("masks", masks)
+        if scores is not None:
+            _check_tensor("scores", scores)
         if masks.ndim != 3 or masks.dtype != torch.bool:
             raise ValueError(
                 "masks: expected a bool tensor of shape (R, H, W), "
@@ -131,10 +138,20 @@ class Regions:
     def from_label_map(cls, label_map: Tensor, *, background: int = 0) -> Regions:
         """Build disjoint regions from an (H, W) integer map, one per value but ``background``.
 
+        Raises:
+            TypeError: no tensor.
+            ValueError: another shape or dtype.
+
         Example:
             >>> len(Regions.from_label_map(torch.tensor([[7, 7, 0], [3, 3, 3]])))
             2
         """
+        _check_tensor("label_map", label_map)
+        if label_map.ndim != 2 or label_map.is_floating_point():
+            raise ValueError(
+                "label_map: expected an integer tensor of shape (H, W), "
+                f"got {label_map.dtype} {tuple(label_map.shape)}"
+            )
         values, inverse = torch.unique(label_map, return_inverse=True)
         inside = values != background
         number = torch.where(inside, inside.cumsum(0), 0)
@@ -194,6 +211,11 @@ class Regions:
             return cls(*(torch.from_numpy(part) for part in (atoms, members, scores)))
         except ValueError as error:
             raise ValueError(f"path: {path} is not a regions file: {error}") from error
+
+
+def _check_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a torch tensor, got {describe(value)}")
 
 
 def pack_masks(masks: Tensor) -> Tensor:

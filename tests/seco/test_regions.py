@@ -134,3 +134,23 @@ def test_a_file_whose_parts_do_not_fit(tmp_path):
 def test_masks_of_another_dtype():
     with pytest.raises(ValueError, match=r"masks: expected a bool tensor.*got torch.float32"):
         Regions.from_masks(torch.zeros(1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments", "name"),
+    [
+        (Regions.from_masks, (np.zeros((1, 2, 2), bool),), "masks"),
+        (Regions.from_masks, ([[[True]]],), "masks"),
+        (Regions.from_masks, (torch.zeros(1, 2, 2, dtype=torch.bool), np.ones(1)), "scores"),
+        (Regions.from_label_map, (np.zeros((2, 2), int),), "label_map"),
+    ],
+)
+def test_only_tensors_become_regions(build, arguments, name):
+    with pytest.raises(TypeError, match=rf"^{name}: expected a torch tensor, got (ndarray|list)"):
+        build(*arguments)
+
+
+@pytest.mark.parametrize("wrong", [torch.zeros(2, 2), torch.zeros(1, 2, 2, dtype=torch.int64)])
+def test_label_maps_of_another_shape_or_dtype(wrong):
+    with pytest.raises(ValueError, match=r"^label_map: expected an integer tensor of shape \(H, W"):
+        Regions.from_label_map(wrong)
