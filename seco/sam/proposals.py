@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import overload
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from seco.common.arrays import Array
 from seco.common.images import Normalization, to_batch
 from seco.common.precision import exact
 from seco.regions import Regions, pack_masks
@@ -19,8 +19,24 @@ from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of
 from seco.sam.protocol import Embedding, PromptableSegmenter
 
 
+@overload
 def propose_regions(
-    img: np.ndarray[Any, Any] | Tensor,
+    img: Array,
+    sam: object,
+    *,
+    settings: ProposalSettings | None = None,
+    normalization: Normalization | None = None,
+) -> Regions: ...
+@overload  # how many dimensions a tensor has, its type does not say
+def propose_regions(
+    img: Tensor,
+    sam: object,
+    *,
+    settings: ProposalSettings | None = None,
+    normalization: Normalization | None = None,
+) -> Regions | list[Regions]: ...
+def propose_regions(
+    img: Array | Tensor,
     sam: object,
     *,
     settings: ProposalSettings | None = None,
@@ -41,7 +57,7 @@ def propose_regions(
         normalization: (mean, std) if ``img`` is normalised.
 
     Returns:
-        The regions of the image, on its device; a list of them for a batch.
+        The regions of the image, on its device; a list of them for a batch, a 4-D tensor.
 
     Raises:
         TypeError, ValueError: an image as refused by :func:`seco.refine_pseudo_labels`, or

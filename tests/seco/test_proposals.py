@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import typing
+
 import numpy as np
 import pytest
 import torch
 from psa_oracle import ExactSegmenter
 
-from seco import MaskLogits, ProposalSettings, PSASettings, load_sam, propose_regions
+from seco import MaskLogits, ProposalSettings, PSASettings, Regions, load_sam, propose_regions
+from seco.common.arrays import Array
 from seco.demo import street_scene
 from seco.sam.proposals import point_grid
 
@@ -69,6 +73,13 @@ def test_batch_gives_a_list():
     for image, regions in zip(images, together, strict=True):
         alone = propose_regions(image, ExactSegmenter(), settings=settings)
         assert torch.equal(alone.masks(), regions.masks())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="typing.get_overloads is newer")
+def test_the_type_of_an_array_decides_what_comes_back():
+    found = [typing.get_type_hints(overload) for overload in typing.get_overloads(propose_regions)]
+    returned = {hints["img"]: hints["return"] for hints in found}
+    assert returned == {Array: Regions, torch.Tensor: Regions | list[Regions]}
 
 
 class Rated(ExactSegmenter):
