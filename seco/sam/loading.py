@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 
 from seco.common.checks import describe
+from seco.sam.build import build_empty, fill
 from seco.sam.checkpoints import META_URLS, locate_checkpoint, read_checkpoint
 from seco.sam.protocol import PromptableSegmenter
 from seco.sam.sam2 import Sam2Backend, is_sam2
@@ -152,9 +153,7 @@ def _load_vit(name: str, checkpoint: str | os.PathLike[str] | None) -> Any:
 
     path = locate_checkpoint(name, checkpoint)
     state = read_checkpoint(path)
-    # On the meta device no weights are drawn: faster, and the caller's RNG stays as it is.
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        sam: Any = sam_model_registry[name]()
+    sam = build_empty(sam_model_registry[name])
     expected = {key: tuple(value.shape) for key, value in sam.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
     if expected != found:
@@ -165,11 +164,4 @@ def _load_vit(name: str, checkpoint: str | os.PathLike[str] | None) -> Any:
             f"{len(wrong)} of them, such as {key}: expected {expected.get(key, 'none')}, "
             f"got {found.get(key, 'none')}"
         )
-    sam.load_state_dict(state, assign=True)
-    # Not in the state dict, so still on the meta device: SAM's input normalisation.
-    for buffer, values in (
-        ("pixel_mean", (123.675, 116.28, 103.53)),
-        ("pixel_std", (58.395, 57.12, 57.375)),
-    ):
-        setattr(sam, buffer, torch.tensor(values, device="cpu").view(-1, 1, 1))
-    return sam.eval()
+    return fill(sam, state)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from seco.sam.build import build_empty, fill
 from seco.sam.proposal_settings import ProposalSettings
 
 if TYPE_CHECKING:
@@ -60,18 +61,13 @@ def load_tiny_sam() -> Sam:
     """
     from safetensors.torch import load_file
 
-    # The weights replace every random number, so nothing needs to be drawn in the first place;
-    # on the meta device initialisation costs nothing.
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        sam = _architecture()
     with as_file(files("seco.sam").joinpath(WEIGHTS)) as path:
         state = load_file(path)
-    sam.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
-    # Not in the state dict, so still on the meta device: SAM's input normalisation.
-    sam.pixel_mean = torch.tensor([123.675, 116.28, 103.53]).view(-1, 1, 1)
-    sam.pixel_std = torch.tensor([58.395, 57.12, 57.375]).view(-1, 1, 1)
+    sam: Sam = fill(
+        build_empty(_architecture), {name: value.float() for name, value in state.items()}
+    )
     sam.proposal_settings = PROPOSALS
-    return sam.eval()
+    return sam
 
 
 def _architecture() -> Sam:

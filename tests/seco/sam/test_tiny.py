@@ -45,6 +45,13 @@ def test_ready_to_use(sam: Sam) -> None:
     assert torch.equal(sam.pixel_std, reference.pixel_std)
 
 
+def test_loads_to_the_cpu_whatever_the_default_device() -> None:
+    with torch.device("meta"):
+        sam = load_tiny_sam()
+    tensors = {**sam.state_dict(), "mean": sam.pixel_mean, "std": sam.pixel_std}
+    assert {t.device.type for t in tensors.values()} == {"cpu"}
+
+
 def test_file_is_small_half_precision() -> None:
     from safetensors.torch import load
 
