@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
+from seco.common.arrays import Array
 from seco.common.checks import check_choice
 from seco.common.files import read_confidence, read_image, read_label, write_bytes, write_label
 from seco.common.images import restore
@@ -203,7 +204,7 @@ def _refine_file(
     return "written"
 
 
-def _grey_png(scores: np.ndarray[Any, np.dtype[Any]]) -> bytes:
+def _grey_png(scores: Array) -> bytes:
     """8-bit grey, 255 for 1: as confidences are read."""
     buffer = io.BytesIO()
     Image.fromarray(np.rint(scores * 255).astype(np.uint8)).save(buffer, format="PNG")

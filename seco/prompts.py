@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_integer, check_number
 from seco.components import Components
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def enlarge_boxes(boxes: Array, factor: float, size: tuple[int, int]) -> Array:

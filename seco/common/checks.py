@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
+from seco.common.arrays import Array
+
 if TYPE_CHECKING:
     from seco.common.labels import LabelSpace
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def check_number(

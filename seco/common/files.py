@@ -6,15 +6,14 @@ import io
 import os
 import uuid
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from seco.common.arrays import Array
 from seco.common.checks import check_label_map, check_labels, describe, dtype_name
 from seco.common.labels import LabelSpace
 
-Array = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]
 
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from seco.common.arrays import Array
 from seco.common.checks import check_label_map, describe, dtype_name
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Statistic = Sequence[float] | Tensor | Array
 Normalization = tuple[Statistic, Statistic]
 Map = TypeVar("Map", Array, Tensor)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from seco.common.arrays import Array
 from seco.common.checks import check_integer, check_labels, describe
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Colour = tuple[int, int, int]
 
 

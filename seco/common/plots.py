@@ -8,10 +8,11 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seco.common.arrays import Array
 from seco.common.checks import check_number, describe
 from seco.common.files import write_bytes
 from seco.common.labels import Colour, LabelSpace
@@ -19,8 +20,6 @@ from seco.common.labels import Colour, LabelSpace
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 IGNORE_COLOUR: Colour = (255, 255, 255)
 """Of ignored pixels in figures; black, as in label files, is hard to tell from dark classes."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from seco.common.arrays import Array
 from seco.common.files import write_bytes
 from seco.common.plots import label_figure, write_figure
 from seco.demo.scenes import STREETS, TRAIN_SEEDS, Scene, street_scene
@@ -18,8 +19,6 @@ from seco.evaluation import Confusion, confusion
 from seco.refine import refine_pseudo_labels
 from seco.sam.loading import load_sam
 from seco.settings import PSASettings
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _SHOWN = 4
 
