@@ -156,6 +156,19 @@ def test_two_weak_regions_outvote_a_strong_one_by_their_mean():
     assert float(found.scores[0, 0, 0]) == pytest.approx(0.4)
 
 
+def test_own_label_wins_a_tie_with_the_region_over_it():
+    """0.75 for road from the region, 0.75 for sky from the first pixel itself."""
+    label = np.array([[1, 0, 0, 0]])
+    found = refine_with_details(
+        None,
+        label,
+        regions=Regions.from_masks(torch.ones(1, 1, 4, dtype=torch.bool)),
+        label_space=SPACE,
+        settings=PSASettings(prior_weight=0.75, unknown_confidence=1.0),
+    )
+    assert found.labels[0].tolist() == label.tolist()
+
+
 @pytest.mark.parametrize("method", ["psa", "alignment", "prompts"])
 def test_decoder_sees_every_component_once_in_chunks(method):
     label = np.full((20, 20), 255)
