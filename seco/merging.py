@@ -7,10 +7,11 @@ evidence for each class c::
          + thing_weight * max over the prompted masks over it of [mask of c] * agreement
          + prior_weight * confidence * [the pixel's own label is c]
 
-and takes the class with the most. Of classes tied for the most, the pixel's own label wins if it
-is among them, else a thing over stuff, else none. A mask that agrees with the labels thus lies
-over the stuff around it, however small; with a ``thing_weight`` that nothing else reaches every
-mask does. The rule names no class by its id, so that
+and takes the class with the most. Where no named region lies, the masks alone decide. Of regions
+(or of masks) tied for the most, the pixel's own label wins if it is among their classes, else none
+does; a mask tied with the regions and the own label wins. A mask that agrees with the labels thus
+lies over the stuff around it, however small; with a ``thing_weight`` that nothing else reaches
+every mask does. The rule names no class by its id, so that
 renumbering the classes renumbers the result and changes nothing else.
 """
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from seco.aggregation import Aggregated, Connectivities, aggregate, needs_embedding
+from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_labels, check_number, describe
 from seco.common.images import (
     Normalization,
@@ -31,7 +31,6 @@ from seco.sam.protocol import Embedding
 from seco.selection import select_confident
 from seco.settings import PSASettings
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Map = TypeVar("Map", Array, Tensor)
 
 
@@ -267,9 +266,14 @@ def _assemble(
         labels = torch.where(inside, labels, own)
         scores = torch.where(inside, scores, 1.0)
         connectivities = [
-            Connectivities(
-                torch.where(mask, item.ids, 0).to(torch.int32), item.classes, item.scores
-            )
-            for item, mask in zip(connectivities, inside, strict=True)
+            _inside(item, mask) for item, mask in zip(connectivities, inside, strict=True)
         ]
     return Refinement(labels, scores, connectivities)
+
+
+def _inside(found: Connectivities, mask: Tensor) -> Connectivities:
+    """The connectivities cut to a mask and numbered anew: those with no pixel in it are gone."""
+    ids = torch.where(mask, found.ids, 0).long()
+    kept = torch.bincount(ids.flatten(), minlength=len(found) + 1)[1:] > 0
+    number = torch.cat([kept.new_zeros(1), kept]).long().cumsum(0)
+    return Connectivities(number[ids].to(torch.int32), found.classes[kept], found.scores[kept])

@@ -238,6 +238,21 @@ def test_invalid_pixels_neither_vote_nor_change():
     assert not details.connectivities[0].ids[:, 16:].any()
 
 
+def test_connectivities_are_those_of_the_valid_pixels():
+    masks = torch.tensor([[[1, 0, 0, 1]], [[1, 1, 1, 0]]], dtype=torch.bool)
+    pl = np.zeros((1, 4), np.int64)
+    found = refine_with_details(
+        None,
+        pl,
+        regions=Regions.from_masks(masks),
+        label_space=SPACE,
+        valid=np.array([[True, True, True, False]]),
+    )
+    (connectivities,) = found.connectivities
+    assert connectivities.ids.unique().tolist() == list(range(1, len(connectivities) + 1))
+    assert len(connectivities.scores) == len(connectivities)
+
+
 @pytest.mark.parametrize("sam", [True, False])
 def test_global_random_state_is_untouched(sam):
     img, pl, confidence = batch([6, 7])
