@@ -249,8 +249,8 @@ def test_connectivities_are_those_of_the_valid_pixels():
         valid=np.array([[True, True, True, False]]),
     )
     (connectivities,) = found.connectivities
-    assert connectivities.ids.unique().tolist() == list(range(1, len(connectivities) + 1))
-    assert len(connectivities.scores) == len(connectivities)
+    assert connectivities.ids.unique().tolist() == list(range(len(connectivities) + 1))
+    assert len(connectivities.scores) == len(connectivities) == 1
 
 
 @pytest.mark.parametrize("sam", [True, False])
