@@ -1,8 +1,57 @@
 """sgg: translate labelled source images to the target domain with label-guided diffusion.
 
-This package is an importable shell in this release: ``translate`` and its command come with the
-next one. The pseudo-label side is complete, see :mod:`seco`.
+    import sgg
+
+    translated = sgg.translate(src_img, src_label, pipeline, seg_model)
+
+``pipeline`` is a diffusion model of target images, ``seg_model`` a segmenter of the labels'
+classes. Translation of images and batches is here; a command for folders, tiling of large images,
+progressive translation, bundled models and measured defaults are not there yet.
+
+SGG is Peng et al., "Diffusion-based Image Translation with Label Guidance for Domain Adaptive
+Semantic Segmentation", ICCV 2023.
 """
 
+from sgg.diffusion import (
+    CallableDiffusion,
+    DiffusersDiffusion,
+    DiffusionModel,
+    GuidedDiffusion,
+    LatentDiffusion,
+    Prediction,
+    as_diffusion,
+    from_diffusers,
+)
+from sgg.guidance import global_gradient, guided_prediction, limit_gradient, local_gradient
+from sgg.sampling import add_noise, ddim_step, ddpm_step, reverse_process, reverse_timesteps
+from sgg.segmenter import IMAGENET, Segmenter, as_segmenter
+from sgg.settings import PAPER, GuidanceSettings
+from sgg.translation import translate
+
 __version__ = "0.1.0"
-__all__: list[str] = []
+
+__all__ = [
+    "IMAGENET",
+    "PAPER",
+    "CallableDiffusion",
+    "DiffusersDiffusion",
+    "DiffusionModel",
+    "GuidanceSettings",
+    "GuidedDiffusion",
+    "LatentDiffusion",
+    "Prediction",
+    "Segmenter",
+    "add_noise",
+    "as_diffusion",
+    "as_segmenter",
+    "ddim_step",
+    "ddpm_step",
+    "from_diffusers",
+    "global_gradient",
+    "guided_prediction",
+    "limit_gradient",
+    "local_gradient",
+    "reverse_process",
+    "reverse_timesteps",
+    "translate",
+]

@@ -1,4 +1,4 @@
-"""The ``sgg`` command: an honest shell until the package has something to run."""
+"""The ``sgg`` command: an honest shell until there is a folder job to run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _root(
 ) -> None:
     """Translate labelled source images to the target domain with label-guided diffusion (SGG).
 
-    Nothing to run yet: translation comes with the next release. The pseudo-label side of the
-    package is complete; see seco --help.
+    Nothing to run yet: sgg.translate is there for Python, the command for folders comes later.
+    The pseudo-label side has its commands already; see seco --help.
     """
     typer.echo(context.get_help())

@@ -23,7 +23,9 @@ _OVERSHOOT = 51.0
 _ROUNDING = 1e-4
 
 
-def to_batch(img: Array | Tensor, *, normalization: Normalization | None = None) -> Tensor:
+def to_batch(
+    img: Array | Tensor, *, normalization: Normalization | None = None, name: str = "img"
+) -> Tensor:
     """Bring an RGB image or batch of images into the one form used inside.
 
     Args:
@@ -34,6 +36,7 @@ def to_batch(img: Array | Tensor, *, normalization: Normalization | None = None)
             size says the scale of x: 0-255 if they exceed 1 (mean 123.675, ..., std 58.395, ...),
             0-1 if they do not (mean 0.485, ..., std 0.229, ...). Mean 0 with std 1 says nothing
             and is refused.
+        name: the argument's name, for messages.
 
     Returns:
         (B, 3, H, W) on the device of ``img``, in 0-255: uint8 where ``img`` is, else float32. It
@@ -55,20 +58,23 @@ def to_batch(img: Array | Tensor, *, normalization: Normalization | None = None)
     """
     if isinstance(img, np.ndarray):
         if img.dtype != np.uint8:
-            raise TypeError(f"img: expected a uint8 array or a tensor, got {describe(img)}")
+            raise TypeError(f"{name}: expected a uint8 array or a tensor, got {describe(img)}")
         if img.ndim != 3 or img.shape[2] != 3 or 0 in img.shape:
-            raise ValueError(f"img: expected an array of shape (H, W, 3), got {img.shape}")
+            raise ValueError(f"{name}: expected an array of shape (H, W, 3), got {img.shape}")
         batch = _from_numpy(img).permute(2, 0, 1)[None]
     elif isinstance(img, Tensor):
         if img.dtype != torch.uint8 and not img.dtype.is_floating_point:
-            raise TypeError(f"img: expected a uint8 or floating point tensor, got {describe(img)}")
+            raise TypeError(
+                f"{name}: expected a uint8 or floating point tensor, got {describe(img)}"
+            )
         if img.ndim not in (3, 4) or img.shape[-3] != 3 or 0 in img.shape:
             raise ValueError(
-                f"img: expected a tensor of shape (3, H, W) or (B, 3, H, W), got {tuple(img.shape)}"
+                f"{name}: expected a tensor of shape (3, H, W) or (B, 3, H, W), "
+                f"got {tuple(img.shape)}"
             )
         batch = img.detach().reshape(-1, *img.shape[-3:])
     else:
-        raise TypeError(f"img: expected a numpy array or a torch tensor, got {describe(img)}")
+        raise TypeError(f"{name}: expected a numpy array or a torch tensor, got {describe(img)}")
 
     if batch.dtype == torch.uint8:
         if normalization is not None:
@@ -76,10 +82,10 @@ def to_batch(img: Array | Tensor, *, normalization: Normalization | None = None)
         return batch
     batch = batch.float()
     if normalization is None:
-        low, high = _finite_range(batch, "img")
+        low, high = _finite_range(batch, name)
         if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise ValueError(
-                f"img: expected floats in 0-1, got {low:.4g} to {high:.4g}; divide 0-255 images "
+                f"{name}: expected floats in 0-1, got {low:.4g} to {high:.4g}; divide 0-255 images "
                 "by 255 or pass them as uint8, and give normalization=(mean, std) with "
                 "normalised ones"
             )
@@ -87,20 +93,21 @@ def to_batch(img: Array | Tensor, *, normalization: Normalization | None = None)
         return batch if low >= 0 and high <= 1 else batch.clamp_(0, 255)
     scale, shift = _affine(normalization, batch)
     batch = torch.addcmul(shift, batch, scale)
-    low, high = _finite_range(batch, "img")
+    low, high = _finite_range(batch, name)
     if low < -_OVERSHOOT or high > 255 + _OVERSHOOT:
         raise ValueError(
-            f"img: expected 0-255 once the normalization is undone, got {low:.4g} to {high:.4g}; "
-            "is normalization=(mean, std) the one that was applied?"
+            f"{name}: expected 0-255 once the normalization is undone, "
+            f"got {low:.4g} to {high:.4g}; is normalization=(mean, std) the one that was applied?"
         )
     return batch.clamp_(0, 255)
 
 
-def labels_to_batch(pl: Array | Tensor) -> Tensor:
+def labels_to_batch(pl: Array | Tensor, *, name: str = "pl") -> Tensor:
     """Bring a label map or batch of label maps into the one form used inside.
 
     Args:
         pl: (H, W) or (B, H, W), any integer dtype or bool, array or tensor.
+        name: the argument's name, for messages.
 
     Returns:
         (B, H, W) int64 on the device of ``pl``. It may share the memory of ``pl``: read only.
@@ -113,7 +120,7 @@ def labels_to_batch(pl: Array | Tensor) -> Tensor:
         >>> labels_to_batch(np.array([[0, 255]], np.uint8))
         tensor([[[  0, 255]]])
     """
-    check_label_map("pl", pl)
+    check_label_map(name, pl)
     if isinstance(pl, np.ndarray):
         pl = _from_numpy(pl.astype(np.int64, copy=False))
     return pl.long().reshape(-1, *pl.shape[-2:])
@@ -200,7 +207,9 @@ def confidence_to_batch(name: str, confidence: Array | Tensor, like: Tensor) -> 
     return batch if low >= 0 and high <= 1 else batch.clamp(0, 1)
 
 
-def check_pair(img: Array | Tensor, pl: Array | Tensor) -> None:
+def check_pair(
+    img: Array | Tensor, pl: Array | Tensor, *, names: tuple[str, str] = ("img", "pl")
+) -> None:
     """Raise unless a label map fits an image: same kind, same size, both single or both batched.
 
     Raises:
@@ -214,15 +223,19 @@ def check_pair(img: Array | Tensor, pl: Array | Tensor) -> None:
         ValueError: pl: expected shape (4, 6) as img has, got (6, 4)
     """
     if not isinstance(img, (np.ndarray, Tensor)):
-        raise TypeError(f"img: expected a numpy array or a torch tensor, got {describe(img)}")
+        raise TypeError(
+            f"{names[0]}: expected a numpy array or a torch tensor, got {describe(img)}"
+        )
     if isinstance(img, np.ndarray) != isinstance(pl, np.ndarray):
         raise TypeError(
-            "pl: expected the same kind of array as img, "
+            f"{names[1]}: expected the same kind of array as {names[0]}, "
             f"got {type(pl).__name__} beside {type(img).__name__}"
         )
     expected = img.shape[:2] if isinstance(img, np.ndarray) else (*img.shape[:-3], *img.shape[-2:])
     if tuple(pl.shape) != tuple(expected):
-        raise ValueError(f"pl: expected shape {tuple(expected)} as img has, got {tuple(pl.shape)}")
+        raise ValueError(
+            f"{names[1]}: expected shape {tuple(expected)} as {names[0]} has, got {tuple(pl.shape)}"
+        )
 
 
 def _beside(name: str, array: Array | Tensor, like: Tensor) -> Tensor:

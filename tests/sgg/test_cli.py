@@ -1,4 +1,4 @@
-"""The shell says what it is."""
+"""The command says what there is."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sgg.cli import app
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"]])
-def test_says_that_translation_comes_later(arguments):
+def test_says_that_the_command_comes_later(arguments):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0
-    assert "translation comes with the next release" in result.stdout
+    assert "sgg.translate is there for Python" in result.stdout
 
 
 def test_version():

@@ -1,0 +1,89 @@
+"""Diffusion in the latent space of an autoencoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from seco.common.checks import describe
+from sgg.diffusion.protocol import DiffusionModel, Prediction
+from sgg.frozen import dtype_of, frozen
+
+
+class LatentDiffusion:
+    """A diffusion model of latents with a diffusers autoencoder before and behind it.
+
+    Latents are normalised as the autoencoder's config says: ``scaling_factor``, ``shift_factor``,
+    ``latents_mean`` and ``latents_std``. Encoding takes the mode of the distribution, not a
+    sample; decoding is differentiable (through a ``VQModel``'s quantisation as if it were not
+    there).
+
+    Args:
+        latents: the diffusion model of the latents.
+        autoencoder: ``AutoencoderKL``, ``AutoencoderTiny``, ``VQModel``, or a module with their
+            ``encode``, ``decode`` and ``config``.
+
+    Raises:
+        TypeError: an object without these.
+    """
+
+    def __init__(self, latents: DiffusionModel, autoencoder: Any) -> None:
+        has_all = all(hasattr(autoencoder, name) for name in ("encode", "decode", "config"))
+        if not has_all or getattr(autoencoder.config, "block_out_channels", None) is None:
+            raise TypeError(
+                "diffusion: expected an autoencoder with encode, decode and "
+                f"config.block_out_channels, got {describe(autoencoder)}"
+            )
+        self.latents = latents
+        self.autoencoder = autoencoder
+        config = autoencoder.config
+        scale = float(getattr(config, "scaling_factor", None) or 1.0)
+        shift = getattr(config, "latents_mean", None)
+        if shift is None:
+            shift = [float(getattr(config, "shift_factor", None) or 0.0)]
+        spread = getattr(config, "latents_std", None)
+        self._shift = torch.tensor(shift, dtype=torch.float64).reshape(1, -1, 1, 1)
+        self._spread = (
+            torch.tensor([1.0] if spread is None else spread, dtype=torch.float64) / scale
+        ).reshape(1, -1, 1, 1)
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """See :class:`sgg.diffusion.DiffusionModel`."""
+        return self.latents.alphas_cumprod
+
+    @property
+    def size_multiple(self) -> int:
+        """The autoencoder's reduction times what the latents' model asks for."""
+        reduction = 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
+        return int(reduction) * self.latents.size_multiple
+
+    @property
+    def device(self) -> torch.device:
+        """Where the models live."""
+        return self.latents.device
+
+    def predict(self, x_t: Tensor, t: int) -> Prediction:
+        """See :meth:`sgg.diffusion.DiffusionModel.predict`."""
+        return self.latents.predict(x_t, t)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1] to normalised latents (B, C, h, w)."""
+        with frozen(self.autoencoder):
+            encoded = self.autoencoder.encode(images.to(self._dtype(images)))
+        distribution = getattr(encoded, "latent_dist", None)
+        found: Tensor = encoded.latents if distribution is None else distribution.mode()
+        return (found.to(images.dtype) - self._shift.to(images)) / self._spread.to(images)
+
+    def decode(self, x_0: Tensor) -> Tensor:
+        """Normalised latents (B, C, h, w) to images (B, 3, H, W), differentiable."""
+        found = x_0 * self._spread.to(x_0) + self._shift.to(x_0)
+        with frozen(self.autoencoder):
+            decoded = self.autoencoder.decode(found.to(self._dtype(x_0)))
+        images: Tensor = decoded.sample
+        return images.to(x_0.dtype)
+
+    def _dtype(self, like: Tensor) -> torch.dtype:
+        return dtype_of(self.autoencoder, like.dtype)

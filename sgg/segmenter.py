@@ -1,0 +1,159 @@
+"""Whatever a segmentation model takes and returns, as images in [-1, 1] to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seco.common.checks import describe
+from sgg.frozen import device_of, dtype_of, frozen
+
+Normalization = tuple[Sequence[float], Sequence[float]]
+
+IMAGENET: Normalization = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and std per channel for RGB in 0-1, as torchvision, timm and transformers have it."""
+
+
+class Segmenter:
+    """A segmentation model as a function from images to logits.
+
+    Not a module itself: assigning one to a model's attribute registers nothing there.
+
+    Args:
+        model: a callable or module from normalised RGB (N, 3, H, W) to logits (N, K, h, w), which
+            it returns as a tensor, as a mapping's ``"out"`` (torchvision) or ``"logits"``, or as
+            an attribute ``.logits`` (transformers); or an mmseg segmentor, whose
+            ``encode_decode`` is called. It runs in evaluation mode, its weights frozen.
+        normalization: (mean, std), three numbers each, of the RGB that the model takes,
+            ``(x - mean) / std``; they exceed 1 if x is in 0-255 and do not if it is in 0-1. A
+            model that takes 0-1 as it is: ``None``.
+
+    Raises:
+        TypeError: no callable, or a normalization of another kind.
+        ValueError: a normalization that cannot be.
+
+    Example:
+        >>> segmenter = Segmenter(lambda x: {"out": x[:, :2]}, normalization=None)
+        >>> segmenter(torch.full((1, 3, 4, 4), -1.0)).unique()
+        tensor([0.])
+    """
+
+    def __init__(self, model: object, *, normalization: Normalization | None = IMAGENET) -> None:
+        encode_decode = _encode_decode(model)
+        if not callable(model) or (isinstance(model, type) and encode_decode is None):
+            raise TypeError(
+                f"seg_model: expected a module or function from images to logits, "
+                f"got {describe(model)}"
+            )
+        self.model = model
+        self._call = model if encode_decode is None else encode_decode
+        self._is_mmseg = encode_decode is not None
+        self._statistics = _statistics(normalization)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives; a function without weights is taken to work anywhere."""
+        return device_of(self.model)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W), nominally in [-1, 1], to logits (N, K, h, w), differentiable.
+
+        Raises:
+            TypeError, ValueError: the model returns something else.
+        """
+        x = (images + 1) / 2
+        if self._statistics is not None:
+            mean, std = (s.to(x.device, x.dtype)[:, None, None] for s in self._statistics)
+            x = (x - mean) / std
+        if isinstance(self.model, nn.Module):
+            x = x.to(self.device, dtype_of(self.model, x.dtype))
+        with frozen(self.model):
+            logits = _logits(self._call(x, _metas(x)) if self._is_mmseg else self._call(x))
+        if logits.ndim != 4 or len(logits) != len(images) or logits.shape[1] < 2:
+            raise ValueError(
+                f"seg_model: expected logits of shape ({len(images)}, K >= 2, h, w), "
+                f"got {tuple(logits.shape)}"
+            )
+        return logits.to(images.device)
+
+    @torch.no_grad()
+    def count_classes(self, images: Tensor) -> int:
+        """K of the logits, found by asking the model about the first of ``images``."""
+        return self(images[:1]).shape[1]
+
+
+def as_segmenter(seg_model: object, *, normalization: Normalization | None = IMAGENET) -> Segmenter:
+    """Wrap what the user passed as ``seg_model``; a :class:`Segmenter` comes back as it is.
+
+    Example:
+        >>> segmenter = Segmenter(lambda x: x, normalization=None)
+        >>> as_segmenter(segmenter) is segmenter
+        True
+    """
+    if isinstance(seg_model, Segmenter):
+        return seg_model
+    return Segmenter(seg_model, normalization=normalization)
+
+
+def _encode_decode(model: object) -> Any:
+    """The function of an mmseg segmentor, also of one in DataParallel."""
+    for owner in (model, getattr(model, "module", None)):
+        function = getattr(owner, "encode_decode", None)
+        if callable(function) and not isinstance(owner, type):
+            return function
+    return None
+
+
+def _metas(x: Tensor) -> list[dict[str, Any]]:
+    # What mmseg asks for to enlarge logits to the input's size; 0.x ignores it.
+    size = (int(x.shape[-2]), int(x.shape[-1]))
+    meta = {"img_shape": size, "ori_shape": size, "pad_shape": size, "flip": False}
+    return [dict(meta) for _ in range(len(x))]
+
+
+def _logits(output: Any) -> Tensor:
+    found = output
+    if isinstance(output, Mapping):
+        found = output.get("out", output.get("logits"))
+    elif not isinstance(output, Tensor):
+        found = getattr(output, "logits", None)
+    if not isinstance(found, Tensor) or not found.is_floating_point():
+        keys = f" with {sorted(map(str, output))}" if isinstance(output, Mapping) else ""
+        raise TypeError(
+            "seg_model: expected floating point logits as a tensor, under 'out' or 'logits' of a "
+            f"mapping, or as .logits, got {describe(output)}{keys}"
+        )
+    return found
+
+
+def _statistics(normalization: Normalization | None) -> tuple[Tensor, Tensor] | None:
+    """Mean and std for RGB in 0-1, (3,) float64 each."""
+    if normalization is None:
+        return None
+    if not isinstance(normalization, (tuple, list)) or len(normalization) != 2:
+        raise TypeError(f"seg_normalization: expected (mean, std), got {describe(normalization)}")
+    mean, std = (torch.as_tensor(s, dtype=torch.float64).cpu() for s in normalization)
+    if mean.shape != (3,) or std.shape != (3,):
+        raise ValueError(
+            "seg_normalization: expected three numbers per statistic, got shapes "
+            f"{tuple(mean.shape)} and {tuple(std.shape)}"
+        )
+    listed = f"{mean.tolist()}, {std.tolist()}"
+    if (
+        not bool((mean >= 0).all())
+        or not bool((std > 0).all())
+        or not bool(torch.isfinite(mean + std).all())
+    ):
+        raise ValueError(f"seg_normalization: expected mean >= 0 and std > 0, got {listed}")
+    in_unit = bool((mean <= 1).all()) and bool((std <= 1).all())
+    if in_unit:
+        return mean, std
+    # 0.229 with 123.675, or 0.485 with 58.395: each alone says another scale.
+    if bool((std < 1).any()) or bool(((mean > 0) & (mean <= 1)).all()):
+        raise ValueError(
+            f"seg_normalization: expected mean and std on one scale, 0-1 or 0-255, got {listed}"
+        )
+    return mean / 255, std / 255

@@ -1,0 +1,265 @@
+"""Label guidance against a loop over classes, finite differences and closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sgg.diffusion import Prediction
+from sgg.guidance import global_gradient, guided_prediction, limit_gradient, local_gradient
+
+
+def network(seed: int = 0, classes: int = 5, stride: int = 1):
+    """A smooth segmenter in float64 that sees neighbours."""
+    rng = torch.Generator().manual_seed(seed)
+    first = torch.randn(8, 3, 3, 3, generator=rng, dtype=torch.float64) / 3
+    last = torch.randn(classes, 8, 3, 3, generator=rng, dtype=torch.float64)
+
+    def segment(images):
+        hidden = torch.tanh(F.conv2d(images, first, padding=1, stride=stride))
+        return F.conv2d(hidden, last, padding=1)
+
+    return segment
+
+
+def sample(seed: int, count: int = 2, size: tuple[int, int] = (5, 7), classes: int = 5):
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, 3, *size, generator=rng, dtype=torch.float64)
+    labels = torch.randint(0, classes, (count, *size), generator=rng)
+    labels[torch.rand(labels.shape, generator=rng) < 0.2] = 255
+    return images, labels
+
+
+def local_loss(images, labels, segment, reduction, weights, ignore):
+    """The losses of all regions, one class of one image at a time."""
+    total = images.new_zeros(())
+    for image, label in zip(images, labels, strict=True):
+        for c in set(label[label != ignore].tolist()):
+            region = label == c
+            logits = segment((image * region)[None])
+            logits = F.interpolate(logits, region.shape, mode="bilinear")
+            loss = -logits.log_softmax(1)[0, c][region]
+            total = total + weights[c] * (loss.sum() if reduction == "sum" else loss.mean())
+    return total
+
+
+def global_loss(images, labels, segment, reduction, weights, ignore):
+    total = images.new_zeros(())
+    for image, label in zip(images, labels, strict=True):
+        logits = F.interpolate(segment(image[None]), label.shape, mode="bilinear")
+        counted = label != ignore
+        scores = logits.log_softmax(1)[0].permute(1, 2, 0)[counted]
+        ids = label[counted]
+        loss = -scores[torch.arange(len(ids)), ids] * weights[ids]
+        if len(loss):
+            total = total + (loss.sum() if reduction == "sum" else loss.mean())
+    return total
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 10**6),
+    which=st.sampled_from(["local", "global"]),
+    reduction=st.sampled_from(["sum", "mean"]),
+    stride=st.sampled_from([1, 2]),
+    max_copies=st.sampled_from([1, 3, 100]),
+    ignore=st.sampled_from([255, -1, 250]),
+    weighted=st.booleans(),
+)
+def test_equals_a_loop_over_images_and_classes(
+    seed, which, reduction, stride, max_copies, ignore, weighted
+):
+    images, labels = sample(seed)
+    labels[labels == 255] = ignore
+    weights = torch.linspace(0.5, 2, 5).double() if weighted else torch.ones(5).double()
+    segment = network(seed, stride=stride)
+    seen = images.clone().requires_grad_(True)
+    loss = {"local": local_loss, "global": global_loss}[which](
+        seen, labels, segment, reduction, weights, ignore
+    )
+    (expected,) = torch.autograd.grad(loss, seen)
+    expected = expected * (labels != ignore)[:, None]  # ignored pixels: an unguided step
+    function = {"local": local_gradient, "global": global_gradient}[which]
+    found = function(
+        images,
+        labels,
+        segment,
+        ignore_index=ignore,
+        reduction=reduction,
+        class_weights=weights.tolist() if weighted else None,
+        max_copies=max_copies,
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("which", ["local", "global"])
+def test_finite_differences(which):
+    images, labels = sample(3, count=1, size=(4, 4))
+    labels[0, 0, 0] = 255
+    segment, ones = network(3), torch.ones(5).double()
+    loss = {"local": local_loss, "global": global_loss}[which]
+    found = {"local": local_gradient, "global": global_gradient}[which](images, labels, segment)
+    step = 1e-5
+    for index in range(images.numel()):
+        shift = torch.zeros_like(images).flatten()
+        shift[index] = step
+        shift = shift.reshape(images.shape)
+        up, down = (
+            loss(images + sign * shift, labels, segment, "sum", ones, 255) for sign in (1, -1)
+        )
+        slope = (up - down) / (2 * step)
+        guided = labels.expand(3, 4, 4).flatten()[index] != 255
+        assert math.isclose(found.flatten()[index], slope * guided, abs_tol=1e-7)
+
+
+@pytest.mark.parametrize("function", [local_gradient, global_gradient])
+def test_linear_segmenter_has_a_closed_form(function):
+    images, labels = sample(5)
+    weight = torch.randn(5, 3, generator=torch.Generator().manual_seed(5)).double()
+    found = function(images, labels, lambda x: torch.einsum("kc,bchw->bkhw", weight, x))
+    probabilities = torch.einsum("kc,bchw->bkhw", weight, images).softmax(1)
+    target = F.one_hot(labels.clamp(max=4), 5).permute(0, 3, 1, 2)
+    expected = torch.einsum("kc,bkhw->bchw", weight, probabilities - target)
+    torch.testing.assert_close(found, expected * (labels != 255)[:, None])
+
+
+def test_a_region_is_guided_as_if_it_were_alone():
+    images, labels = sample(7)
+    found = local_gradient(images, labels, network())
+    outside = labels != 2
+    changed = torch.where(outside[:, None], torch.randn_like(images), images)
+    relabelled = torch.where(outside, 255, labels)
+    alone = local_gradient(changed, relabelled, network())
+    torch.testing.assert_close(alone, torch.where(outside[:, None], 0, found))
+    assert not torch.allclose(found, global_gradient(images, labels, network()))
+
+
+def test_chunks_bound_the_batch():
+    images, labels = sample(0)
+    sizes = []
+
+    def segment(x):
+        sizes.append(len(x))
+        return network()(x)
+
+    local_gradient(images, labels, segment, max_copies=4)
+    assert sizes == [4, 4, 2]  # five classes in each of two images
+
+
+@pytest.mark.parametrize("function", [local_gradient, global_gradient])
+def test_nothing_labelled_is_no_gradient_and_no_call(function):
+    images, labels = sample(0)
+    assert not function(images, torch.full_like(labels, 255), segment=None).any()
+
+
+@pytest.mark.parametrize("function", [local_gradient, global_gradient])
+def test_works_where_gradients_are_off_and_leaves_parameters_alone(function):
+    images, labels = sample(0)
+    layer = torch.nn.Conv2d(3, 5, 3, padding=1).double()
+    with torch.no_grad():
+        gradient = function(images, labels, layer)
+    assert gradient.abs().sum() > 0
+    assert not gradient.requires_grad
+    assert layer.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"images": torch.zeros(2, 5, 7, 3)}, ValueError, r"images: expected shape \(B, 3, H, W\)"),
+        ({"images": torch.zeros(2, 3, 5, 7).byte()}, TypeError, "images: expected a floating"),
+        ({"labels": torch.zeros(2, 7, 5).long()}, ValueError, r"labels: expected shape \(2, 5, 7"),
+        ({"labels": torch.zeros(2, 5, 7).byte()}, TypeError, "labels: expected an int64"),
+        ({"labels": torch.full((2, 5, 7), 5)}, ValueError, r"class ids 0\.\.4.*got 5"),
+        ({"labels": torch.full((2, 5, 7), -1)}, ValueError, r"class ids 0\.\.4.*got -1"),
+        ({"reduction": "none"}, ValueError, "reduction: expected one of 'sum', 'mean'"),
+        ({"max_copies": 0}, ValueError, "max_copies: expected an integer >= 1"),
+        ({"class_weights": [1.0, 2.0]}, ValueError, "class_weights: expected 5 numbers"),
+        ({"segment": lambda x: x[0]}, ValueError, "segment: expected logits of shape"),
+        ({"segment": lambda x: None}, TypeError, "segment: expected floating point logits"),
+        ({"segment": lambda x: x.detach()}, ValueError, "segment: .*differentiable"),
+    ],
+)
+@pytest.mark.parametrize("function", [local_gradient, global_gradient])
+def test_bad_input(function, change, error, message):
+    images, labels = sample(0)
+    arguments = {"images": images, "labels": labels, "segment": network()} | change
+    with pytest.raises(error, match=message):
+        function(**arguments)
+
+
+class Curved:
+    """A denoiser and a decoder, both bent, so that their derivatives matter."""
+
+    alphas_cumprod = torch.tensor([0.9, 0.5], dtype=torch.float64)
+    size_multiple = 1
+    device = torch.device("cpu")
+
+    def predict(self, x_t, t):
+        a = float(self.alphas_cumprod[t])
+        pred_x0 = torch.sin(x_t)
+        return Prediction(pred_x0, (x_t - math.sqrt(a) * pred_x0) / math.sqrt(1 - a), x_t**2)
+
+    def encode(self, images):
+        return images
+
+    def decode(self, x_0):
+        return torch.exp(x_0)
+
+
+@pytest.mark.parametrize(
+    ("guidance_input", "through", "derivative"),
+    [
+        ("x_t", False, lambda x: torch.exp(x)),
+        ("pred_x0", False, lambda x: torch.exp(torch.sin(x)) / math.sqrt(0.5)),
+        ("pred_x0", True, lambda x: torch.exp(torch.sin(x)) * torch.cos(x)),
+    ],
+)
+def test_gradient_comes_back_to_x_t(guidance_input, through, derivative):
+    x_t, _ = sample(0)
+    slopes, _ = sample(1)
+    seen = []
+
+    def image_gradient(images):
+        seen.append(images)
+        return slopes
+
+    prediction, gradient = guided_prediction(
+        Curved(),
+        x_t,
+        1,
+        image_gradient,
+        guidance_input=guidance_input,
+        differentiate_denoiser=through,
+    )
+    torch.testing.assert_close(gradient, slopes * derivative(x_t))
+    expected = torch.exp(x_t if guidance_input == "x_t" else torch.sin(x_t))
+    torch.testing.assert_close(seen[0], expected)
+    torch.testing.assert_close(prediction.pred_x0, torch.sin(x_t))
+    tensors = (prediction.pred_x0, prediction.epsilon, prediction.variance_fraction, gradient)
+    assert not any(tensor.requires_grad for tensor in tensors)
+
+
+def test_refuses_a_derivative_of_what_is_not_seen():
+    with pytest.raises(ValueError, match="differentiate_denoiser: expected False"):
+        guided_prediction(Curved(), sample(0)[0], 1, lambda x: x, differentiate_denoiser=True)
+    with pytest.raises(ValueError, match="guidance_input: expected one of"):
+        guided_prediction(Curved(), sample(0)[0], 1, lambda x: x, guidance_input="x_0")
+
+
+def test_limits():
+    gradient, _ = sample(0)
+    gradient[:, :, 0] = 0
+    assert torch.equal(limit_gradient(gradient), gradient)
+    scaled = limit_gradient(gradient, normalization="rms")
+    assert scaled[:, :, 1:].square().mean((1, 2, 3)).tolist() == pytest.approx([1, 1])
+    torch.testing.assert_close(scaled, limit_gradient(gradient * 7, normalization="rms"))
+    assert limit_gradient(gradient, clip=0.5).abs().max() == 0.5
+    assert not limit_gradient(torch.zeros_like(gradient), normalization="rms").any()
+    with pytest.raises(ValueError, match="clip: expected a number in"):
+        limit_gradient(gradient, clip=0)
