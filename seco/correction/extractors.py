@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from seco.common.checks import check_integer, describe
+from seco.common.checks import check_integer, check_number, describe
 from seco.correction.small_encoder import SmallEncoder
 from seco.sam.inference import inference, module_device, module_dtype
 from seco.sam.inputs import IMAGENET_MEAN, IMAGENET_STD
@@ -50,6 +50,11 @@ class FeatureExtractor(Protocol):
         """The part that is trained with the classifier; ``None`` if the extractor is frozen."""
         ...
 
+    @property
+    def learning_rate_factor(self) -> float:
+        """What the learning rate is multiplied with for the trained part."""
+        ...
+
     def __call__(self, image: Tensor) -> Sequence[FeatureMap]:
         """Extract from one image, (3, H, W) RGB, uint8 or float32 in 0-255, on any device."""
         ...
@@ -85,6 +90,11 @@ class SmallExtractor:
         """The network."""
         return self._network
 
+    @property
+    def learning_rate_factor(self) -> float:
+        """1: the network starts from nothing, as the classifier does."""
+        return 1.0
+
     def __call__(self, image: Tensor) -> Sequence[FeatureMap]:
         """A fine (stride 4) and a coarse (stride 16) map; see :class:`FeatureExtractor`."""
         levels = self._network((image.to(self.device).float() / 127.5 - 1)[None])
@@ -110,6 +120,8 @@ class ModuleExtractor:
         output: which item of a list (its position) or mapping (its name) to take. Without one, a
             list's levels are all taken and pooled each at its own resolution; a mapping must then
             hold only one.
+        learning_rate_factor: of the fine-tuned copy, which knows more than the classifier that
+            starts from nothing (released code: 0.1).
 
     Raises:
         TypeError, ValueError: at the first image, if the output is none of these.
@@ -128,6 +140,7 @@ class ModuleExtractor:
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
         output: int | str | None = None,
+        learning_rate_factor: float = 0.1,
     ) -> None:
         if not isinstance(module, nn.Module):
             raise TypeError(f"module: expected a torch.nn.Module, got {describe(module)}")
@@ -135,6 +148,9 @@ class ModuleExtractor:
         self._is_trained = trained
         self._statistics = torch.tensor([mean, std], dtype=torch.float32).reshape(2, 3, 1, 1)
         self._output = output
+        self._learning_rate_factor = check_number(
+            "learning_rate_factor", learning_rate_factor, low=0
+        )
 
     @property
     def device(self) -> torch.device:
@@ -145,6 +161,11 @@ class ModuleExtractor:
     def trained(self) -> nn.Module | None:
         """The copy that is fine-tuned, or ``None``."""
         return self._module if self._is_trained else None
+
+    @property
+    def learning_rate_factor(self) -> float:
+        """As given."""
+        return self._learning_rate_factor
 
     def __call__(self, image: Tensor) -> Sequence[FeatureMap]:
         """See :class:`FeatureExtractor`."""
@@ -205,6 +226,11 @@ class SegmenterExtractor:
     def trained(self) -> nn.Module | None:
         """None: a segmenter is never trained here."""
         return None
+
+    @property
+    def learning_rate_factor(self) -> float:
+        """0, since nothing of it is trained."""
+        return 0.0
 
     def __call__(self, image: Tensor) -> Sequence[FeatureMap]:
         """See :class:`FeatureExtractor`."""
