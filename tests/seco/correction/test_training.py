@@ -79,7 +79,7 @@ def test_one_pass_serves_all_regions_and_each_is_judged_alone():
         torch.testing.assert_close(alone[0], together[number - 1])
 
 
-def test_a_step_is_the_gradient_of_the_mean_cross_entropy():
+def test_a_step_is_adamw_on_the_cross_entropy_of_pooled_features():
     img, label, _ = patches(0)
     scene = read_scene(img, label, SPACE, QUICK)
     item, count = scene.connectivities, len(scene.connectivities)
