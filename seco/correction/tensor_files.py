@@ -13,18 +13,18 @@ from seco.common.files import PathLike, write_bytes
 _HEADER = "seco"
 
 
-def write_tensors(path: PathLike, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write atomically.
-
-    Args:
-        path: where to; its folder must exist.
-        tensors: on any device.
-        header: anything JSON holds.
-    """
+def pack_tensors(tensors: dict[str, Tensor], header: dict[str, Any] | None = None) -> bytes:
+    """Tensors on any device, and anything JSON holds, as the bytes of a safetensors file."""
     from safetensors.torch import save
 
     own = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    write_bytes(path, save(own, metadata={_HEADER: json.dumps(header)}))
+    data: bytes = save(own, metadata=None if header is None else {_HEADER: json.dumps(header)})
+    return data
+
+
+def write_tensors(path: PathLike, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write tensors and a header atomically; the folder of ``path`` must exist."""
+    write_bytes(path, pack_tensors(tensors, header))
 
 
 def read_tensors(
