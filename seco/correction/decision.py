@@ -27,6 +27,36 @@ class Decisions:
     confidences: Tensor
 
 
+def adjust_for_noise(probabilities: Tensor, noise_rate: float) -> Tensor:
+    """Class probabilities as they would be had the labels been clean.
+
+    If a share r of labels is wrong, each other class being as likely, a classifier that learnt
+    from them says ``(1 - r) p + r / (K - 1) (1 - p)`` of a class that is right with probability p.
+    This solves for p. What no class explains, and so is uncertain, stays so.
+
+    Args:
+        probabilities: (N, K), the classifier's.
+        noise_rate: r; from (K - 1) / K on labels say nothing and nothing is changed.
+
+    Returns:
+        (N, K), rows sum to 1.
+
+    Example:
+        >>> adjust_for_noise(torch.tensor([[0.8, 0.1, 0.1], [0.4, 0.3, 0.3]]), 0.2)
+        tensor([[1.0000, 0.0000, 0.0000],
+                [0.4286, 0.2857, 0.2857]])
+
+    Source: the symmetric case of Patrini et al., "Making deep neural networks robust to label
+    noise: a loss correction approach", CVPR 2017.
+    """
+    count = probabilities.shape[1]
+    if noise_rate <= 0 or noise_rate * count >= count - 1:
+        return probabilities
+    other = noise_rate / (count - 1)
+    clean = ((probabilities - other) / (1 - noise_rate - other)).clamp(min=0)
+    return clean / clean.sum(dim=1, keepdim=True)
+
+
 def decide(
     classes: Tensor,
     noise_probability: Tensor,

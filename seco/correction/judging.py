@@ -11,7 +11,7 @@ from torch import Tensor
 from seco.aggregation import Connectivities
 from seco.common.precision import exact
 from seco.correction.classifier import ConnectivityClassifier
-from seco.correction.decision import CORRECT, DROP, Decisions, decide
+from seco.correction.decision import CORRECT, DROP, Decisions, adjust_for_noise, decide
 from seco.correction.mixture import NoiseModel
 from seco.correction.settings import SCCSettings
 
@@ -25,7 +25,8 @@ class Judgement:
         losses: (N,) float32, cross-entropy of their classes under the classifier.
         noise_probability: (N,) float32 in [0, 1], the paper's eta.
         predictions: (N,) int64, the classifier's class.
-        prediction_probability: (N,) float32 in [0, 1], of that class.
+        prediction_probability: (N,) float32 in [0, 1], of that class, adjusted for noise if the
+            settings say so.
         decisions: what became of them.
     """
 
@@ -115,6 +116,8 @@ def judge(
     noise = torch.from_numpy(
         noise_model.noise_probability(losses.cpu().numpy(), connectivities.classes.cpu().numpy())
     ).to(device)
+    if settings.noise_adjusted:
+        probabilities = adjust_for_noise(probabilities, noise_model.noise_rate)
     best, predictions = probabilities.max(dim=1)
     decisions = decide(
         connectivities.classes,

@@ -83,6 +83,11 @@ class NoiseModel:
     overall: LossMixture
     per_class: dict[int, LossMixture]
 
+    @property
+    def noise_rate(self) -> float:
+        """Share of the connectivities whose class is noise, as the mixture of all has it."""
+        return self.overall.weights[1] if self.overall.supported else 0.0
+
     def noise_probability(self, losses: Array, classes: Array) -> Array:
         """Probability that each connectivity's class is wrong: (N,) float64.
 

@@ -39,6 +39,11 @@ class SCCSettings:
         tau_ns: a connectivity at least this probably noisy does not keep its class (paper: 0.60).
         tau_cr: it takes the classifier's class if that is more probable than this, else it becomes
             ignore (paper: 0.95).
+        noise_adjusted: take what label noise did to them out of the classifier's probabilities
+            before they are compared with ``tau_cr`` (paper: no). A classifier is only as sure as
+            the labels it learnt from are right: where a fifth of them is wrong, it gives the right
+            class 0.8, and every correction would become a drop. See
+            :func:`seco.correction.decision.adjust_for_noise`.
 
     Raises:
         TypeError, ValueError: a value out of its range.
@@ -64,13 +69,14 @@ class SCCSettings:
     area_weighting: bool = False
     tau_ns: float = 0.6
     tau_cr: float = 0.95
+    noise_adjusted: bool = False
 
     def __post_init__(self) -> None:
         if self.iterations is not None:
             check_integer("iterations", self.iterations, low=1)
         for name in ("batch_size", "per_image", "min_area"):
             check_integer(name, getattr(self, name), low=1)
-        for name in ("class_balanced", "flip", "area_weighting"):
+        for name in ("class_balanced", "flip", "area_weighting", "noise_adjusted"):
             check_choice(name, getattr(self, name), (False, True))
         check_choice("connectivity", self.connectivity, (4, 8))
         check_choice("mixture", self.mixture, ("global", "per_class"))

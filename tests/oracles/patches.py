@@ -22,7 +22,8 @@ def patches(seed, *, rows=4, columns=6, side=8, wrong=0.0, open_set=0.0):
     truth = rng.integers(0, 3, (rows, columns))
     truth[rng.random(truth.shape) < open_set] = 3
     given = np.where(truth == 3, rng.integers(0, 3, truth.shape), truth)
-    given = np.where(rng.random(truth.shape) < wrong, (given + rng.integers(1, 3)) % 3, given)
+    other = (given + rng.integers(1, 3, truth.shape)) % 3
+    given = np.where(rng.random(truth.shape) < wrong, other, given)
     truth, given = (np.kron(m, np.ones((side, side), int)) for m in (truth, given))
     line = np.zeros(truth.shape, bool)
     line[::side] = line[:, ::side] = True

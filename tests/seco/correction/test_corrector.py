@@ -55,6 +55,18 @@ def test_wrong_classes_are_found_and_repaired(fitted):
     assert (new[~wrong] == truth[~wrong]).mean() > 0.97
 
 
+def test_under_random_noise_adjusted_probabilities_reach_the_papers_threshold():
+    repaired = {}
+    for adjusted in (False, True):
+        settings = replace(QUICK, iterations=150, tau_cr=0.95, noise_adjusted=adjusted)
+        corrector = make(settings=settings)
+        given, truth, new = patch_classes(corrector, range(50, 56), wrong=0.2)
+        repaired[adjusted] = (new == truth)[given != truth].mean()
+        assert (new == truth)[given == truth].mean() > 0.97
+    assert repaired[False] < 0.1
+    assert repaired[True] > 0.6
+
+
 def test_noise_probability_belongs_to_the_wrong_ones(fitted):
     img, label, truth = patches(70, wrong=0.3)
     noise = fitted.noise_probability(img, label)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
-from seco.correction.decision import CORRECT, DROP, KEEP, decide
+from seco.correction.decision import CORRECT, DROP, KEEP, adjust_for_noise, decide
 from seco.correction.mixture import NoiseModel, NoNoiseFoundWarning, fit_noise_model
 
 
@@ -151,6 +151,26 @@ def test_decisions_follow_the_rule(seed, count, num_classes):
             expected = DROP, classes[index], 0
         got = (decided.actions[index], decided.classes[index], decided.confidences[index])
         assert [float(g) for g in got] == pytest.approx([float(e) for e in expected])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10**6), st.integers(2, 19), st.floats(0, 0.49))
+def test_adjusting_undoes_symmetric_noise(seed, num_classes, rate):
+    clean = np.random.default_rng(seed).dirichlet(np.full(num_classes, 0.2), 5)
+    transition = np.full((num_classes, num_classes), rate / (num_classes - 1))
+    np.fill_diagonal(transition, 1 - rate)
+    found = adjust_for_noise(torch.from_numpy(clean @ transition), rate)
+    np.testing.assert_allclose(found, clean, atol=1e-9)
+
+
+def test_adjusting_never_leaves_the_simplex_and_refuses_to_guess():
+    given = torch.tensor([[0.9, 0.05, 0.05], [1.0, 0.0, 0.0], [0.34, 0.33, 0.33]])
+    for rate in (0.0, 0.3, 0.6, 2 / 3, 1.0):
+        found = adjust_for_noise(given, rate)
+        assert ((found >= 0) & (found <= 1)).all()
+        torch.testing.assert_close(found.sum(1), torch.ones(3))
+        assert torch.equal(found.argmax(1), given.argmax(1))
+    assert torch.equal(adjust_for_noise(given, 2 / 3), given)
 
 
 def test_the_thresholds_are_the_papers():

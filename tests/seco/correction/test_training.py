@@ -326,6 +326,7 @@ def test_labels_outside_known_connectivities_become_components():
         ("iterations", 0), ("batch_size", 0), ("per_image", 1.5), ("class_balanced", 1),
         ("label_smoothing", 1.0), ("flip", "yes"), ("learning_rate", 0), ("weight_decay", -1),
         ("min_area", 0), ("connectivity", 6), ("mixture", "classes"), ("area_weighting", None),
+        ("noise_adjusted", 1),
         ("tau_ns", 1.1), ("tau_cr", float("nan")),
     ],
 )  # fmt: skip
