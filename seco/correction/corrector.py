@@ -156,7 +156,7 @@ class ConnectivityCorrector:
                 only one sample is held at a time.
             normalization: (mean, std) if the images are normalised.
             checkpoint: a file to keep the state of the training in; if it is there, the training
-                goes on from it and ends as if it had never stopped.
+                goes on from it and, given the same samples, ends as if it had never stopped.
             checkpoint_every: steps between two writings.
             progress: show bars.
 

@@ -267,12 +267,12 @@ class SegmenterExtractor:
 
 
 def as_extractor(
-    extractor: object, *, seed: int = 0, device: str | torch.device | None = None
+    encoder: object, *, seed: int = 0, device: str | torch.device | None = None
 ) -> FeatureExtractor:
     """Make an extractor of what the user gave.
 
     Args:
-        extractor: ``None`` for the small network, a SAM as :func:`seco.load_sam` accepts it, an
+        encoder: ``None`` for the small network, a SAM as :func:`seco.load_sam` accepts it, an
             ``nn.Module`` (frozen, ImageNet statistics), or an extractor.
         seed: of the small network's initial weights.
         device: of the small network; the others live where they live.
@@ -281,26 +281,26 @@ def as_extractor(
         TypeError: something else.
         ValueError: a device for an extractor that has one.
     """
-    if extractor is None:
+    if encoder is None:
         return SmallExtractor(seed=seed, device="cpu" if device is None else device)
     if device is not None:
         raise ValueError(
-            f"device: expected None with an extractor, which has its own, got {device!r}"
+            f"device: expected None with an encoder, which has its own, got {device!r}"
         )
-    if isinstance(extractor, type):
-        raise TypeError(f"extractor: expected an object, got the class {extractor.__name__}")
-    if is_segment_anything(extractor) or is_sam2(extractor) or is_transformers_sam(extractor):
-        return SegmenterExtractor(as_segmenter(extractor))
-    if isinstance(extractor, PromptableSegmenter):
-        return SegmenterExtractor(extractor)
-    if isinstance(extractor, nn.Module):
-        return ModuleExtractor(extractor)
-    if not isinstance(extractor, FeatureExtractor):
+    if isinstance(encoder, type):
+        raise TypeError(f"encoder: expected an object, got the class {encoder.__name__}")
+    if is_segment_anything(encoder) or is_sam2(encoder) or is_transformers_sam(encoder):
+        return SegmenterExtractor(as_segmenter(encoder))
+    if isinstance(encoder, PromptableSegmenter):
+        return SegmenterExtractor(encoder)
+    if isinstance(encoder, nn.Module):
+        return ModuleExtractor(encoder)
+    if not isinstance(encoder, FeatureExtractor):
         raise TypeError(
-            "extractor: expected None, a torch.nn.Module, a SAM as seco.load_sam accepts it, or "
-            f"an object with the methods of FeatureExtractor, got {describe(extractor)}"
+            "encoder: expected None, a torch.nn.Module, a SAM as seco.load_sam accepts it, or "
+            f"an object with the methods of FeatureExtractor, got {describe(encoder)}"
         )
-    return extractor
+    return encoder
 
 
 def _whole(values: Tensor) -> FeatureMap:
@@ -331,15 +331,15 @@ def _levels(found: object, output: int | str | None) -> list[Tensor]:
     levels = []
     for level in listed:
         if not isinstance(level, Tensor) or not level.is_floating_point():
-            raise TypeError(f"extractor: expected feature maps, got {describe(level)}")
+            raise TypeError(f"encoder: expected feature maps, got {describe(level)}")
         if level.ndim != 4 or len(level) != 1 or level.shape[1] < 2 or 0 in level.shape:
             raise ValueError(
-                "extractor: expected feature maps of shape (1, C, h, w) with C > 1, "
+                "encoder: expected feature maps of shape (1, C, h, w) with C > 1, "
                 f"got {tuple(level.shape)}"
             )
         levels.append(level)
     if not levels:
-        raise ValueError("extractor: expected at least one feature map, got none")
+        raise ValueError("encoder: expected at least one feature map, got none")
     return levels
 
 

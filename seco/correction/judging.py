@@ -91,10 +91,18 @@ def measure_losses(
         image: (3, H, W), uint8 or float32 in 0-255.
         connectivities: of the image.
         classifier: a trained one.
+
+    Raises:
+        FloatingPointError: the features, and so the logits, are not finite.
     """
     device = connectivities.ids.device
     with exact(classifier.extractor.device):
         logits = classifier(image, connectivities.ids, len(connectivities)).to(device)
+    if not bool(torch.isfinite(logits).all()):
+        raise FloatingPointError(
+            "encoder: expected finite features, got NaN or infinity; a network in float16 "
+            "overflows easily: use bfloat16 or float32"
+        )
     losses = F.cross_entropy(logits, connectivities.classes, reduction="none")
     return losses, logits.softmax(dim=1)
 
@@ -115,7 +123,8 @@ def judge(
         losses, probabilities = measure_losses(image, connectivities, classifier)
     noise = torch.from_numpy(
         noise_model.noise_probability(losses.cpu().numpy(), connectivities.classes.cpu().numpy())
-    ).to(device)
+    )
+    noise = noise.float().to(device)
     if settings.noise_adjusted:
         probabilities = adjust_for_noise(probabilities, noise_model.noise_rate)
     best, predictions = probabilities.max(dim=1)
@@ -126,4 +135,4 @@ def judge(
         tau_ns=settings.tau_ns,
         tau_cr=settings.tau_cr,
     )
-    return Judgement(connectivities, losses, noise.float(), predictions, best, decisions)
+    return Judgement(connectivities, losses, noise, predictions, best, decisions)

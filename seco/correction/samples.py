@@ -72,7 +72,7 @@ class SampleStream:
         normalization: Normalization | None = None,
     ) -> None:
         indexed = hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
-        if not indexed and (not isinstance(samples, Iterable) or iter(samples) is samples):
+        if not indexed and (isinstance(samples, Iterator) or not isinstance(samples, Iterable)):
             raise TypeError(
                 "samples: expected (img, label) pairs that can be gone through several times, such "
                 f"as a list or a Dataset, got {describe(samples)}"
@@ -147,6 +147,9 @@ def check_connectivities(item: Connectivities, size: tuple[int, int], space: Lab
         raise ValueError(
             f"connectivities: expected the size {size} of the image, got {tuple(item.ids.shape)}"
         )
+    low, high = (int(value) for value in torch.aminmax(item.ids))
+    if low < 0 or high > len(item):
+        raise ValueError(f"connectivities: expected ids 0..{len(item)}, got {low} to {high}")
     if len(item) and not (
         0 <= int(item.classes.min()) <= int(item.classes.max()) < space.num_classes
     ):

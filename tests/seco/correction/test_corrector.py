@@ -208,6 +208,16 @@ def test_fitting_is_reproducible_and_leaves_the_global_state_alone(fitted):
         assert torch.equal(again.losses(img, label), losses)
 
 
+def test_features_that_are_not_finite_are_told(fitted):
+    module = Colour()
+    corrector = make(4, encoder=module)
+    img, label, _ = patches(8)
+    with torch.no_grad():
+        module.mix.bias[0] = torch.nan
+    with pytest.raises(FloatingPointError, match="encoder: expected finite features"):
+        corrector.correct(img, label)
+
+
 def test_fitting_again_starts_anew():
     encoder = ModuleExtractor(Colour(), trained=True)
     settings = replace(QUICK, iterations=20)
@@ -355,6 +365,10 @@ BAD = {
         {"connectivities": replace(FIT, ids=FIT.ids[1:])},
         r"connectivities: expected the size \(32, 48\)",
     ),
+    "numbers without a connectivity": (
+        {"connectivities": replace(FIT, ids=FIT.ids + 1)},
+        r"connectivities: expected ids 0\.\.0, got 1 to 1",
+    ),
     "of another space": (
         {"connectivities": replace(FIT, classes=torch.tensor([3]))},
         r"connectivities: expected classes 0\.\.2, got 3 to 3",
@@ -373,7 +387,7 @@ def test_bad_input_names_argument_expectation_and_value(fitted, case):
     ("arguments", "options", "message"),
     [
         (("streets",), {}, "label_space: expected a LabelSpace, got str"),
-        ((SPACE, "resnet"), {}, "extractor: expected "),
+        ((SPACE, "resnet"), {}, "encoder: expected "),
         ((SPACE,), {"settings": {}}, "settings: expected a SCCSettings, got dict"),
         ((SPACE,), {"seed": -1}, "seed: expected an integer >= 0, got -1"),
     ],

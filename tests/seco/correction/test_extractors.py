@@ -185,9 +185,9 @@ def test_what_is_made_of_what():
     for sam in (load_sam("tiny"), build_tiny_sam(), ExactSegmenter()):
         assert isinstance(as_extractor(sam), SegmenterExtractor)
     for wrong in ("resnet", Backbone, SmallExtractor, lambda image: image):
-        with pytest.raises(TypeError, match="extractor: expected "):
+        with pytest.raises(TypeError, match="encoder: expected "):
             as_extractor(wrong)
-    with pytest.raises(ValueError, match="device: expected None with an extractor"):
+    with pytest.raises(ValueError, match="device: expected None with an encoder"):
         as_extractor(Backbone(), device="cpu")
 
 
