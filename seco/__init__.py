@@ -24,9 +24,11 @@ from seco.common.label_spaces import (
 )
 from seco.common.labels import LabelSpace
 from seco.components import Components, connected_components
-from seco.correction.corrector import ConnectivityCorrector, Correction, FitRecord
+from seco.correction.correcting import Correction
+from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.decision import Decisions
 from seco.correction.extractors import ModuleExtractor
+from seco.correction.fitting import FitRecord
 from seco.correction.judging import Judgement
 from seco.correction.mixture import NoNoiseFoundWarning
 from seco.correction.settings import SCCSettings

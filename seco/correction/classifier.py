@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seco.correction.extractors import FeatureExtractor
 from seco.correction.pooling import cell_shares, pool_features
+from seco.correction.protocol import FeatureExtractor
 
 _HEAD, _EXTRACTOR = "head.", "extractor."
 
@@ -19,7 +19,7 @@ class ConnectivityClassifier:
     one learning rate. The linear layer starts at zero: all classes equally probable.
 
     Args:
-        extractor: see :class:`seco.correction.extractors.FeatureExtractor`.
+        extractor: see :class:`seco.correction.protocol.FeatureExtractor`.
         num_classes: K.
 
     Example:

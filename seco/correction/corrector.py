@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,51 +24,16 @@ from seco.common.images import (
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.correction.classifier import ConnectivityClassifier
+from seco.correction.correcting import Correction, correct_images
 from seco.correction.extractors import as_extractor
-from seco.correction.judging import Judgement, judge, measure_losses
-from seco.correction.mixture import NoiseModel, fit_noise_model
-from seco.correction.samples import Sample, SampleStream, check_connectivities, find_connectivities
+from seco.correction.fitting import FitRecord, fit_classifier
+from seco.correction.judging import Judgement
+from seco.correction.samples import Sample, SampleStream
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import read_corrector, write_corrector
-from seco.correction.training import train_classifier
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Map = TypeVar("Map", Array, Tensor)
-
-
-@dataclass(frozen=True)
-class FitRecord:
-    """What fitting saw and found.
-
-    Args:
-        iterations: training steps.
-        losses: (N,) float32, of every connectivity of ``min_area`` or more pixels.
-        classes: (N,) int64, their classes.
-        areas: (N,) int64, their pixels.
-        noise_model: the mixture(s) of these losses.
-    """
-
-    iterations: int
-    losses: Tensor
-    classes: Tensor
-    areas: Tensor
-    noise_model: NoiseModel
-
-
-@dataclass(frozen=True)
-class Correction:
-    """The corrected labels of B images.
-
-    Args:
-        labels: (B, H, W) int64.
-        scores: (B, H, W) float32 in [0, 1], how sure each pixel is: a loss weight; 0 where the
-            label is ignore.
-        judgements: one per image.
-    """
-
-    labels: Tensor
-    scores: Tensor
-    judgements: list[Judgement]
 
 
 class ConnectivityCorrector:
@@ -177,7 +141,7 @@ class ConnectivityCorrector:
         stream = SampleStream(
             samples, self.label_space, self.settings, seed=self.seed, normalization=normalization
         )
-        iterations = train_classifier(
+        record = fit_classifier(
             classifier,
             stream,
             self.settings,
@@ -186,15 +150,6 @@ class ConnectivityCorrector:
             checkpoint_every=checkpoint_every,
             progress=progress,
         )
-        losses, classes, areas = _survey(classifier, stream, self.settings.min_area, progress)
-        noise_model = fit_noise_model(
-            losses.numpy(),
-            classes.numpy(),
-            areas.numpy(),
-            mixture=self.settings.mixture,
-            area_weighting=self.settings.area_weighting,
-        )
-        record = FitRecord(iterations, losses, classes, areas, noise_model)
         self._fitted = classifier, record
         return self
 
@@ -280,29 +235,16 @@ class ConnectivityCorrector:
             TypeError, ValueError: connectivities that do not fit, or not fitted.
         """
         classifier, record = self._fitted_parts()
-        ignore = self.label_space.ignore_index
-        if scores is None:
-            scores = (labels != ignore).float()
-        known: Sequence[Connectivities | None] = [None] * len(labels)
-        if connectivities is not None:
-            known = self._checked(connectivities, labels)
-        painted, judgements = [], []
-        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-            item = known[index]
-            asked = label
-            if valid is not None:
-                asked = torch.where(valid[index], label, ignore)
-                if item is not None:
-                    ids = torch.where(valid[index], item.ids, 0)
-                    item = Connectivities(ids, item.classes, item.scores)
-            found = find_connectivities(asked, ignore, self.settings, known=item)
-            judgement = judge(image, found, classifier, record.noise_model, self.settings)
-            painted.append(judgement.paint(label, scores[index], ignore))
-            judgements.append(judgement)
-        return Correction(
-            labels=torch.stack([label for label, _ in painted]),
-            scores=torch.stack([score for _, score in painted]),
-            judgements=judgements,
+        return correct_images(
+            images,
+            labels,
+            classifier,
+            record.noise_model,
+            self.settings,
+            self.label_space,
+            connectivities=connectivities,
+            scores=scores,
+            valid=valid,
         )
 
     def losses(
@@ -427,40 +369,3 @@ class ConnectivityCorrector:
         if len(found.judgements) != 1:
             raise ValueError(f"img: expected one image, got {len(found.judgements)}")
         return found.judgements[0]
-
-    def _checked(
-        self, connectivities: Sequence[Connectivities], labels: Tensor
-    ) -> list[Connectivities]:
-        listed = list(connectivities)
-        if len(listed) != len(labels):
-            raise ValueError(
-                f"connectivities: expected one per image, {len(labels)}, got {len(listed)}"
-            )
-        for item in listed:
-            if not isinstance(item, Connectivities):
-                raise TypeError(
-                    f"connectivities: expected seco.Connectivities, got {describe(item)}"
-                )
-            check_connectivities(item, (labels.shape[1], labels.shape[2]), self.label_space)
-        device = labels.device
-        return [
-            Connectivities(item.ids.to(device), item.classes.to(device), item.scores.to(device))
-            for item in listed
-        ]
-
-
-def _survey(
-    classifier: ConnectivityClassifier, stream: SampleStream, min_area: int, progress: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses, classes and areas of all connectivities that are large enough, on the CPU."""
-    from tqdm import tqdm
-
-    rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    for scene in tqdm(stream, unit="image", disable=not progress):
-        if len(scene.connectivities):
-            losses, _ = measure_losses(scene.image, scene.connectivities, classifier)
-            large = scene.areas >= min_area
-            row = (losses[large], scene.connectivities.classes[large], scene.areas[large])
-            rows.append((row[0].cpu(), row[1].cpu(), row[2].cpu()))
-    losses, classes, areas = (torch.cat(column) for column in zip(*rows, strict=True))
-    return losses, classes, areas

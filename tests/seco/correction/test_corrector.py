@@ -161,6 +161,7 @@ def test_invalid_pixels_neither_speak_nor_change(fitted):
     valid[:, 24:] = False
     new = fitted.correct_with_details(img, label, valid=valid)
     np.testing.assert_array_equal(new.labels[0][:, 24:], label[:, 24:])
+    assert (new.scores[0][:, 24:] == 1).all()
     nonsense = np.where(valid, label, (label + 1) % 3).astype(np.uint8)
     again = fitted.correct_with_details(img, nonsense, valid=valid)
     assert torch.equal(new.labels[0][:, :24], again.labels[0][:, :24])
