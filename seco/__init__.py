@@ -5,6 +5,9 @@
     sam = seco.load_sam("vit_h", checkpoint="sam_vit_h_4b8939.pth")  # or "tiny", bundled
     labels = seco.refine_pseudo_labels(img, pl, sam, label_space=seco.CITYSCAPES)
 
+    corrector = seco.ConnectivityCorrector(seco.CITYSCAPES).fit(samples)  # (img, labels) pairs
+    labels = seco.refine_pseudo_labels(img, pl, sam, corrector=corrector)
+
 Everything public is here; SeCo is Zhao et al., "Connectivity-Driven Pseudo-Labeling Makes
 Stronger Cross-Domain Segmenters", NeurIPS 2024.
 """
@@ -21,6 +24,14 @@ from seco.common.label_spaces import (
 )
 from seco.common.labels import LabelSpace
 from seco.components import Components, connected_components
+from seco.correction.correcting import Correction
+from seco.correction.corrector import ConnectivityCorrector
+from seco.correction.decision import Decisions
+from seco.correction.extractors import ModuleExtractor
+from seco.correction.fitting import FitRecord
+from seco.correction.judging import Judgement
+from seco.correction.mixture import NoNoiseFoundWarning
+from seco.correction.settings import SCCSettings
 from seco.refine import Refinement, refine_pseudo_labels, refine_with_details
 from seco.regions import Regions
 from seco.sam.loading import load_sam
@@ -42,14 +53,22 @@ __all__ = [
     "SYNTHIA",
     "Components",
     "Connectivities",
+    "ConnectivityCorrector",
+    "Correction",
+    "Decisions",
     "Embedding",
+    "FitRecord",
+    "Judgement",
     "LabelSpace",
     "MaskLogits",
+    "ModuleExtractor",
+    "NoNoiseFoundWarning",
     "PSASettings",
     "PromptableSegmenter",
     "ProposalSettings",
     "Refinement",
     "Regions",
+    "SCCSettings",
     "connected_components",
     "find_label_space",
     "load_sam",

@@ -24,6 +24,8 @@ from seco.common.images import (
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.common.precision import exact
+from seco.correction.corrector import ConnectivityCorrector
+from seco.correction.judging import Judgement
 from seco.regions import Regions
 from seco.sam.inference import encode
 from seco.sam.loading import as_segmenter
@@ -41,13 +43,18 @@ class Refinement:
     Args:
         labels: (B, H, W) int64, the refined labels.
         scores: (B, H, W) float32 in [0, 1], how much of what spoke about a pixel agrees with its
-            label: a loss weight. 0 where the label is ignore; 1 where ``valid`` is false.
+            label: a loss weight. 0 where the label is ignore; 1 where ``valid`` is false. After
+            correction: that times the probability that the pixel's connectivity is not noise, or,
+            if it was given another class, the classifier's probability of that class.
         connectivities: one per image, the regions that the labels consist of.
+        judgements: one per image, what correction found out about the regions before it;
+            ``None`` without a corrector.
     """
 
     labels: Tensor
     scores: Tensor
     connectivities: list[Connectivities]
+    judgements: list[Judgement] | None = None
 
 
 def refine_pseudo_labels(
@@ -63,13 +70,15 @@ def refine_pseudo_labels(
     normalization: Normalization | None = None,
     regions: Regions | Sequence[Regions] | None = None,
     outside: Literal["ignore", "keep"] = "ignore",
+    corrector: ConnectivityCorrector | None = None,
     settings: PSASettings = PSASettings(),
 ) -> Map:
-    """Turn a speckled, noisy pseudo-label into clean regions (PSA).
+    """Turn a speckled, noisy pseudo-label into clean regions (PSA), and correct them (SCC).
 
     Args:
         img: RGB image(s): (H, W, 3) uint8 array, or (3, H, W) / (B, 3, H, W) tensor, uint8 or
-            floats in 0-1 (or normalised, with ``normalization``). May be ``None`` without ``sam``.
+            floats in 0-1 (or normalised, with ``normalization``). May be ``None`` without ``sam``
+            and ``corrector``.
         pl: pseudo-label(s), (H, W) or (B, H, W), integer class ids or the ignore index; the same
             kind of array as ``img``.
         sam: whatever segments by prompts: the result of :func:`seco.load_sam`, or your own
@@ -86,11 +95,13 @@ def refine_pseudo_labels(
         regions: what :func:`seco.propose_regions` found in the image(s), one per image; spares
             "segment everything".
         outside: pixels outside every region become ``"ignore"`` (paper) or ``"keep"`` their label.
-        settings: every threshold of the method; ``seco.PAPER`` for the paper's own.
+        corrector: a fitted one of the same label space: the regions (and the components of what
+            ``outside="keep"`` leaves) whose class is probably wrong get another or become ignore.
+        settings: every threshold of the aggregation; ``seco.PAPER`` for the paper's own.
 
     Returns:
         Labels with the kind, shape, dtype and device of ``pl``. Classes are among those in
-        ``pl``.
+        ``pl``, or with a corrector among those of the label space.
 
     Raises:
         TypeError, ValueError: an argument of another kind, shape, dtype or range; the message
@@ -107,7 +118,7 @@ def refine_pseudo_labels(
         ((64, 128), dtype('uint8'))
 
     Source: Zhao et al., "Connectivity-Driven Pseudo-Labeling Makes Stronger Cross-Domain
-    Segmenters", NeurIPS 2024, section 3.2.
+    Segmenters", NeurIPS 2024, sections 3.2 and 3.3.
     """
     found = refine_with_details(
         img,
@@ -121,6 +132,7 @@ def refine_pseudo_labels(
         normalization=normalization,
         regions=regions,
         outside=outside,
+        corrector=corrector,
         settings=settings,
     )
     return restore(found.labels, like=pl)
@@ -139,6 +151,7 @@ def refine_with_details(
     normalization: Normalization | None = None,
     regions: Regions | Sequence[Regions] | None = None,
     outside: Literal["ignore", "keep"] = "ignore",
+    corrector: ConnectivityCorrector | None = None,
     settings: PSASettings = PSASettings(),
 ) -> Refinement:
     """Refine, and tell how sure each pixel is and which connectivity it belongs to.
@@ -152,10 +165,15 @@ def refine_with_details(
     check_choice("outside", outside, ("ignore", "keep"))
     _check_options(label_space, settings, confidence, keep_fraction, confidence_threshold)
     images = segmenter = None
+    for name, value in (("sam", sam), ("corrector", corrector)):
+        if value is not None and img is None:
+            raise ValueError(f"img: expected an image where {name} is given, got None")
+    if corrector is not None:
+        _check_corrector(corrector, label_space)
+    if img is not None and (sam is not None or corrector is not None):
+        images = to_batch(img, normalization=normalization)
     if sam is not None:
-        if img is None:
-            raise ValueError("img: expected an image where sam is given, got None")
-        images, segmenter = to_batch(img, normalization=normalization), as_segmenter(sam)
+        segmenter = as_segmenter(sam)
     elif regions is None:
         raise ValueError("sam: expected a segmenter where no regions are given, got None")
     elif settings.method == "prompts":
@@ -166,9 +184,8 @@ def refine_with_details(
         check_pair(img, pl)
     known = _regions_per_image(regions, own)
     ignore = label_space.ignore_index
-    asked = own
-    if valid is not None:
-        asked = torch.where(mask_to_batch("valid", valid, own), own, ignore)
+    inside = None if valid is None else mask_to_batch("valid", valid, own)
+    asked = own if inside is None else torch.where(inside, own, ignore)
     certainty = None
     selected = asked
     if confidence is not None:
@@ -203,7 +220,34 @@ def refine_with_details(
             )
             for index in range(len(own))
         ]
-    return _assemble(aggregated, own, certainty, valid, ignore, outside, settings)
+    refined = _assemble(aggregated, own, certainty, inside, ignore, outside, settings)
+    if corrector is None or images is None:
+        return refined
+    corrected = corrector.correct_batch(
+        images,
+        refined.labels,
+        connectivities=refined.connectivities,
+        scores=refined.scores,
+        valid=inside,
+    )
+    judged = corrected.judgements
+    left = [judgement.corrected() for judgement in judged]
+    return Refinement(corrected.labels, corrected.scores, left, judged)
+
+
+def _check_corrector(corrector: ConnectivityCorrector, label_space: LabelSpace) -> None:
+    if not isinstance(corrector, ConnectivityCorrector):
+        raise TypeError(
+            f"corrector: expected a seco.ConnectivityCorrector, got {describe(corrector)}"
+        )
+    own = corrector.label_space
+    if (own.names, own.ignore_index) != (label_space.names, label_space.ignore_index):
+        raise ValueError(
+            f"corrector: expected one for label_space, {label_space.num_classes} classes with "
+            f"ignore_index {label_space.ignore_index}, got one for {own.num_classes} classes "
+            f"({', '.join(own.names[:3])}, ...) with ignore_index {own.ignore_index}"
+        )
+    _ = corrector.record  # raises if not fitted, before SAM has worked for nothing
 
 
 def _check_options(
@@ -246,7 +290,7 @@ def _assemble(
     images: list[Aggregated],
     own: Tensor,
     certainty: Tensor | None,
-    valid: Array | Tensor | None,
+    inside: Tensor | None,
     ignore: int,
     outside: str,
     settings: PSASettings,
@@ -261,8 +305,7 @@ def _assemble(
     else:
         labels = torch.where(decided, labels, ignore)
     connectivities = [image.connectivities for image in images]
-    if valid is not None:
-        inside = mask_to_batch("valid", valid, own)
+    if inside is not None:
         labels = torch.where(inside, labels, own)
         scores = torch.where(inside, scores, 1.0)
         connectivities = [

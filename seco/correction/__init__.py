@@ -1,0 +1,1 @@
+"""Semantic Connectivity Correction (SCC): find the regions whose class is wrong, repair them."""

@@ -1,0 +1,371 @@
+"""Semantic Connectivity Correction (SCC): which regions are wrong, learnt from noisy labels."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seco.aggregation import Connectivities
+from seco.common.checks import check_integer, check_labels, describe
+from seco.common.files import PathLike
+from seco.common.images import (
+    Normalization,
+    check_pair,
+    labels_to_batch,
+    mask_to_batch,
+    restore,
+    to_batch,
+)
+from seco.common.label_spaces import CITYSCAPES
+from seco.common.labels import LabelSpace
+from seco.correction.classifier import ConnectivityClassifier
+from seco.correction.correcting import Correction, correct_images
+from seco.correction.extractors import as_extractor
+from seco.correction.fitting import FitRecord, fit_classifier
+from seco.correction.judging import Judgement
+from seco.correction.samples import Sample, SampleStream
+from seco.correction.settings import SCCSettings
+from seco.correction.storage import read_corrector, write_corrector
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Map = TypeVar("Map", Array, Tensor)
+
+
+class ConnectivityCorrector:
+    """Find the regions of pseudo-labels whose class is wrong, and repair or drop them.
+
+    Ground truth is never needed. A classifier of regions is trained briefly on the noisy labels
+    themselves: it fits what is clean before it memorises what is not. Regions whose class it then
+    finds unlikely (high loss, told apart by a Gaussian mixture) are noise: they take the class
+    that the classifier is sure of, or become ignore if it is not sure of any.
+
+    It works on the labels of any model, refined with SAM or not.
+
+    Args:
+        label_space: names and ignore index of the classes.
+        encoder: where features come from: ``None`` for a small network that is trained with the
+            classifier, an ``nn.Module`` (frozen, ImageNet statistics; for anything else
+            :class:`seco.ModuleExtractor`), or a SAM as :func:`seco.load_sam` accepts it.
+        settings: every choice of the method.
+        seed: of all that is random in fitting; no global generator is read or moved.
+        device: where the small network lives (the CPU if ``None``); an encoder of yours stays
+            where it is.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind.
+
+    Example:
+        >>> from seco.demo import STREETS, street_scene
+        >>> scenes = [street_scene(seed, size=(64, 128)) for seed in range(3)]
+        >>> samples = [(scene.image, scene.label) for scene in scenes]  # any iterable; a Dataset
+        >>> short = SCCSettings(iterations=2)
+        >>> corrector = ConnectivityCorrector(STREETS, settings=short).fit(samples)
+        >>> corrector.correct(scenes[0].image, scenes[0].label).shape
+        (64, 128)
+
+    Source: Zhao et al., "Connectivity-Driven Pseudo-Labeling Makes Stronger Cross-Domain
+    Segmenters", NeurIPS 2024, section 3.3.
+    """
+
+    def __init__(
+        self,
+        label_space: LabelSpace = CITYSCAPES,
+        encoder: object = None,
+        *,
+        settings: SCCSettings = SCCSettings(),
+        seed: int = 0,
+        device: str | torch.device | None = None,
+    ) -> None:
+        for name, value, kind in (
+            ("label_space", label_space, LabelSpace),
+            ("settings", settings, SCCSettings),
+        ):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name}: expected a {kind.__name__}, got {describe(value)}")
+        self.label_space = label_space
+        self.settings = settings
+        self.seed = check_integer("seed", seed, low=0)
+        self._given = as_extractor(encoder, seed=seed, device=device)
+        self._fitted: tuple[ConnectivityClassifier, FitRecord] | None = None
+
+    @property
+    def record(self) -> FitRecord:
+        """What fitting saw and found.
+
+        Raises:
+            ValueError: not fitted.
+        """
+        return self._fitted_parts()[1]
+
+    def fit(
+        self,
+        samples: Iterable[Sample],
+        *,
+        normalization: Normalization | None = None,
+        checkpoint: PathLike | None = None,
+        checkpoint_every: int = 500,
+        progress: bool = False,
+    ) -> ConnectivityCorrector:
+        """Train the classifier, then fit the loss mixture; always from the start.
+
+        Args:
+            samples: pairs of an image and its label, or its :class:`seco.Connectivities`, of
+                single images as :func:`seco.refine_pseudo_labels` takes them; sizes may differ.
+                A list, a ``Dataset`` or anything else that can be gone through several times;
+                only one sample is held at a time.
+            normalization: (mean, std) if the images are normalised.
+            checkpoint: a file to keep the state of the training in; if it is there, the training
+                goes on from it and, given the same samples, ends as if it had never stopped.
+            checkpoint_every: steps between two writings.
+            progress: show bars.
+
+        Returns:
+            Itself.
+
+        Raises:
+            TypeError, ValueError: a sample that is wrong (the message tells which), nothing to
+                learn from, or a checkpoint of another training.
+
+        Warns:
+            NoNoiseFoundWarning: the losses do not support two components: nothing will be
+                corrected or dropped.
+        """
+        check_integer("checkpoint_every", checkpoint_every, low=1)
+        self._fitted = None
+        classifier = self._new_classifier()
+        stream = SampleStream(
+            samples, self.label_space, self.settings, seed=self.seed, normalization=normalization
+        )
+        record = fit_classifier(
+            classifier,
+            stream,
+            self.settings,
+            seed=self.seed,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            progress=progress,
+        )
+        self._fitted = classifier, record
+        return self
+
+    def correct(
+        self,
+        img: Array | Tensor,
+        pl: Map,
+        *,
+        connectivities: Connectivities | Sequence[Connectivities] | None = None,
+        valid: Array | Tensor | None = None,
+        normalization: Normalization | None = None,
+    ) -> Map:
+        """Keep, repair or drop every region of a label.
+
+        Args:
+            img: RGB image(s), as :func:`seco.refine_pseudo_labels` takes them.
+            pl: label(s), (H, W) or (B, H, W), the same kind of array.
+            connectivities: the regions to judge, one per image, such as
+                :func:`seco.refine_with_details` gives; their pixels take their classes. What is
+                labelled outside them, or everything if ``None``, is judged by connected
+                components.
+            valid: (H, W) or (B, H, W) bool; pixels where it is false come back unchanged.
+            normalization: (mean, std) if ``img`` is normalised.
+
+        Returns:
+            Labels with the kind, shape, dtype and device of ``pl``.
+
+        Raises:
+            TypeError, ValueError: an argument of another kind, shape, dtype or range, or the
+                corrector is not fitted.
+        """
+        found = self.correct_with_details(
+            img, pl, connectivities=connectivities, valid=valid, normalization=normalization
+        )
+        return restore(found.labels, like=pl)
+
+    def correct_with_details(
+        self,
+        img: Array | Tensor,
+        pl: Array | Tensor,
+        *,
+        connectivities: Connectivities | Sequence[Connectivities] | None = None,
+        valid: Array | Tensor | None = None,
+        normalization: Normalization | None = None,
+    ) -> Correction:
+        """Correct, and tell what was found out about every connectivity.
+
+        Arguments and errors are those of :meth:`correct`, which is this method's ``labels``
+        alone.
+
+        Returns:
+            Tensors on the device of ``pl``.
+        """
+        self._fitted_parts()
+        images = to_batch(img, normalization=normalization)
+        check_labels("pl", pl, self.label_space)
+        check_pair(img, pl)
+        labels = labels_to_batch(pl)
+        if isinstance(connectivities, Connectivities):
+            connectivities = [connectivities]
+        inside = None if valid is None else mask_to_batch("valid", valid, labels)
+        return self.correct_batch(images, labels, connectivities=connectivities, valid=inside)
+
+    def correct_batch(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        connectivities: Sequence[Connectivities] | None = None,
+        scores: Tensor | None = None,
+        valid: Tensor | None = None,
+    ) -> Correction:
+        """Correct tensors that are known to be right; :meth:`correct` takes everything else.
+
+        Args:
+            images: (B, 3, H, W), uint8 or float32 in 0-255.
+            labels: (B, H, W) int64.
+            connectivities: see :meth:`correct`.
+            scores: (B, H, W) float32 in [0, 1], how sure the labels were before; 1 if ``None``.
+            valid: (B, H, W) bool.
+
+        Raises:
+            TypeError, ValueError: connectivities that do not fit, or not fitted.
+        """
+        classifier, record = self._fitted_parts()
+        return correct_images(
+            images,
+            labels,
+            classifier,
+            record.noise_model,
+            self.settings,
+            self.label_space,
+            connectivities=connectivities,
+            scores=scores,
+            valid=valid,
+        )
+
+    def losses(
+        self,
+        img: Array | Tensor,
+        pl: Array | Tensor,
+        *,
+        connectivities: Connectivities | None = None,
+        normalization: Normalization | None = None,
+    ) -> Tensor:
+        """Cross-entropy of every connectivity of one image under the classifier.
+
+        Arguments and errors are those of :meth:`correct`, for one image.
+
+        Returns:
+            (N,) float32, in the order of ``connectivities`` or of
+            :func:`seco.connected_components`.
+        """
+        return self._judge_one(img, pl, connectivities, normalization).losses
+
+    def noise_probability(
+        self,
+        img: Array | Tensor,
+        pl: Array | Tensor,
+        *,
+        connectivities: Connectivities | None = None,
+        normalization: Normalization | None = None,
+    ) -> Tensor:
+        """Probability that the class of every connectivity of one image is wrong.
+
+        Arguments, errors and order are those of :meth:`losses`.
+
+        Returns:
+            (N,) float32 in [0, 1].
+        """
+        return self._judge_one(img, pl, connectivities, normalization).noise_probability
+
+    def save(self, directory: PathLike) -> None:
+        """Write a fitted corrector: tensors as safetensors, the rest as JSON; no pickle.
+
+        A frozen encoder is not written, only what it is recognised by. A kill at any moment leaves
+        what was there before, or all of the new.
+
+        Args:
+            directory: made if it is not there.
+
+        Raises:
+            ValueError: not fitted.
+            OSError: the directory cannot be written.
+        """
+        classifier, record = self._fitted_parts()
+        write_corrector(
+            directory,
+            label_space=self.label_space,
+            settings=self.settings,
+            seed=self.seed,
+            encoder=self._given.describe(),
+            iterations=record.iterations,
+            noise_model=record.noise_model,
+            state=classifier.state(),
+            record={"losses": record.losses, "classes": record.classes, "areas": record.areas},
+        )
+
+    @classmethod
+    def load(
+        cls,
+        directory: PathLike,
+        *,
+        encoder: object = None,
+        device: str | torch.device | None = None,
+    ) -> ConnectivityCorrector:
+        """Read what :meth:`save` wrote.
+
+        Args:
+            directory: where it was written to.
+            encoder: the same as the corrector was made with.
+            device: of the small network.
+
+        Raises:
+            OSError: a file cannot be opened.
+            ValueError: no corrector, a damaged one, one of another version, or another encoder.
+        """
+        saved = read_corrector(directory)
+        corrector = cls(
+            saved.label_space, encoder, settings=saved.settings, seed=saved.seed, device=device
+        )
+        given = corrector._given.describe()
+        if given != saved.encoder:
+            names = sorted(given.keys() | saved.encoder.keys())
+            other = [name for name in names if given.get(name) != saved.encoder.get(name)]
+            raise ValueError(
+                "encoder: expected the one that the corrector was fitted with, got one with other "
+                f"{', '.join(other)} ({saved.encoder.get(other[0])}, {given.get(other[0])})"
+            )
+        classifier = corrector._new_classifier()
+        classifier.load_state(saved.state)
+        record = FitRecord(saved.iterations, **saved.record, noise_model=saved.noise_model)
+        corrector._fitted = classifier, record
+        return corrector
+
+    def _new_classifier(self) -> ConnectivityClassifier:
+        trains = self._given.trained is not None
+        # What is trained is a copy: fitting starts from the same weights every time.
+        extractor = copy.deepcopy(self._given) if trains else self._given
+        return ConnectivityClassifier(extractor, self.label_space.num_classes)
+
+    def _fitted_parts(self) -> tuple[ConnectivityClassifier, FitRecord]:
+        if self._fitted is None:
+            raise ValueError("corrector: expected a fitted one, got one before fit(samples)")
+        return self._fitted
+
+    def _judge_one(
+        self,
+        img: Array | Tensor,
+        pl: Array | Tensor,
+        connectivities: Connectivities | None,
+        normalization: Normalization | None,
+    ) -> Judgement:
+        found = self.correct_with_details(
+            img, pl, connectivities=connectivities, normalization=normalization
+        )
+        if len(found.judgements) != 1:
+            raise ValueError(f"img: expected one image, got {len(found.judgements)}")
+        return found.judgements[0]

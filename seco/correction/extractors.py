@@ -1,0 +1,309 @@
+"""Where a region's features come from: a small network, the user's own, or SAM's embedding."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from seco.common.checks import check_integer, check_number, describe
+from seco.correction.protocol import FeatureExtractor, FeatureMap
+from seco.correction.small_encoder import SmallEncoder
+from seco.sam.inference import inference, module_device, module_dtype
+from seco.sam.inputs import IMAGENET_MEAN, IMAGENET_STD
+from seco.sam.loading import as_segmenter
+from seco.sam.protocol import PromptableSegmenter
+from seco.sam.sam2 import is_sam2
+from seco.sam.segment_anything import is_segment_anything
+from seco.sam.transformers import is_transformers_sam
+
+
+class SmallExtractor:
+    """A small convolutional network, trained from scratch with the classifier; needs no download.
+
+    Args:
+        seed: of its initial weights.
+        device: where to put it.
+
+    Example:
+        >>> maps = SmallExtractor(seed=0)(torch.zeros(3, 64, 96, dtype=torch.uint8))
+        >>> [tuple(level.values.shape) for level in maps]
+        [(64, 16, 24), (160, 4, 6)]
+    """
+
+    def __init__(self, *, seed: int = 0, device: str | torch.device = "cpu") -> None:
+        self._network = SmallEncoder.seeded(check_integer("seed", seed, low=0)).to(device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lives."""
+        return module_device(self._network)
+
+    @property
+    def trained(self) -> nn.Module | None:
+        """The network."""
+        return self._network
+
+    @property
+    def learning_rate_factor(self) -> float:
+        """1: the network starts from nothing, as the classifier does."""
+        return 1.0
+
+    def __call__(self, image: Tensor) -> Sequence[FeatureMap]:
+        """A fine (stride 4) and a coarse (stride 16) map; see :class:`FeatureExtractor`."""
+        levels = self._network((image.to(self.device).float() / 127.5 - 1)[None])
+        return [_whole(level[0]) for level in levels]
+
+    def describe(self) -> dict[str, str]:
+        """Its kind."""
+        return {"kind": "small"}
+
+
+class ModuleExtractor:
+    """Any network that turns images into feature maps: a backbone, your own UDA encoder.
+
+    It runs in evaluation mode (its BatchNorm statistics stay as they are, even when its weights
+    are trained) and outside the caller's autocast; your object is never changed.
+
+    Args:
+        module: (1, 3, H, W) normalised images to (1, C, h, w) features: a tensor, or a list,
+            tuple or mapping of such.
+        trained: fine-tune a copy with the classifier (paper: a ResNet-101), or leave it frozen.
+        mean: per channel of the 0-255 RGB image, what ``module`` expects to be subtracted.
+        std: per channel, what it then expects to be divided by.
+        output: which item of a list (its position) or mapping (its name) to take. Without one, a
+            list's levels are all taken and pooled each at its own resolution; a mapping must then
+            hold only one.
+        learning_rate_factor: of the fine-tuned copy, which knows more than the classifier that
+            starts from nothing (released code: 0.1).
+
+    Raises:
+        TypeError, ValueError: at the first image, if the output is none of these.
+
+    Example:
+        >>> extractor = ModuleExtractor(nn.Conv2d(3, 8, 4, stride=4))
+        >>> extractor(torch.zeros(3, 64, 96, dtype=torch.uint8))[0].values.shape
+        torch.Size([8, 16, 24])
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        trained: bool = False,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        output: int | str | None = None,
+        learning_rate_factor: float = 0.1,
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"module: expected a torch.nn.Module, got {describe(module)}")
+        self._module = copy.deepcopy(module).eval().requires_grad_(True) if trained else module
+        self._is_trained = trained
+        self._statistics = torch.tensor([mean, std], dtype=torch.float32).reshape(2, 3, 1, 1)
+        self._output = output
+        self._learning_rate_factor = check_number(
+            "learning_rate_factor", learning_rate_factor, low=0
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module lives."""
+        return module_device(self._module)
+
+    @property
+    def trained(self) -> nn.Module | None:
+        """The copy that is fine-tuned, or ``None``."""
+        return self._module if self._is_trained else None
+
+    @property
+    def learning_rate_factor(self) -> float:
+        """As given."""
+        return self._learning_rate_factor
+
+    def __call__(self, image: Tensor) -> Sequence[FeatureMap]:
+        """See :class:`FeatureExtractor`."""
+        mean, std = self._statistics.to(self.device)
+        pixels = ((image.to(self.device).float() - mean) / std)[None]
+        pixels = pixels.to(module_dtype(self._module))
+        if self._is_trained:
+            found = self._module(pixels)
+        else:
+            with inference(self._module):
+                found = self._module(pixels)
+        return [_whole(level[0]) for level in _levels(found, self._output)]
+
+    def describe(self) -> dict[str, str]:
+        """Its kind, how it is fed, and, if frozen, which weights it has."""
+        said = {
+            "kind": "module",
+            "trained": str(self._is_trained),
+            "statistics": str(self._statistics.flatten().tolist()),
+            "output": str(self._output),
+        }
+        return said if self._is_trained else said | {"weights": _fingerprint(self._module)}
+
+
+class SegmenterExtractor:
+    """The embedding that a promptable segmenter makes anyway; frozen.
+
+    Args:
+        segmenter: see :func:`seco.load_sam`.
+        level: which of the embedding's tensors to take, counted as in its ``features``; ``None``
+            takes the one with the most channels, which is SAM's and SAM 2's image embedding.
+
+    Raises:
+        TypeError, ValueError: at the first image, if its embedding holds no (1, C, h, w) tensor.
+
+    Example:
+        >>> from seco import load_sam
+        >>> extractor = SegmenterExtractor(load_sam("tiny"))
+        >>> level = extractor(torch.zeros(3, 64, 128, dtype=torch.uint8))[0]
+        >>> level.values.shape, level.extent
+        (torch.Size([64, 32, 32]), (16.0, 32.0))
+    """
+
+    def __init__(self, segmenter: PromptableSegmenter, *, level: int | None = None) -> None:
+        if not isinstance(segmenter, PromptableSegmenter):
+            raise TypeError(
+                f"segmenter: expected the result of seco.load_sam, got {describe(segmenter)}"
+            )
+        self._segmenter = segmenter
+        self._level = level
+
+    @property
+    def device(self) -> torch.device:
+        """Where the segmenter lives."""
+        return self._segmenter.device
+
+    @property
+    def trained(self) -> nn.Module | None:
+        """None: a segmenter is never trained here."""
+        return None
+
+    @property
+    def learning_rate_factor(self) -> float:
+        """0, since nothing of it is trained."""
+        return 0.0
+
+    def __call__(self, image: Tensor) -> Sequence[FeatureMap]:
+        """See :class:`FeatureExtractor`."""
+        embedding = self._segmenter.encode(image[None])[0]
+        features = embedding.features
+        if isinstance(features, Sequence) and self._level is None:
+            maps = [item for item in features if isinstance(item, Tensor) and item.ndim == 4]
+            features = max(maps, key=lambda item: item.shape[1], default=None)
+        (level,) = _levels(features, self._level)
+        # How much of the frame is padding only the decoder tells: ask it about any point.
+        centre = [[[side / 2 for side in reversed(embedding.size)]]]
+        answer = self._segmenter.decode(
+            embedding,
+            points=torch.tensor(centre, device=self.device),
+            point_labels=torch.ones(1, 1, dtype=torch.int64, device=self.device),
+        )
+        rows, columns = (
+            cells * shown / of
+            for cells, shown, of in zip(
+                level.shape[-2:], answer.extent, answer.logits.shape[-2:], strict=True
+            )
+        )
+        return [FeatureMap(level[0], (rows, columns))]
+
+    def describe(self) -> dict[str, str]:
+        """Its kind and the segmenter's."""
+        model = getattr(self._segmenter, "model", None)
+        said = {
+            "kind": "segmenter",
+            "segmenter": type(self._segmenter).__name__,
+            "level": str(self._level),
+        }
+        return said | {"weights": _fingerprint(model)} if isinstance(model, nn.Module) else said
+
+
+def as_extractor(
+    encoder: object, *, seed: int = 0, device: str | torch.device | None = None
+) -> FeatureExtractor:
+    """Make an extractor of what the user gave.
+
+    Args:
+        encoder: ``None`` for the small network, a SAM as :func:`seco.load_sam` accepts it, an
+            ``nn.Module`` (frozen, ImageNet statistics), or an extractor.
+        seed: of the small network's initial weights.
+        device: of the small network; the others live where they live.
+
+    Raises:
+        TypeError: something else.
+        ValueError: a device for an extractor that has one.
+    """
+    if encoder is None:
+        return SmallExtractor(seed=seed, device="cpu" if device is None else device)
+    if device is not None:
+        raise ValueError(
+            f"device: expected None with an encoder, which has its own, got {device!r}"
+        )
+    if isinstance(encoder, type):
+        raise TypeError(f"encoder: expected an object, got the class {encoder.__name__}")
+    if is_segment_anything(encoder) or is_sam2(encoder) or is_transformers_sam(encoder):
+        return SegmenterExtractor(as_segmenter(encoder))
+    if isinstance(encoder, PromptableSegmenter):
+        return SegmenterExtractor(encoder)
+    if isinstance(encoder, nn.Module):
+        return ModuleExtractor(encoder)
+    if not isinstance(encoder, FeatureExtractor):
+        raise TypeError(
+            "encoder: expected None, a torch.nn.Module, a SAM as seco.load_sam accepts it, or "
+            f"an object with the methods of FeatureExtractor, got {describe(encoder)}"
+        )
+    return encoder
+
+
+def _whole(values: Tensor) -> FeatureMap:
+    return FeatureMap(values, (float(values.shape[1]), float(values.shape[2])))
+
+
+def _levels(found: object, output: int | str | None) -> list[Tensor]:
+    """The feature maps in what a network returned."""
+    if isinstance(found, Mapping):
+        chosen = output if output is not None or len(found) != 1 else next(iter(found))
+        if chosen not in found:
+            raise ValueError(
+                f"output: expected one of {', '.join(map(repr, found))}, got {chosen!r}"
+            )
+        found = found[chosen]
+    elif isinstance(found, (list, tuple)):
+        if output is not None:
+            if not isinstance(output, int) or not -len(found) <= output < len(found):
+                raise ValueError(
+                    f"output: expected a position in a list of {len(found)}, got {output!r}"
+                )
+            found = found[output]
+    elif output is not None and isinstance(found, Tensor):
+        raise ValueError(
+            f"output: expected None, since the network returns a tensor, got {output!r}"
+        )
+    listed = list(found) if isinstance(found, (list, tuple)) else [found]
+    levels = []
+    for level in listed:
+        if not isinstance(level, Tensor) or not level.is_floating_point():
+            raise TypeError(f"encoder: expected feature maps, got {describe(level)}")
+        if level.ndim != 4 or len(level) != 1 or level.shape[1] < 2 or 0 in level.shape:
+            raise ValueError(
+                "encoder: expected feature maps of shape (1, C, h, w) with C > 1, "
+                f"got {tuple(level.shape)}"
+            )
+        levels.append(level)
+    if not levels:
+        raise ValueError("encoder: expected at least one feature map, got none")
+    return levels
+
+
+def _fingerprint(module: nn.Module) -> str:
+    """SHA-256 of names and values of all weights and buffers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

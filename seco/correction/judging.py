@@ -1,0 +1,138 @@
+"""What a fitted classifier and mixture say about an image's connectivities, and the new label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from seco.aggregation import Connectivities
+from seco.common.precision import exact
+from seco.correction.classifier import ConnectivityClassifier
+from seco.correction.decision import CORRECT, DROP, Decisions, adjust_for_noise, decide
+from seco.correction.mixture import NoiseModel
+from seco.correction.settings import SCCSettings
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was found out about the N connectivities of one image; row n - 1 is connectivity n.
+
+    Args:
+        connectivities: as they were before, with their classes then.
+        losses: (N,) float32, cross-entropy of their classes under the classifier.
+        noise_probability: (N,) float32 in [0, 1], the paper's eta.
+        predictions: (N,) int64, the classifier's class.
+        prediction_probability: (N,) float32 in [0, 1], of that class, adjusted for noise if the
+            settings say so.
+        decisions: what became of them.
+    """
+
+    connectivities: Connectivities
+    losses: Tensor
+    noise_probability: Tensor
+    predictions: Tensor
+    prediction_probability: Tensor
+    decisions: Decisions
+
+    @property
+    def scores(self) -> Tensor:
+        """How sure the new classes are: (N,) float32 in [0, 1]."""
+        decided = self.decisions
+        before = torch.where(decided.actions == CORRECT, 1.0, self.connectivities.scores)
+        return decided.confidences * before
+
+    def corrected(self) -> Connectivities:
+        """The connectivities that are left, with their new classes and scores."""
+        left = self.decisions.actions != DROP
+        number = torch.cat([left.new_zeros(1), left]).long()
+        number = number.cumsum(0) * number
+        return Connectivities(
+            ids=number[self.connectivities.ids.long()].to(torch.int32),
+            classes=self.decisions.classes[left],
+            scores=self.scores[left],
+        )
+
+    def paint(self, label: Tensor, score: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+        """The new label and how sure each pixel of it is.
+
+        Args:
+            label: (H, W) int64, the label before, which pixels of no connectivity keep.
+            score: (H, W) float32 in [0, 1], how sure each pixel was before.
+            ignore_index: of dropped connectivities.
+
+        Returns:
+            (H, W) int64, and (H, W) float32: of a kept connectivity the score before times its
+            probability of not being noise, of a corrected one the classifier's probability, of a
+            dropped one 0.
+        """
+        decided = self.decisions
+        classes = torch.where(decided.actions == DROP, ignore_index, decided.classes)
+        ids = self.connectivities.ids.long()
+        inside = ids > 0
+        # Row 0 is of no connectivity and never read through `inside`.
+        classes, confidences = F.pad(classes, (1, 0)), F.pad(decided.confidences, (1, 0))
+        corrected = F.pad(decided.actions == CORRECT, (1, 0))
+        before = torch.where(corrected[ids], 1.0, score)
+        return (
+            torch.where(inside, classes[ids], label),
+            torch.where(inside, confidences[ids] * before, score),
+        )
+
+
+def measure_losses(
+    image: Tensor, connectivities: Connectivities, classifier: ConnectivityClassifier
+) -> tuple[Tensor, Tensor]:
+    """Losses (N,) and class probabilities (N, K), float32, on the connectivities' device.
+
+    Args:
+        image: (3, H, W), uint8 or float32 in 0-255.
+        connectivities: of the image.
+        classifier: a trained one.
+
+    Raises:
+        FloatingPointError: the features, and so the logits, are not finite.
+    """
+    device = connectivities.ids.device
+    with exact(classifier.extractor.device):
+        logits = classifier(image, connectivities.ids, len(connectivities)).to(device)
+    if not bool(torch.isfinite(logits).all()):
+        raise FloatingPointError(
+            "encoder: expected finite features, got NaN or infinity; a network in float16 "
+            "overflows easily: use bfloat16 or float32"
+        )
+    losses = F.cross_entropy(logits, connectivities.classes, reduction="none")
+    return losses, logits.softmax(dim=1)
+
+
+def judge(
+    image: Tensor,
+    connectivities: Connectivities,
+    classifier: ConnectivityClassifier,
+    noise_model: NoiseModel,
+    settings: SCCSettings,
+) -> Judgement:
+    """Judge one image's connectivities; the extractor runs once, and not at all for none."""
+    device = connectivities.ids.device
+    if len(connectivities) == 0:
+        losses = torch.zeros(0, device=device)
+        probabilities = torch.zeros(0, classifier.num_classes, device=device)
+    else:
+        losses, probabilities = measure_losses(image, connectivities, classifier)
+    noise = torch.from_numpy(
+        noise_model.noise_probability(losses.cpu().numpy(), connectivities.classes.cpu().numpy())
+    )
+    noise = noise.float().to(device)
+    if settings.noise_adjusted:
+        probabilities = adjust_for_noise(probabilities, noise_model.noise_rate)
+    best, predictions = probabilities.max(dim=1)
+    decisions = decide(
+        connectivities.classes,
+        noise,
+        probabilities,
+        tau_ns=settings.tau_ns,
+        tau_cr=settings.tau_cr,
+    )
+    return Judgement(connectivities, losses, noise, predictions, best, decisions)

@@ -1,0 +1,170 @@
+"""Average features under every region of an image, by area.
+
+A region of ten pixels covers no cell of a stride-16 feature map, but it covers a part of one or
+two. Each region therefore takes the mean over *its pixels* of the feature cell(s) they lie in,
+which is the mean over cells weighted by how much of the region lies in each. Nothing of the
+image's size times the number of channels is ever built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from seco.common.checks import check_integer, describe
+
+
+@dataclass(frozen=True)
+class CellShares:
+    """How the regions of an image lie on a feature map: one row per region and cell that meet.
+
+    Args:
+        region: (E,) int64, 0..N-1.
+        cell: (E,) int64, row-major number of the cell.
+        share: (E,) float32, the part of the region's area in this cell; sums to 1 per region.
+        count: N.
+        grid: height and width of the feature map in cells.
+    """
+
+    region: Tensor
+    cell: Tensor
+    share: Tensor
+    count: int
+    grid: tuple[int, int]
+
+
+def cell_shares(
+    ids: Tensor,
+    count: int,
+    grid: tuple[int, int],
+    *,
+    extent: tuple[float, float] | None = None,
+) -> CellShares:
+    """Measure how much of every region lies in every cell of a feature map, exactly.
+
+    Pixels are split between the cells they straddle, so the stride may be any number.
+
+    Args:
+        ids: (H, W) integers, the region of every pixel, 1..N; 0 is none.
+        count: N; regions without a pixel have no rows.
+        grid: height and width of the feature map in cells.
+        extent: height and width, in cells and possibly fractional, of the top left part of the
+            feature map that shows the image; the rest is padding. All of it if ``None``.
+
+    Raises:
+        ValueError: ``ids`` of another shape or outside 0..N, or an impossible grid or extent.
+
+    Example:
+        >>> shares = cell_shares(torch.tensor([[0, 1, 1, 1]]), 1, (1, 2))
+        >>> shares.cell.tolist(), [round(share, 3) for share in shares.share.tolist()]
+        ([0, 1], [0.333, 0.667])
+    """
+    height, width = _check_ids(ids, count)
+    rows, columns = (check_integer("grid", side, low=1) for side in grid)
+    tall, wide = (float(rows), float(columns)) if extent is None else extent
+    if not (0 < tall <= rows and 0 < wide <= columns):
+        raise ValueError(
+            f"extent: expected a part of the {rows} x {columns} cells, got {tall:g} x {wide:g}"
+        )
+
+    row, start, end, region = _runs(ids)
+    piece, column, share_x = _overlaps(start, end, width, wide, columns)
+    row, region = row[piece], region[piece]
+    lines = torch.arange(height, device=ids.device)
+    line, cell_row, share_y = _overlaps(lines, lines + 1, height, tall, rows)
+    # The pieces of row y meet the cell rows of y: one of them, two where y straddles a border.
+    first = torch.searchsorted(line, lines)
+    meets = torch.bincount(line, minlength=height)
+    entry, offset = _expand(meets[row])
+    met = first[row[entry]] + offset
+
+    cells = rows * columns
+    key = (region[entry] * rows + cell_row[met]) * columns + column[entry]
+    area = share_x[entry] * share_y[met]
+    key, place = torch.unique(key, return_inverse=True)
+    area = torch.zeros(len(key), dtype=torch.float64, device=ids.device).index_add_(0, place, area)
+    owner = key // cells
+    total = torch.zeros(count, dtype=torch.float64, device=ids.device).index_add_(0, owner, area)
+    return CellShares(owner, key % cells, (area / total[owner]).float(), count, (rows, columns))
+
+
+def pool_features(features: Tensor, shares: CellShares) -> Tensor:
+    """Average features under every region; differentiable in the features.
+
+    Args:
+        features: (C, h, w) floating point, of the grid of ``shares``.
+        shares: see :func:`cell_shares`.
+
+    Returns:
+        (N, C) float32; 0 for a region without pixels.
+
+    Raises:
+        ValueError: another shape, dtype or device.
+
+    Example:
+        >>> features = torch.tensor([[[3.0, 6.0]]])
+        >>> pool_features(features, cell_shares(torch.tensor([[0, 1, 1, 1]]), 1, (1, 2)))
+        tensor([[5.]])
+
+    Source: SeCo, equation 2.
+    """
+    if features.ndim != 3 or not features.is_floating_point():
+        raise ValueError(
+            f"features: expected floating point of shape (C, h, w), got {describe(features)}"
+        )
+    if tuple(features.shape[1:]) != shares.grid:
+        raise ValueError(
+            f"features: expected {shares.grid} cells as the shares have, "
+            f"got {tuple(features.shape[1:])}"
+        )
+    under = features.float().flatten(1).T[shares.cell] * shares.share[:, None]
+    return under.new_zeros(shares.count, len(features)).index_add(0, shares.region, under)
+
+
+def _check_ids(ids: Tensor, count: int) -> tuple[int, int]:
+    if ids.ndim != 2 or ids.is_floating_point() or 0 in ids.shape:
+        raise ValueError(f"ids: expected integers of shape (H, W), got {describe(ids)}")
+    low, high = (int(value) for value in torch.aminmax(ids))
+    if low < 0 or high > count:
+        raise ValueError(f"ids: expected 0..{count}, got {low} to {high}")
+    return ids.shape[0], ids.shape[1]
+
+
+def _runs(ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Row, first column, end column and region (from 0) of every run of one region in a row."""
+    width = ids.shape[1]
+    edge = torch.ones_like(ids[:, :1], dtype=torch.bool)
+    changes = ids[:, 1:] != ids[:, :-1]
+    inside = ids > 0
+    starts = (torch.cat([edge, changes], dim=1) & inside).flatten().nonzero()[:, 0]
+    ends = (torch.cat([changes, edge], dim=1) & inside).flatten().nonzero()[:, 0]
+    row = starts // width
+    return row, starts - row * width, ends - row * width + 1, ids.flatten()[starts].long() - 1
+
+
+def _overlaps(
+    start: Tensor, end: Tensor, length: int, extent: float, cells: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut intervals of pixels at the borders of cells.
+
+    Returns:
+        The number of the interval (ascending), the cell, and the length in cells, of each piece.
+    """
+    # Product first: where it is a whole number of cells, so is the quotient.
+    low, high = (edge.double() * extent / length for edge in (start, end))
+    first = low.floor().long()
+    last = high.ceil().long().clamp(max=cells)
+    interval, offset = _expand(last - first)
+    cell = first[interval] + offset
+    overlap = torch.minimum(high[interval], cell + 1.0) - torch.maximum(low[interval], cell + 0.0)
+    return interval, cell, overlap
+
+
+def _expand(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Repeat 0..n-1 by ``counts``: which one it is, and its 0, 1, .. within its own."""
+    owner = torch.repeat_interleave(counts)
+    return owner, torch.arange(len(owner), device=counts.device) - (counts.cumsum(0) - counts)[
+        owner
+    ]

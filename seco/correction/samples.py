@@ -1,0 +1,196 @@
+"""The images and labels a corrector learns from: checked one by one, never all in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seco.aggregation import Connectivities
+from seco.common.checks import check_labels, describe
+from seco.common.images import Normalization, check_pair, labels_to_batch, to_batch
+from seco.common.labels import LabelSpace
+from seco.components import connected_components
+from seco.correction.settings import SCCSettings
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Sample = tuple[Array | Tensor, Array | Tensor | Connectivities]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image and what is to be learnt from it or judged in it.
+
+    Args:
+        image: (3, H, W), uint8 or float32 in 0-255.
+        connectivities: with ids of size (H, W).
+        areas: (N,) int64, pixels.
+    """
+
+    image: Tensor
+    connectivities: Connectivities
+    areas: Tensor
+
+    @classmethod
+    def of(cls, image: Tensor, connectivities: Connectivities) -> Scene:
+        """Measure the areas."""
+        areas = torch.bincount(connectivities.ids.flatten(), minlength=len(connectivities) + 1)
+        return cls(image, connectivities, areas[1:])
+
+    def flipped(self) -> Scene:
+        """The mirror image, left and right exchanged."""
+        mirrored = replace(self.connectivities, ids=self.connectivities.ids.flip(1))
+        return Scene(self.image.flip(2), mirrored, self.areas)
+
+
+class SampleStream:
+    """Samples that can be gone through again and again, in an order that the seed alone decides.
+
+    Args:
+        samples: (img, label) pairs. Something with a length and positions (a list, a map-style
+            ``Dataset``) is read in a new random order every time, anything else in its own.
+        space: the classes.
+        settings: see :class:`SCCSettings`.
+        seed: of the order.
+        normalization: how the images are normalised, see :func:`seco.refine_pseudo_labels`.
+
+    Raises:
+        TypeError: ``samples`` can be gone through only once, as a generator can.
+    """
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        space: LabelSpace,
+        settings: SCCSettings,
+        *,
+        seed: int,
+        normalization: Normalization | None = None,
+    ) -> None:
+        indexed = hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
+        if not indexed and (isinstance(samples, Iterator) or not isinstance(samples, Iterable)):
+            raise TypeError(
+                "samples: expected (img, label) pairs that can be gone through several times, such "
+                f"as a list or a Dataset, got {describe(samples)}"
+            )
+        self._samples: Any = samples
+        self._indexed = indexed
+        self._space, self._settings = space, settings
+        self._seed, self._normalization = seed, normalization
+
+    def __iter__(self) -> Iterator[Scene]:
+        """Once through all samples, in their own order."""
+        order = range(len(self._samples)) if self._indexed else None
+        yield from self._read(order, 0)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Scene]:
+        """Once through all samples in this epoch's order, from position ``start`` on."""
+        order = None
+        if self._indexed:
+            shuffled = np.random.default_rng([self._seed, number])
+            order = shuffled.permutation(len(self._samples)).tolist()
+        yield from self._read(order, start)
+
+    def _read(self, order: Sequence[int] | None, start: int) -> Iterator[Scene]:
+        if order is not None:
+            for index in order[start:]:
+                yield self._scene(index, self._samples[index])
+        else:
+            for index, sample in enumerate(self._samples):
+                if index >= start:
+                    yield self._scene(index, sample)
+
+    def _scene(self, index: int, sample: Any) -> Scene:
+        try:
+            if not isinstance(sample, (tuple, list)) or len(sample) != 2:
+                raise TypeError(f"expected a pair (img, label), got {describe(sample)}")
+            img, label = sample
+            return read_scene(
+                img, label, self._space, self._settings, normalization=self._normalization
+            )
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"samples[{index}]: {error}") from error
+
+
+def read_scene(
+    img: Array | Tensor,
+    label: Array | Tensor | Connectivities,
+    space: LabelSpace,
+    settings: SCCSettings,
+    *,
+    normalization: Normalization | None = None,
+) -> Scene:
+    """Check one image with its label and find the connectivities.
+
+    Raises:
+        TypeError, ValueError: as :func:`seco.refine_pseudo_labels`.
+    """
+    images = to_batch(img, normalization=normalization)
+    if len(images) != 1:
+        raise ValueError(f"img: expected one image, got {len(images)}")
+    if isinstance(label, Connectivities):
+        check_connectivities(label, (images.shape[2], images.shape[3]), space)
+        return Scene.of(images[0], label)
+    check_labels("label", label, space)
+    check_pair(img, label)
+    found = find_connectivities(labels_to_batch(label)[0], space.ignore_index, settings)
+    return Scene.of(images[0], found)
+
+
+def check_connectivities(item: Connectivities, size: tuple[int, int], space: LabelSpace) -> None:
+    """Raise ``ValueError`` unless connectivities fit an image and a label space."""
+    if tuple(item.ids.shape) != size:
+        raise ValueError(
+            f"connectivities: expected the size {size} of the image, got {tuple(item.ids.shape)}"
+        )
+    low, high = (int(value) for value in torch.aminmax(item.ids))
+    if low < 0 or high > len(item):
+        raise ValueError(f"connectivities: expected ids 0..{len(item)}, got {low} to {high}")
+    if len(item) and not (
+        0 <= int(item.classes.min()) <= int(item.classes.max()) < space.num_classes
+    ):
+        raise ValueError(
+            f"connectivities: expected classes 0..{space.num_classes - 1}, "
+            f"got {int(item.classes.min())} to {int(item.classes.max())}"
+        )
+
+
+def find_connectivities(
+    label: Tensor,
+    ignore_index: int,
+    settings: SCCSettings,
+    *,
+    known: Connectivities | None = None,
+) -> Connectivities:
+    """The regions of one class each that a label consists of.
+
+    Args:
+        label: (H, W) int64.
+        ignore_index: of unlabelled pixels.
+        settings: for ``connectivity``.
+        known: connectivities of an aggregation; what of the label lies outside them is added as
+            connected components. ``None``: all of it is.
+
+    Returns:
+        Tensors on the device of ``label``; a component has score 1.
+    """
+    rest = label if known is None else torch.where(known.ids == 0, label, ignore_index)
+    if known is not None and bool((rest == ignore_index).all()):
+        return known
+    found = connected_components(
+        rest.cpu().numpy(), ignore_index=ignore_index, connectivity=settings.connectivity
+    )
+    ids = torch.from_numpy(found.ids).to(label.device)
+    classes = torch.from_numpy(found.classes).to(label.device)
+    added = Connectivities(ids, classes, torch.ones(len(classes), device=label.device))
+    if known is None:
+        return added
+    return Connectivities(
+        ids=torch.where(ids > 0, ids + len(known), known.ids).to(torch.int32),
+        classes=torch.cat([known.classes, added.classes]),
+        scores=torch.cat([known.scores, added.scores]),
+    )

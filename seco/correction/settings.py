@@ -1,0 +1,87 @@
+"""Every free choice of the correction, with its default and the paper's value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from seco.common.checks import check_choice, check_integer, check_number
+
+
+@dataclass(frozen=True)
+class SCCSettings:
+    """How Semantic Connectivity Correction learns, tells noise and repairs it.
+
+    "Paper" is SeCo (NeurIPS 2024), "released code" what its authors run where the paper is silent;
+    a default without such a note is our choice.
+
+    Args:
+        iterations: training steps (paper: 5,000 for every task). ``None`` fits them to the data:
+            as many as show every connectivity ten times, at least 100 and at most 5,000; a short
+            training is what keeps noise from being memorised.
+        batch_size: connectivities per step (released code: 64).
+        per_image: at most so many of a step's connectivities come from one image, which passes
+            the extractor once for all of them.
+        class_balanced: of an image's connectivities, prefer those of classes that are rare in the
+            whole set (paper: no).
+        label_smoothing: of the training loss (released code: 0.1). Above 0 the classifier's
+            probabilities settle at 1 - s + s / K, so 0.1 would keep most of them under ``tau_cr``.
+        flip: mirror every other image (left-right) in training.
+        learning_rate: of AdamW at the first step, then times (1 + 10 t)^-0.75, t from 0 to 1
+            (the released code's decay, with SGD and 0.01).
+        weight_decay: of AdamW (released code: 1e-3).
+        min_area: connectivities of fewer pixels are not learnt from, neither by the classifier
+            nor by the mixture; they are judged like all others.
+        connectivity: 8 joins pixels of a raw component that share a corner, 4 only a side.
+        mixture: one loss mixture for all classes (``"global"``, paper) or one per assigned class
+            (``"per_class"``; classes with fewer than 50 connectivities use the global one).
+        area_weighting: let a connectivity count in the mixture by its pixels (paper: no).
+        tau_ns: a connectivity at least this probably noisy does not keep its class (paper: 0.60).
+        tau_cr: it takes the classifier's class if that is more probable than this, else it becomes
+            ignore (paper: 0.95).
+        noise_adjusted: take what label noise did to them out of the classifier's probabilities
+            before they are compared with ``tau_cr`` (paper: no). A classifier is only as sure as
+            the labels it learnt from are right: where a fifth of them is wrong, it gives the right
+            class 0.8, and every correction would become a drop. See
+            :func:`seco.correction.decision.adjust_for_noise`.
+
+    Raises:
+        TypeError, ValueError: a value out of its range.
+
+    Example:
+        >>> SCCSettings(tau_ns=60)
+        Traceback (most recent call last):
+            ...
+        ValueError: tau_ns: expected a number in [0, 1], got 60
+    """
+
+    iterations: int | None = None
+    batch_size: int = 64
+    per_image: int = 16
+    class_balanced: bool = False
+    label_smoothing: float = 0.0
+    flip: bool = True
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    min_area: int = 10
+    connectivity: Literal[4, 8] = 8
+    mixture: Literal["global", "per_class"] = "global"
+    area_weighting: bool = False
+    tau_ns: float = 0.6
+    tau_cr: float = 0.95
+    noise_adjusted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.iterations is not None:
+            check_integer("iterations", self.iterations, low=1)
+        for name in ("batch_size", "per_image", "min_area"):
+            check_integer(name, getattr(self, name), low=1)
+        for name in ("class_balanced", "flip", "area_weighting", "noise_adjusted"):
+            check_choice(name, getattr(self, name), (False, True))
+        check_choice("connectivity", self.connectivity, (4, 8))
+        check_choice("mixture", self.mixture, ("global", "per_class"))
+        check_number("label_smoothing", self.label_smoothing, low=0, high=1, high_open=True)
+        check_number("learning_rate", self.learning_rate, low=0, low_open=True)
+        check_number("weight_decay", self.weight_decay, low=0)
+        for name in ("tau_ns", "tau_cr"):
+            check_number(name, getattr(self, name), low=0, high=1)

@@ -1,0 +1,115 @@
+"""A fitted corrector on disk: corrector.json, and the safetensors file that it names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from seco.common.files import PathLike, write_bytes
+from seco.common.labels import LabelSpace
+from seco.correction.mixture import NoiseModel
+from seco.correction.settings import SCCSettings
+from seco.correction.tensor_files import pack_tensors
+
+VERSION = 1
+_KIND, _JSON = "seco corrector", "corrector.json"
+_STATE, _RECORD = "state.", "record."
+
+
+@dataclass(frozen=True)
+class SavedCorrector:
+    """All that a corrector consists of."""
+
+    label_space: LabelSpace
+    settings: SCCSettings
+    seed: int
+    encoder: dict[str, str]
+    iterations: int
+    noise_model: NoiseModel
+    state: dict[str, Tensor]
+    record: dict[str, Tensor]
+
+
+def write_corrector(
+    directory: PathLike,
+    *,
+    label_space: LabelSpace,
+    settings: SCCSettings,
+    seed: int,
+    encoder: dict[str, str],
+    iterations: int,
+    noise_model: NoiseModel,
+    state: dict[str, Tensor],
+    record: dict[str, Tensor],
+) -> None:
+    """Write tensors under a name of their own, then the JSON that names them, in one step."""
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {_STATE + name: value for name, value in state.items()}
+    tensors |= {_RECORD + name: value for name, value in record.items()}
+    data = pack_tensors(tensors)
+    digest = hashlib.sha256(data).hexdigest()
+    name = f"corrector-{digest[:16]}.safetensors"
+    write_bytes(folder / name, data)
+    said = {
+        "kind": _KIND,
+        "version": VERSION,
+        "tensors": name,
+        "sha256": digest,
+        "label_space": json.loads(label_space.to_json()),
+        "settings": asdict(settings),
+        "seed": seed,
+        "encoder": encoder,
+        "iterations": iterations,
+        "noise_model": noise_model.to_json(),
+    }
+    write_bytes(folder / _JSON, json.dumps(said, indent=1).encode())
+    for other in folder.glob("corrector-*.safetensors"):
+        if other.name != name:
+            other.unlink(missing_ok=True)
+
+
+def read_corrector(directory: PathLike) -> SavedCorrector:
+    """Read what :func:`write_corrector` wrote.
+
+    Raises:
+        OSError: a file cannot be opened.
+        ValueError: something else, another version, or damaged.
+    """
+    from safetensors.torch import load
+
+    path = Path(directory) / _JSON
+    try:
+        said: Any = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a {_KIND}, got {error}") from error
+    if not isinstance(said, dict) or said.get("kind") != _KIND:
+        raise ValueError(f"{path}: expected a {_KIND}, got other JSON")
+    if said.get("version") != VERSION:
+        raise ValueError(f"{path}: expected version {VERSION}, got {said.get('version')}")
+    try:
+        data = (Path(directory) / Path(said["tensors"]).name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != said["sha256"]:
+            raise ValueError(f"{said['tensors']} is damaged (its SHA-256 differs)")
+        tensors = load(data)
+        return SavedCorrector(
+            label_space=LabelSpace.from_json(json.dumps(said["label_space"])),
+            settings=SCCSettings(**said["settings"]),
+            seed=said["seed"],
+            encoder=said["encoder"],
+            iterations=said["iterations"],
+            noise_model=NoiseModel.from_json(said["noise_model"]),
+            state=_part(tensors, _STATE),
+            record=_part(tensors, _RECORD),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: expected a whole {_KIND}, got {error!r}") from error
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n[len(prefix) :]: value for n, value in tensors.items() if n.startswith(prefix)}

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import collections
+
+import numpy as np
+import pytest
+import torch
+from psa_oracle import ExactSegmenter
+from torch import nn
+
+from seco import Embedding, MaskLogits, load_sam
+from seco.correction.extractors import (
+    ModuleExtractor,
+    SegmenterExtractor,
+    SmallExtractor,
+    as_extractor,
+)
+from seco.sam.tiny import build_tiny_sam
+
+IMAGE = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 37, 50), np.uint8))
+
+
+class Backbone(nn.Module):
+    """Two levels of features, and a BatchNorm and a Dropout that training mode would move."""
+
+    def __init__(self, wrap=lambda fine, coarse: fine):
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.fine = nn.utils.skip_init(nn.Conv2d, 3, 4, 4, stride=4)
+        self.coarse = nn.utils.skip_init(nn.Conv2d, 4, 6, 2, stride=2)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, generator=generator)
+        self.norm, self.drop = nn.BatchNorm2d(4), nn.Dropout(0.9)
+        self.wrap = wrap
+
+    def forward(self, x):
+        fine = self.drop(self.norm(self.fine(x)))
+        return self.wrap(fine, self.coarse(fine))
+
+
+def values(extractor, image=IMAGE):
+    return [level.values for level in extractor(image)]
+
+
+def test_small_network_depends_on_its_seed_alone():
+    before = torch.get_rng_state()
+    first = values(SmallExtractor(seed=3))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert [tuple(level.shape) for level in first] == [(64, 10, 13), (160, 3, 4)]
+    torch.rand(5, generator=torch.Generator())
+    for a, b, c in zip(
+        first, values(SmallExtractor(seed=3)), values(SmallExtractor(seed=4)), strict=True
+    ):
+        assert torch.equal(a, b)
+        assert not torch.equal(a, c)
+        assert a.requires_grad
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 33)])
+def test_small_network_takes_any_size(size):
+    assert len(values(SmallExtractor(), torch.zeros(3, *size))) == 2
+
+
+def test_bytes_and_floats_of_one_image_give_the_same():
+    for extractor in (SmallExtractor(), ModuleExtractor(Backbone())):
+        for a, b in zip(values(extractor), values(extractor, IMAGE.float()), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_a_frozen_module_is_used_as_it_is_and_left_as_it_is():
+    module = Backbone().train()
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        (features,) = values(ModuleExtractor(module))
+    assert not features.requires_grad
+    assert module.training
+    assert module.norm.training
+    assert all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+    mean = torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1)
+    std = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
+    expected = module.eval()(((IMAGE - mean) / std)[None])[0]
+    torch.testing.assert_close(features, expected)
+
+
+def test_a_trained_module_is_a_copy_with_fixed_statistics():
+    module = Backbone().train().requires_grad_(False)
+    extractor = ModuleExtractor(module, trained=True)
+    (features,) = values(extractor)
+    assert features.requires_grad
+    assert extractor.trained is not None
+    assert extractor.trained is not module
+    assert int(extractor.trained.norm.num_batches_tracked) == 0
+    features.sum().backward()
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+Output = collections.namedtuple("Output", "fine coarse")
+SHAPES = {
+    "tensor": (lambda f, c: f, None, [4]),
+    "list": (lambda f, c: [f, c], None, [4, 6]),
+    "namedtuple": (Output, None, [4, 6]),
+    "list item": (lambda f, c: [f, c], -1, [6]),
+    "dict of one": (lambda f, c: {"out": c}, None, [6]),
+    "dict item": (lambda f, c: {"out": f, "aux": c}, "aux", [6]),
+    "dict of lists": (lambda f, c: {"stages": [f, c]}, "stages", [4, 6]),
+}
+
+
+@pytest.mark.parametrize("case", SHAPES, ids=list(SHAPES))
+def test_outputs_of_many_kinds(case):
+    wrap, output, channels = SHAPES[case]
+    found = values(ModuleExtractor(Backbone(wrap), output=output))
+    assert [len(level) for level in found] == channels
+
+
+REFUSED = {
+    "two names": (
+        lambda f, c: {"out": f, "aux": c}, None,
+        ValueError, "output: expected one of 'out', 'aux', got None",
+    ),
+    "wrong name": (
+        lambda f, c: {"out": f}, "aux", ValueError, "output: expected one of 'out', got 'aux'"
+    ),
+    "wrong position": (
+        lambda f, c: [f, c], 2, ValueError, "output: expected a position in a list of 2, got 2"
+    ),
+    "position of a tensor": (
+        lambda f, c: f, 0, ValueError, "output: expected None, since the network returns a tensor"
+    ),
+    "tokens": (
+        lambda f, c: f.flatten(2).mT, None,
+        ValueError, r"expected feature maps of shape \(1, C, h, w\) with C > 1, got \(1, 108, 4\)",
+    ),
+    "one channel": (lambda f, c: f[:, :1], None, ValueError, r"got \(1, 1, 9, 12\)"),
+    "labels": (
+        lambda f, c: f.argmax(1, keepdim=True), None, TypeError, "expected feature maps, got Tensor"
+    ),
+    "nothing": (lambda f, c: None, None, TypeError, "expected feature maps, got NoneType"),
+    "no level": (lambda f, c: [], None, ValueError, "expected at least one feature map, got none"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=list(REFUSED))
+def test_other_outputs_are_refused(case):
+    wrap, output, error, message = REFUSED[case]
+    with pytest.raises(error, match=message):
+        ModuleExtractor(Backbone(wrap), output=output)(IMAGE)
+
+
+def test_a_segmenters_embedding_without_its_padding():
+    sam = load_sam("tiny")
+    (level,) = SegmenterExtractor(sam)(IMAGE)
+    embedding = sam.encode(IMAGE[None])[0].features[0][0]
+    assert torch.equal(level.values, embedding)
+    assert level.extent == (32 * 189 / 256, 32.0)  # 37 x 50 becomes 189 x 256
+
+
+def test_the_richest_level_or_the_one_asked_for():
+    class Pyramid(ExactSegmenter):
+        def encode(self, images):
+            levels = (torch.ones(1, 2, 8, 8), torch.ones(1, 9, 2, 2))
+            return [Embedding(levels, (images.shape[-2], images.shape[-1])) for _ in images]
+
+        def decode(self, embedding, **prompts):
+            return MaskLogits(torch.zeros(1, 1, 16, 16), torch.ones(1, 1), (8.0, 16.0))
+
+    (level,) = SegmenterExtractor(Pyramid())(IMAGE)
+    assert level.values.shape == (9, 2, 2)
+    assert level.extent == (1.0, 2.0)
+    (level,) = SegmenterExtractor(Pyramid(), level=0)(IMAGE)
+    assert level.extent == (4.0, 8.0)
+
+
+def test_an_embedding_that_is_no_feature_map():
+    with pytest.raises(TypeError, match="expected feature maps, got Tensor"):
+        SegmenterExtractor(ExactSegmenter())(IMAGE)
+
+
+def test_what_is_made_of_what():
+    assert isinstance(as_extractor(None), SmallExtractor)
+    module = as_extractor(Backbone())
+    assert isinstance(module, ModuleExtractor)
+    assert module.trained is None
+    assert as_extractor(module) is module
+    for sam in (load_sam("tiny"), build_tiny_sam(), ExactSegmenter()):
+        assert isinstance(as_extractor(sam), SegmenterExtractor)
+    for wrong in ("resnet", Backbone, SmallExtractor, lambda image: image):
+        with pytest.raises(TypeError, match="encoder: expected "):
+            as_extractor(wrong)
+    with pytest.raises(ValueError, match="device: expected None with an encoder"):
+        as_extractor(Backbone(), device="cpu")
+
+
+def test_descriptions_tell_frozen_weights_apart():
+    one, other = Backbone(), Backbone()
+    assert ModuleExtractor(one).describe() == ModuleExtractor(other).describe()
+    with torch.no_grad():
+        other.fine.weight[0, 0, 0, 0] += 1
+    assert ModuleExtractor(one).describe() != ModuleExtractor(other).describe()
+    assert ModuleExtractor(one, output=0).describe() != ModuleExtractor(one).describe()
+    assert "weights" not in ModuleExtractor(one, trained=True).describe()

@@ -1,0 +1,335 @@
+from __future__ import annotations
+
+import random
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from patches import SPACE, Colour, patches
+from torch import nn
+
+from seco.correction.classifier import ConnectivityClassifier
+from seco.correction.extractors import ModuleExtractor, SmallExtractor
+from seco.correction.pooling import cell_shares, pool_features
+from seco.correction.samples import SampleStream, Scene, find_connectivities, read_scene
+from seco.correction.settings import SCCSettings
+from seco.correction.training import _choose, _plan, train_classifier
+
+QUICK = SCCSettings(iterations=30, batch_size=16, per_image=8, learning_rate=0.05)
+
+
+def samples(count=4, **options):
+    return [patches(seed, **options)[:2] for seed in range(count)]
+
+
+def train(data, settings=QUICK, *, module=None, trained=False, seed=0, **options):
+    extractor = ModuleExtractor(Colour() if module is None else module, trained=trained)
+    classifier = ConnectivityClassifier(extractor, 3)
+    stream = SampleStream(data, SPACE, settings, seed=seed)
+    steps = train_classifier(classifier, stream, settings, seed=seed, **options)
+    return classifier, steps
+
+
+def predictions(classifier, data):
+    found = []
+    for img, label in data:
+        scene = read_scene(img, label, SPACE, QUICK)
+        item = scene.connectivities
+        with torch.no_grad():
+            found.append((classifier(scene.image, item.ids, len(item)), item.classes))
+    return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+
+def same(one, other):
+    return all(torch.equal(v, other.state()[name]) for name, v in one.state().items())
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_it_learns_the_classes(trained):
+    data = samples()
+    classifier, steps = train(data, trained=trained)
+    assert steps == 30
+    logits, classes = predictions(classifier, data)
+    assert len(classes) > 80
+    assert (logits.argmax(1) == classes).float().mean() > 0.97
+
+
+def test_the_default_network_learns_the_classes():
+    settings = replace(QUICK, iterations=25, learning_rate=3e-3)
+    classifier = ConnectivityClassifier(SmallExtractor(seed=0), 3)
+    data = samples(3)
+    train_classifier(classifier, SampleStream(data, SPACE, settings, seed=0), settings, seed=0)
+    logits, classes = predictions(classifier, data)
+    assert (logits.argmax(1) == classes).float().mean() > 0.9
+
+
+def test_one_pass_serves_all_regions_and_each_is_judged_alone():
+    module = Colour()
+    classifier, _ = train(samples(), module=module)
+    scene = read_scene(*samples(1)[0], SPACE, QUICK)
+    ids, count = scene.connectivities.ids, len(scene.connectivities)
+    before = module.passes
+    together = classifier(scene.image, ids, count)
+    assert module.passes == before + 1
+    for number in (1, count // 2, count):
+        alone = classifier(scene.image, (ids == number).long(), 1)
+        torch.testing.assert_close(alone[0], together[number - 1])
+
+
+def test_a_step_is_adamw_on_the_cross_entropy_of_pooled_features():
+    img, label, _ = patches(0)
+    scene = read_scene(img, label, SPACE, QUICK)
+    item, count = scene.connectivities, len(scene.connectivities)
+    settings = replace(
+        QUICK, iterations=1, batch_size=2 * count, per_image=count, flip=False, label_smoothing=0.1
+    )
+    classifier, _ = train([(img, label)], settings, trained=True)
+
+    module = Colour().requires_grad_(True)
+    head = nn.utils.skip_init(nn.Linear, 6, 3)
+    for parameter in head.parameters():
+        nn.init.constant_(parameter, 0.0)
+    optimizer = torch.optim.AdamW(
+        [{"params": head.parameters()}, {"params": module.parameters(), "lr": 0.005}],
+        lr=0.05, weight_decay=settings.weight_decay,
+    )  # fmt: skip
+    mean, std = torch.tensor([[123.675, 116.28, 103.53], [58.395, 57.12, 57.375]])[..., None, None]
+    features = module(((torch.from_numpy(img).permute(2, 0, 1) - mean) / std)[None])[0]
+    pooled = F.layer_norm(pool_features(features, cell_shares(item.ids, count, (16, 24))), (6,))
+    F.cross_entropy(head(pooled), item.classes, label_smoothing=0.1).backward()
+    optimizer.step()
+    torch.testing.assert_close(classifier.state()["head.weight"], head.weight.detach())
+    torch.testing.assert_close(
+        classifier.state()["extractor.mix.weight"], module.mix.weight.detach()
+    )
+
+
+def test_nothing_depends_on_or_touches_global_random_state():
+    data = samples()
+    kept = [tuple(part.copy() for part in pair) for pair in data]
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
+    first, _ = train(data, trained=True)
+    assert random.getstate() == states[0]
+    assert np.random.get_state()[1].tolist() == states[1]
+    assert torch.equal(torch.get_rng_state(), states[2])
+    again = ConnectivityClassifier(ModuleExtractor(Colour(), trained=True), 3)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        train_classifier(again, SampleStream(data, SPACE, QUICK, seed=0), QUICK, seed=0)
+    assert same(first, again)
+    assert not same(first, train(data, trained=True, seed=1)[0])
+    for pair, before in zip(data, kept, strict=True):
+        for part, was in zip(pair, before, strict=True):
+            np.testing.assert_array_equal(part, was)
+
+
+class Failing(list):
+    """Raises at the n-th reading, once."""
+
+    def __init__(self, items, fail_at):
+        super().__init__(items)
+        self.left = fail_at
+
+    def __getitem__(self, index):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("fail_at", [2, 15, 50])
+@pytest.mark.parametrize("trained", [False, True])
+def test_resumed_training_equals_an_undisturbed_one(tmp_path, fail_at, trained):
+    whole, _ = train(samples(), trained=trained)
+    path = tmp_path / "training.safetensors"
+    options = {"trained": trained, "checkpoint": path, "checkpoint_every": 4}
+    with pytest.raises(KeyboardInterrupt):
+        train(Failing(samples(), fail_at), **options)
+    assert path.exists() == (fail_at > 9)
+    data = Failing(samples(), 10**9)
+    resumed, steps = train(data, **options)
+    assert steps == 30
+    assert same(whole, resumed)
+    assert data.left > 10**9 - 65 + (fail_at > 9)  # two images a step, and one to begin with
+    finished, _ = train(data, **options)
+    assert same(whole, finished)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    path = tmp_path / "training.safetensors"
+    train(samples(), checkpoint=path)
+    with pytest.raises(ValueError, match="checkpoint: expected the state of this training, got one "
+                                         "with other settings, seed"):  # fmt: skip
+        train(samples(), replace(QUICK, flip=False), seed=1, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="expected a seco training state, got"):
+        train(samples(), checkpoint=path)
+
+
+class Streamed:
+    """Any iterable: one sample at a time, and a count of those alive."""
+
+    def __init__(self, count):
+        self.count, self.alive, self.most = count, 0, 0
+
+    def __iter__(self):
+        for seed in range(self.count):
+            image, label, _ = patches(seed)
+            self.alive += 1
+            weakref.finalize(image, self._gone)
+            self.most = max(self.most, self.alive)
+            yield image, label
+
+    def _gone(self):
+        self.alive -= 1
+
+
+def test_samples_are_streamed():
+    data = Streamed(30)
+    train(data, replace(QUICK, iterations=None))
+    assert data.most <= 3
+
+
+def test_only_something_with_positions_is_shuffled():
+    order = [int(scene.image.float().mean() * 1e4) for scene in stream_of(samples(9)).epoch(1)]
+    plain = [int(scene.image.float().mean() * 1e4) for scene in stream_of(samples(9))]
+    assert order != plain
+    assert sorted(order) == sorted(plain)
+    again = [int(scene.image.float().mean() * 1e4) for scene in stream_of(samples(9)).epoch(1, 4)]
+    assert again == order[4:]
+    streamed = stream_of(Streamed(9))
+    assert [int(s.image.float().mean() * 1e4) for s in streamed.epoch(1, 4)] == plain[4:]
+
+
+def stream_of(data):
+    return SampleStream(data, SPACE, QUICK, seed=0)
+
+
+class Endless:
+    """A map-style Dataset as many are: a length, and no IndexError at its end."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return patches(index)[:2]
+
+
+def test_a_dataset_without_index_error():
+    assert len(list(stream_of(Endless()))) == 3
+    train(Endless())
+
+
+@pytest.mark.parametrize(("count", "steps"), [(4, 100), (60, 212)])
+def test_the_number_of_steps_fits_the_set(count, steps):
+    data = samples(count)
+    regions = sum(len(s.connectivities) for s in stream_of(data))
+    settings = SCCSettings(batch_size=64)
+    assert _plan(stream_of(data), settings, 3) == (max(100, -(-10 * regions // 64)), None)
+
+
+def test_balancing_prefers_rare_classes():
+    image, label, _ = patches(0, rows=8, columns=8)
+    label[label != 255] = 0
+    label[1:8, 1:8] = 1  # one of 64
+    shares = {}
+    for balanced in (False, True):
+        chosen = replace(QUICK, class_balanced=balanced)
+        stream = SampleStream([(image, label)], SPACE, chosen, seed=0)
+        (scene,) = stream
+        _, weights = _plan(stream, chosen, 3)
+        draws = [_choose(scene, weights, 4, 10, np.random.default_rng(seed)) for seed in range(200)]
+        assert all(len(set(draw.tolist())) == 4 for draw in draws)
+        rare = [bool((scene.connectivities.classes[draw] == 1).any()) for draw in draws]
+        shares[balanced] = np.mean(rare)
+    assert 0.02 < shares[False] < 0.12  # 4 of 64
+    assert shares[True] > 0.8
+
+
+def test_small_connectivities_are_not_learnt_from():
+    image, label, _ = patches(0)
+    with pytest.raises(ValueError, match="expected at least one connectivity of min_area=50"):
+        train([(image, label)], replace(QUICK, min_area=50))  # patches have 49 pixels
+
+
+@pytest.mark.parametrize("nothing", [[], [patches(0)[:2]]])
+def test_nothing_to_learn_from(nothing):
+    for _, label in nothing:
+        label[:] = 255
+    with pytest.raises(ValueError, match="samples: expected at least one connectivity"):
+        train(nothing)
+
+
+IMAGE, LABEL, _ = patches(0)
+BAD = {
+    "generator": (lambda: (pair for pair in samples()), TypeError, "several times, .*generator"),
+    "number": (lambda: 5, TypeError, "samples: expected .* got int 5"),
+    "no pair": (lambda: [IMAGE], TypeError, r"samples\[0\]: expected a pair \(img, label\)"),
+    "class outside": (
+        lambda: [(IMAGE, LABEL), (IMAGE, LABEL * 0 + 3)],
+        ValueError, r"samples\[1\]: label: expected class ids 0\.\.2 .* got 3",
+    ),
+    "sizes differ": (lambda: [(IMAGE, LABEL[1:])], ValueError, r"samples\[0\]: pl: expected shape"),
+    "floats": (lambda: [(IMAGE / 255.0, LABEL)], TypeError, r"samples\[0\]: img: expected a uint8"),
+    "batch": (
+        lambda: [(torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4, dtype=torch.int64))],
+        ValueError, r"samples\[0\]: img: expected one image, got 2",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD, ids=list(BAD))
+def test_bad_samples_are_named(case):
+    make, error, message = BAD[case]
+    with pytest.raises(error, match=message):
+        train(make(), replace(QUICK, iterations=None))
+
+
+def test_connectivities_are_samples_too():
+    data = samples()
+    given = [
+        (img, find_connectivities(torch.from_numpy(label).long(), 255, QUICK))
+        for img, label in data
+    ]
+    assert same(train(data)[0], train(given)[0])
+
+
+def test_a_mirrored_scene():
+    scene = read_scene(IMAGE, LABEL, SPACE, QUICK)
+    mirrored = read_scene(IMAGE[:, ::-1].copy(), LABEL[:, ::-1].copy(), SPACE, QUICK)
+    flipped = scene.flipped()
+    assert torch.equal(flipped.image, mirrored.image)
+    assert torch.equal(flipped.connectivities.ids > 0, mirrored.connectivities.ids > 0)
+    classes = torch.cat([torch.tensor([255]), flipped.connectivities.classes])
+    assert torch.equal(
+        classes[flipped.connectivities.ids], torch.from_numpy(LABEL[:, ::-1].copy()).long()
+    )
+    assert torch.equal(Scene.of(flipped.image, flipped.connectivities).areas, scene.areas)
+
+
+def test_labels_outside_known_connectivities_become_components():
+    label = torch.tensor([[0, 0, 1, 255, 2, 2]])
+    known = find_connectivities(torch.tensor([[0, 0, 255, 255, 255, 255]]), 255, QUICK)
+    found = find_connectivities(label, 255, QUICK, known=known)
+    assert found.ids.tolist() == [[1, 1, 2, 0, 3, 3]]
+    assert found.classes.tolist() == [0, 1, 2]
+    assert find_connectivities(
+        label[:, :2], 255, QUICK, known=replace(known, ids=known.ids[:, :2])
+    ).ids.tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("iterations", 0), ("batch_size", 0), ("per_image", 1.5), ("class_balanced", 1),
+        ("label_smoothing", 1.0), ("flip", "yes"), ("learning_rate", 0), ("weight_decay", -1),
+        ("min_area", 0), ("connectivity", 6), ("mixture", "classes"), ("area_weighting", None),
+        ("noise_adjusted", 1),
+        ("tau_ns", 1.1), ("tau_cr", float("nan")),
+    ],
+)  # fmt: skip
+def test_bad_settings(name, value):
+    with pytest.raises((TypeError, ValueError), match=f"{name}: expected"):
+        SCCSettings(**{name: value})
