@@ -14,7 +14,9 @@ import argparse
 import dataclasses
 import json
 import platform
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -289,8 +291,10 @@ def main() -> None:
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
         ).stdout.strip()
         record = {
-            "command": f"python examples/measure_psa.py {args.data}"
-            + (f" DIR --frames {args.frames}" if args.folder else f" --images {args.images}"),
+            "command": shlex.join(
+                ["python", "examples/measure_psa.py"]
+                + ["DIR" if Path(word) == args.folder else word for word in sys.argv[1:]]
+            ),
             "commit": commit,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
             "seconds": round(time.time() - started),

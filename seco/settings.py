@@ -33,8 +33,9 @@ class PSASettings:
         thing_agreement: least share of the component's class among the labelled pixels of its mask
             (paper: none, 0).
         thing_coverage: least share of the component inside its mask (paper: none, 0).
-        rejected_things: a component whose mask fails these claims its own pixels
-            (``"component"``) or nothing (``"drop"``).
+        rejected_things: a component whose mask fails these claims nothing (``"drop"``: the
+            regions and its pixels' own labels decide) or its own pixels (``"component"``: it
+            stays, however small, and so does noise).
         stuff_share: a region takes a class whose share of its labelled pixels exceeds this
             (released code: 0.2; its successor: 0.1).
         align_things: with ``"psa"``, regions may also be named by a thing class; prompted masks
@@ -70,11 +71,11 @@ class PSASettings:
     thing_iou_thresh: float = 0.7
     thing_agreement: float = 0.5
     thing_coverage: float = 0.5
-    rejected_things: Literal["component", "drop"] = "component"
+    rejected_things: Literal["component", "drop"] = "drop"
     stuff_share: float = 0.2
     align_things: bool = True
     thing_weight: float = 2.5
-    prior_weight: float = 1.0
+    prior_weight: float = 1.15
     unknown_confidence: float = 0.5
     proposals: ProposalSettings | None = None
 
