@@ -208,7 +208,7 @@ def measure(
 def summarise(
     found: dict[str, dict[str, list[Confusion]]], space: seco.LabelSpace, resamples: int = 200
 ) -> dict[str, object]:
-    """Pooled figures, with the standard error of mIoU from resampling images."""
+    """Pooled figures, with standard errors from resampling images."""
     rng = np.random.default_rng(0)
     out: dict[str, object] = {}
     for group, results in found.items():
@@ -216,23 +216,29 @@ def summarise(
         picks = rng.integers(0, count, (resamples, count))
         raw = np.stack([item.counts for item in results["raw"]])
         rows = {}
+        drawn = {}  # mIoU of every resampling, the same for all arms, so that differences pair up
         for name, items in results.items():
             counts = np.stack([item.counts for item in items])
             pooled = Confusion(counts.sum(axis=0))
-            gains = [
-                Confusion(counts[pick].sum(axis=0)).mean_iou
-                - Confusion(raw[pick].sum(axis=0)).mean_iou
-                for pick in picks
-            ]
+            drawn[name] = np.array([Confusion(counts[p].sum(axis=0)).mean_iou for p in picks])
             rows[name] = {
                 "mIoU": round(pooled.mean_iou, 4),
                 "gain over raw": round(pooled.mean_iou - Confusion(raw.sum(axis=0)).mean_iou, 4),
-                "standard error of gain": round(float(np.std(gains)), 4),
+                "standard error of gain": round(float(np.std(drawn[name] - drawn["raw"])), 4),
                 "accuracy": round(pooled.accuracy, 4),
                 "coverage": round(pooled.coverage, 4),
                 "IoU": dict(zip(space.names, pooled.iou.round(4).tolist(), strict=True)),
             }
-        out[group] = {"images": count, "arms": rows}
+        differences = {}
+        for name in rows:
+            for better, worse in (("psa", "alignment"), ("alignment", "prompts")):
+                other = name.replace(better, worse, 1)
+                if name.startswith(better) and other in rows:
+                    differences[f"{name} - {worse}"] = {
+                        "mIoU": round(rows[name]["mIoU"] - rows[other]["mIoU"], 4),
+                        "standard error": round(float(np.std(drawn[name] - drawn[other])), 4),
+                    }
+        out[group] = {"images": count, "arms": rows, "differences": differences}
     return out
 
 
@@ -247,6 +253,11 @@ def show(summary: dict[str, object]) -> str:
             lines.append(
                 f"| {name} | {100 * row['mIoU']:.1f} | {gain} | {100 * row['accuracy']:.1f} "
                 f"| {100 * row['coverage']:.1f} |"
+            )
+        lines += ["\n| difference | mIoU |", "|---|---|"]
+        for name, row in part["differences"].items():
+            lines.append(
+                f"| {name} | {100 * row['mIoU']:+.2f} ± {100 * row['standard error']:.2f} |"
             )
     return "\n".join(lines)
 
