@@ -26,8 +26,9 @@ class Connectivities:
         ids: (H, W) int32, the connectivity of every pixel; 0 is none: no label, or one that
             neither a region nor a mask supports, only the pixel's own.
         classes: (N,) int64, the class of connectivity n at n - 1.
-        scores: (N,) float32 in [0, 1], the share of its class among its labelled pixels; 0.5 for
-            a component that stands for itself because its mask was not believed.
+        scores: (N,) float32 in [0, 1], the share of its class among its labelled pixels (of a
+            region see :func:`seco.alignment.name_regions`); 0.5 for a component that stands for
+            itself because its mask was not believed.
     """
 
     ids: Tensor
@@ -83,7 +84,12 @@ def aggregate(
         regions = Regions.from_masks(torch.zeros(0, *selected.shape, dtype=torch.bool))
     regions = regions.to(device)
     aligned = name_regions(
-        regions, selected, num_classes, classes=named, min_share=settings.stuff_share
+        regions,
+        selected,
+        num_classes,
+        classes=named,
+        min_share=settings.stuff_share,
+        everyone=None if confidence is None else own,  # without one, everyone votes
     )
     claims = _prompt(
         selected, prompted, label_space, settings, embedding=embedding, segmenter=segmenter

@@ -18,7 +18,7 @@ class NamedRegions:
     Args:
         members: (R, A + 1) bool, as in :class:`seco.Regions`.
         classes: (R,) int64.
-        shares: (R,) float64 in (0, 1]: share of the class among the region's labelled pixels.
+        shares: (R,) float64 in (0, 1]: how sure the name is, see :func:`name_regions`.
     """
 
     members: Tensor
@@ -61,8 +61,14 @@ def name_regions(
     *,
     classes: Sequence[int],
     min_share: float,
+    everyone: Tensor | None = None,
 ) -> NamedRegions:
     """Name each region by the class with the largest share of its labelled pixels.
+
+    Where only confident pixels vote, an unsure class in a region that it shares with a sure one
+    has no vote at all, and the region would be taken for pure. So the name is the voters', but how
+    sure it is (``shares``) is the geometric mean of the class's share among the voters and among
+    everyone.
 
     Pixels of classes that may not name a region still count in the denominator, so that a region
     full of cars is not named road for its few road pixels. A region with no labelled pixel, with
@@ -73,9 +79,10 @@ def name_regions(
         label: (H, W) int64 labels; other ids than ``0..num_classes - 1`` do not vote.
         num_classes: K.
         classes: ids that may name a region.
-        min_share: what the share must exceed, 0-1.
+        min_share: what the share among the voters must exceed, 0-1.
+        everyone: (H, W) int64, the labels of voters and of others; ``label`` if ``None``.
 
-    Source: SeCo, section 3.2, semantic alignment.
+    Source: SeCo, section 3.2, semantic alignment; ``everyone`` is ours.
     """
     counts = count_votes(regions, label, num_classes)
     total = counts.sum(dim=1, keepdim=True).clamp(min=1)
@@ -85,4 +92,9 @@ def name_regions(
     best, winner = shares.max(dim=1)
     tied = (shares == best[:, None]).sum(dim=1) > 1
     named = (best > min_share) & (best > 0) & ~tied
-    return NamedRegions(regions.members[named], winner[named], best[named])
+    sure = best[named]
+    if everyone is not None:
+        all_counts = count_votes(regions, everyone, num_classes)[named]
+        of_all = all_counts.gather(1, winner[named][:, None])[:, 0] / all_counts.sum(dim=1)
+        sure = (sure * of_all).sqrt()
+    return NamedRegions(regions.members[named], winner[named], sure)

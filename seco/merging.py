@@ -3,7 +3,7 @@
 The paper says that overlapping connectivities are filtered, not how. Here every pixel weighs the
 evidence for each class c::
 
-    E(c) = mean over the named regions over the pixel of [region named c] * share
+    E(c) = mean over the named regions over the pixel of [region named c] * its share
          + thing_weight * max over the prompted masks over it of [mask of c] * agreement
          + prior_weight * confidence * [the pixel's own label is c]
 
@@ -11,8 +11,8 @@ and takes the class with the most. Where no named region lies, the masks alone d
 (or of masks) tied for the most, the pixel's own label wins if it is among their classes, else none
 does; a mask tied with the regions and the own label wins. A mask that agrees with the labels thus
 lies over the stuff around it, however small; with a ``thing_weight`` that nothing else reaches
-every mask does. The rule names no class by its id, so that
-renumbering the classes renumbers the result and changes nothing else.
+every mask does. The rule names no class by its id, so that renumbering the classes renumbers the
+result and changes nothing else.
 """
 
 from __future__ import annotations

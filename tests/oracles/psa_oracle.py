@@ -289,7 +289,10 @@ def reference_psa(
         best = max(shares.values(), default=0.0)
         winners = [c for c in shares if shares[c] == best]
         if best > 0 and best > settings.stuff_share and len(winners) == 1:
-            masks["region", index], strengths["region", index] = mask, (winners[0], best)
+            everyone = [int(v) for v in asked[mask] if v in known]
+            of_all = everyone.count(winners[0]) / len(everyone)
+            sure = best if confidence is None else math.sqrt(best * of_all)
+            masks["region", index], strengths["region", index] = mask, (winners[0], sure)
 
     tensor = torch.from_numpy(segments.astype(np.int64))
     for index, (kind, pixels) in enumerate(
