@@ -94,11 +94,9 @@ def aggregate(
     claims = _prompt(
         selected, prompted, label_space, settings, embedding=embedding, segmenter=segmenter
     ).to(device)
-    if confidence is None:
-        confidence = torch.full(own.shape, settings.unknown_confidence, device=device)
     merged = merge(
         own.flatten(),
-        confidence.flatten(),
+        settings.unknown_confidence if confidence is None else confidence.flatten(),
         regions.atoms.flatten(),
         aligned,
         claims,

@@ -49,7 +49,7 @@ class Merged:
 
 def merge(
     own: Tensor,
-    confidence: Tensor,
+    confidence: Tensor | float,
     atoms: Tensor,
     regions: NamedRegions,
     claims: Claims,
@@ -62,7 +62,7 @@ def merge(
 
     Args:
         own: (P,) int64, each pixel's own label; outside ``0..num_classes - 1`` if it has none.
-        confidence: (P,) float in [0, 1], of that label.
+        confidence: (P,) float in [0, 1], of that label; or one number for all.
         atoms: (P,) integer, the atom of each pixel.
         regions: the named regions.
         claims: the prompted masks.
@@ -71,34 +71,29 @@ def merge(
         prior_weight: of the pixel's own label.
     """
     own_known = (own >= 0) & (own < num_classes)
-    own = torch.where(own_known, own, 0)
-    atoms = atoms.long()
-    prior = torch.where(own_known, prior_weight * confidence.double(), 0.0)
-
+    own = torch.where(own_known, own, num_classes)
     support, best_region = _support_by_atom(regions, num_classes)
-    top, top_class = support.max(dim=1)
-    open_tie = (support >= top[:, None] - TIE).sum(dim=1) > 1
-    covered = top > 0
-
-    evidence = top[atoms]
-    label = torch.where((covered & ~open_tie)[atoms], top_class[atoms], NONE)
-    cell = atoms * num_classes + own
-    own_evidence = support.flatten()[cell] + prior
-    own_wins = covered[atoms] & own_known & (own_evidence >= evidence - TIE)
-    label = torch.where(own_wins, own, label)
-    evidence = torch.where(own_wins, own_evidence, evidence)
-    spoken = covered[atoms].double() + torch.where(own_known, prior_weight, 0.0)
-    source = torch.where(
-        label == NONE, 0, best_region.flatten()[atoms * num_classes + label.clamp(min=0)]
-    )
+    weights = prior_weight * torch.as_tensor(confidence, device=own.device).double()
+    atoms = atoms.long()
+    if weights.ndim:
+        label, evidence, spoken, source = _by_regions(
+            atoms, own, weights, support, best_region, prior_weight
+        )
+    else:  # pixels of one atom and one label are decided alike: once
+        rows = torch.arange(len(support), device=own.device).repeat_interleave(num_classes + 1)
+        columns = torch.arange(num_classes + 1, device=own.device).repeat(len(support))
+        table = _by_regions(rows, columns, weights, support, best_region, prior_weight)
+        cell = atoms * (num_classes + 1) + own
+        label, evidence, spoken, source = (part[cell] for part in table)
 
     if len(claims.pixel):
         pixel, owner = claims.pixel, claims.owner
         kind = claims.classes[owner]
+        prior = weights[pixel] if weights.ndim else weights
         claim = (
             thing_weight * claims.agreements[owner]
             + support.flatten()[atoms[pixel] * num_classes + kind]
-            + torch.where(own_known[pixel] & (own[pixel] == kind), prior[pixel], 0.0)
+            + torch.where(own[pixel] == kind, prior, 0.0)
         )
         strongest = torch.zeros_like(evidence).scatter_reduce_(0, pixel, claim, reduce="amax")
         leading = claim >= strongest[pixel] - TIE
@@ -107,7 +102,7 @@ def merge(
         low = torch.full_like(label, num_classes).scatter_reduce_(0, pixel, kind, reduce="amin")
         high = torch.full_like(label, NONE).scatter_reduce_(0, pixel, kind, reduce="amax")
         own_leads = torch.zeros_like(claimed)
-        own_leads[pixel[own_known[pixel] & (own[pixel] == kind)]] = True
+        own_leads[pixel[own[pixel] == kind]] = True
         winner = torch.where(low == high, high, torch.where(own_leads, own, NONE))
         # A claim equal to the best evidence of stuff wins: things lie over stuff.
         wins = claimed & (strongest >= evidence - TIE)
@@ -128,6 +123,45 @@ def merge(
     decided = label != NONE
     score = torch.where(decided, evidence / spoken.clamp(min=TIE), 0.0).clamp(max=1).float()
     return Merged(label, score, source)
+
+
+def _by_regions(
+    atoms: Tensor,
+    own: Tensor,
+    weights: Tensor,
+    support: Tensor,
+    best_region: Tensor,
+    prior_weight: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Decide pixels by the regions and their own labels alone.
+
+    Args:
+        atoms: (P,) int64. own: (P,) int64 in 0..K, K for none.
+        weights: (P,) or () float64, of the own labels.
+        support: (A + 1, K). best_region: (A + 1, K); see :func:`_support_by_atom`.
+        prior_weight: the most that an own label can weigh.
+
+    Returns:
+        (P,) each: label, evidence for it, weight of all that spoke, and source.
+    """
+    num_classes = support.shape[1]
+    known = own < num_classes
+    own = own.clamp(max=num_classes - 1)
+    top, top_class = support.max(dim=1)
+    open_tie = (support >= top[:, None] - TIE).sum(dim=1) > 1
+    covered = top > 0
+    cell = atoms * num_classes + own
+
+    evidence = top[atoms]
+    label = torch.where(covered & ~open_tie, top_class, NONE)[atoms]
+    own_evidence = support.flatten()[cell] + weights
+    over = covered[atoms]
+    own_wins = over & known & (own_evidence >= evidence - TIE)
+    label = torch.where(own_wins, own, label)
+    evidence = torch.where(own_wins, own_evidence, evidence)
+    spoken = over.double() + torch.where(known, prior_weight, 0.0)
+    source = best_region.flatten()[atoms * num_classes + label.clamp(min=0)]
+    return label, evidence, spoken, torch.where(label == NONE, 0, source)
 
 
 def _support_by_atom(regions: NamedRegions, num_classes: int) -> tuple[Tensor, Tensor]:
