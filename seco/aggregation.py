@@ -38,6 +38,20 @@ class Connectivities:
     def __len__(self) -> int:
         return len(self.classes)
 
+    def only(self, kept: Tensor) -> Connectivities:
+        """Those for which ``kept``, (N,) bool, holds, numbered anew; the others' pixels get 0."""
+        number = torch.cat([kept.new_zeros(1), kept]).long()
+        number = number.cumsum(0) * number
+        return Connectivities(
+            ids=number[self.ids.long()].to(torch.int32),
+            classes=self.classes[kept],
+            scores=self.scores[kept],
+        )
+
+    def with_pixels(self) -> Connectivities:
+        """Those that have a pixel, numbered anew."""
+        return self.only(torch.bincount(self.ids.flatten(), minlength=len(self) + 1)[1:] > 0)
+
 
 @dataclass(frozen=True)
 class Aggregated:
@@ -177,14 +191,8 @@ def _connectivities(
     merged: Merged, aligned: NamedRegions, claims: Claims, size: torch.Size
 ) -> Connectivities:
     """Number, 1.., the regions and masks that won a pixel."""
-    classes = torch.cat([aligned.classes, claims.classes])
-    scores = torch.cat([aligned.shares, claims.agreements])
-    won = torch.bincount(merged.source, minlength=len(classes) + 1)[1:] > 0
-    number = torch.cat([won.new_zeros(1), won]).long().cumsum(0) * torch.cat(
-        [won.new_zeros(1), won]
-    )
     return Connectivities(
-        ids=number[merged.source].to(torch.int32).reshape(size),
-        classes=classes[won],
-        scores=scores[won].float(),
-    )
+        ids=merged.source.reshape(size),
+        classes=torch.cat([aligned.classes, claims.classes]),
+        scores=torch.cat([aligned.shares, claims.agreements]).float(),
+    ).with_pixels()

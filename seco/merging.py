@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from seco.alignment import NamedRegions
-from seco.prompting import Claims
+from seco.prompting import Claims, best_first
 
 NONE = -1
 # Far below any difference that means something, far above float64 rounding.
@@ -110,9 +110,7 @@ def merge(
         evidence = torch.where(wins, strongest, evidence)
         spoken += claimed * thing_weight
         # Of several masks of the winning class, the one that agrees most, then the first.
-        order = torch.argsort(claims.agreements, stable=True, descending=True)
-        rank = torch.empty_like(order)
-        rank[order] = torch.arange(len(order), device=order.device)
+        order, rank = best_first(claims.agreements)
         mine = kind == winner[pixel]
         best = torch.full_like(label, len(order)).scatter_reduce_(
             0, pixel[mine], rank[owner[mine]], reduce="amin"

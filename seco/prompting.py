@@ -196,18 +196,23 @@ class _Judge:
         return agreement, covered.double() / areas
 
 
+def best_first(agreements: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks from the best on (largest agreement, then the first), and each mask's rank: (N,)."""
+    order = torch.argsort(agreements, stable=True, descending=True)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    return order, rank
+
+
 def _best_claims(
     owner: Tensor, pixel: Tensor, classes: Tensor, agreements: Tensor, num_classes: int
 ) -> tuple[Tensor, Tensor]:
     """Of the masks of one class over one pixel the best, which is all that merging asks for.
 
     Speckles of one object mostly get the same mask: without this a large object broken into
-    hundreds of them would be held hundreds of times. The best is what merging takes for the
-    best: the largest agreement, then the first mask.
+    hundreds of them would be held hundreds of times.
     """
-    order = torch.argsort(agreements, stable=True, descending=True)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order), device=order.device)
+    order, rank = best_first(agreements)
     place = pixel * num_classes + classes[owner]
     key = (place * len(order) + rank[owner]).sort().values
     place = key // len(order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import torch
@@ -309,14 +309,7 @@ def _assemble(
         labels = torch.where(inside, labels, own)
         scores = torch.where(inside, scores, 1.0)
         connectivities = [
-            _inside(item, mask) for item, mask in zip(connectivities, inside, strict=True)
+            replace(item, ids=torch.where(mask, item.ids, 0)).with_pixels()
+            for item, mask in zip(connectivities, inside, strict=True)
         ]
     return Refinement(labels, scores, connectivities)
-
-
-def _inside(found: Connectivities, mask: Tensor) -> Connectivities:
-    """The connectivities cut to a mask and numbered anew: those with no pixel in it are gone."""
-    ids = torch.where(mask, found.ids, 0).long()
-    kept = torch.bincount(ids.flatten(), minlength=len(found) + 1)[1:] > 0
-    number = torch.cat([kept.new_zeros(1), kept]).long().cumsum(0)
-    return Connectivities(number[ids].to(torch.int32), found.classes[kept], found.scores[kept])

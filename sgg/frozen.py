@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import nn
 
 
@@ -42,15 +41,3 @@ def frozen(*modules: object) -> Iterator[None]:
             module.training = True
         for parameter in learning:
             parameter.requires_grad = True
-
-
-def device_of(module: object) -> torch.device:
-    """Device of a module's parameters; the CPU if it has none or is no module."""
-    parameter = next(module.parameters(), None) if isinstance(module, nn.Module) else None
-    return torch.device("cpu") if parameter is None else parameter.device
-
-
-def dtype_of(module: object, default: torch.dtype) -> torch.dtype:
-    """Floating dtype of a module's parameters; ``default`` if it has none or is no module."""
-    parameters = module.parameters() if isinstance(module, nn.Module) else iter(())
-    return next((p.dtype for p in parameters if p.is_floating_point()), default)

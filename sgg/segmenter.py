@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import describe
-from sgg.frozen import device_of, dtype_of, frozen
+from seco.common.modules import device_of, dtype_of
+from sgg.frozen import frozen
 
 Normalization = tuple[Sequence[float], Sequence[float]]
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from seco.common.arrays import Array
 from seco.common.checks import (
     check_choice,
     check_holds_ignore,
@@ -27,7 +28,6 @@ from sgg.sampling import Predict, Sampler, add_noise, reverse_process, reverse_t
 from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
 from sgg.settings import GuidanceSettings
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Image = TypeVar("Image", Array, Tensor)
 
 # Calls of the denoiser where the caller does not say, with DDIM.

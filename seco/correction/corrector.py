@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from seco.aggregation import Connectivities
+from seco.common.arrays import Array
 from seco.common.checks import check_integer, check_labels, describe
 from seco.common.files import PathLike
 from seco.common.images import (
@@ -32,7 +32,6 @@ from seco.correction.samples import Sample, SampleStream
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import read_corrector, write_corrector
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Map = TypeVar("Map", Array, Tensor)
 
 

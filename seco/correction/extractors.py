@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import check_integer, check_number, describe
+from seco.common.modules import device_of, dtype_of
 from seco.correction.protocol import FeatureExtractor, FeatureMap
 from seco.correction.small_encoder import SmallEncoder
-from seco.sam.inference import inference, module_device, module_dtype
+from seco.sam.inference import inference
 from seco.sam.inputs import IMAGENET_MEAN, IMAGENET_STD
 from seco.sam.loading import as_segmenter
 from seco.sam.protocol import PromptableSegmenter
@@ -40,7 +41,7 @@ class SmallExtractor:
     @property
     def device(self) -> torch.device:
         """Where the network lives."""
-        return module_device(self._network)
+        return device_of(self._network)
 
     @property
     def trained(self) -> nn.Module | None:
@@ -112,7 +113,7 @@ class ModuleExtractor:
     @property
     def device(self) -> torch.device:
         """Where the module lives."""
-        return module_device(self._module)
+        return device_of(self._module)
 
     @property
     def trained(self) -> nn.Module | None:
@@ -128,7 +129,7 @@ class ModuleExtractor:
         """See :class:`FeatureExtractor`."""
         mean, std = self._statistics.to(self.device)
         pixels = ((image.to(self.device).float() - mean) / std)[None]
-        pixels = pixels.to(module_dtype(self._module))
+        pixels = pixels.to(dtype_of(self._module))
         if self._is_trained:
             found = self._module(pixels)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -46,14 +46,8 @@ class Judgement:
 
     def corrected(self) -> Connectivities:
         """The connectivities that are left, with their new classes and scores."""
-        left = self.decisions.actions != DROP
-        number = torch.cat([left.new_zeros(1), left]).long()
-        number = number.cumsum(0) * number
-        return Connectivities(
-            ids=number[self.connectivities.ids.long()].to(torch.int32),
-            classes=self.decisions.classes[left],
-            scores=self.scores[left],
-        )
+        decided = replace(self.connectivities, classes=self.decisions.classes, scores=self.scores)
+        return decided.only(self.decisions.actions != DROP)
 
     def paint(self, label: Tensor, score: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
         """The new label and how sure each pixel of it is.

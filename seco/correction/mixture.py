@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from seco.common.arrays import Array
 from seco.common.checks import check_choice
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 _LEAST_PER_CLASS = 50
 

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from seco.aggregation import Connectivities
+from seco.common.arrays import Array
 from seco.common.checks import check_labels, describe
 from seco.common.images import Normalization, check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
 from seco.components import connected_components
 from seco.correction.settings import SCCSettings
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Sample = tuple[Array | Tensor, Array | Tensor | Connectivities]
 
 

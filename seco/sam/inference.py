@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
+from seco.common.modules import device_of
 from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
 
 
@@ -33,7 +34,7 @@ def inference(model: nn.Module) -> Iterator[None]:
         >>> layer.training
         True
     """
-    device_type = module_device(model).type
+    device_type = device_of(model).type
     with ExitStack() as stack:
         stack.enter_context(_evaluating(model))
         stack.enter_context(torch.no_grad())
@@ -73,18 +74,6 @@ def encode(images: Tensor, segmenter: PromptableSegmenter) -> list[Embedding]:
     step = 1 if segmenter.device.type == "cpu" else max(len(images), 1)
     parts = [images[start : start + step] for start in range(0, len(images), step)]
     return [embedding for part in parts for embedding in segmenter.encode(part)]
-
-
-def module_device(module: nn.Module) -> torch.device:
-    """Device of a module's parameters, the CPU if it has none."""
-    parameter = next(module.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device
-
-
-def module_dtype(module: nn.Module) -> torch.dtype:
-    """Floating dtype of a module's parameters, float32 if it has none."""
-    dtypes = (p.dtype for p in module.parameters() if p.is_floating_point())
-    return next(dtypes, torch.float32)
 
 
 def in_float32(prompt_encoder: nn.Module) -> nn.Module:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seco.sam.inference import in_float32, inference, module_device, module_dtype, to_answer
+from seco.common.modules import device_of, dtype_of
+from seco.sam.inference import in_float32, inference, to_answer
 from seco.sam.inputs import check_images, check_prompts, prepare_images
 from seco.sam.proposal_settings import ProposalSettings
 from seco.sam.protocol import Embedding, MaskLogits
@@ -47,7 +48,7 @@ class Sam2Backend:
     @property
     def device(self) -> torch.device:
         """Where the model lives."""
-        return module_device(self.model)
+        return device_of(self.model)
 
     @property
     def proposal_settings(self) -> ProposalSettings:
@@ -61,7 +62,7 @@ class Sam2Backend:
         size = (int(images.shape[-2]), int(images.shape[-1]))
         with inference(model):
             batch = prepare_images(images, self._input_size, device=self.device)
-            pyramid = model.forward_image(batch.to(module_dtype(model.image_encoder)))
+            pyramid = model.forward_image(batch.to(dtype_of(model.image_encoder)))
             levels = list(pyramid["backbone_fpn"][-model.num_feature_levels :])
             if model.directly_add_no_mem_embed:
                 levels[-1] = levels[-1] + model.no_mem_embed.view(1, -1, 1, 1)
@@ -91,7 +92,7 @@ class Sam2Backend:
             labels.append(prompts.point_labels)
         model = self.model
         with inference(model):
-            dtype = module_dtype(model.sam_mask_decoder)
+            dtype = dtype_of(model.sam_mask_decoder)
             *fine, features = (f.to(self.device, dtype) for f in embedding.features)
             prompt_encoder: Any = in_float32(model.sam_prompt_encoder)
             sparse, dense = prompt_encoder(

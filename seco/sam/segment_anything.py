@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seco.sam.inference import in_float32, inference, module_device, module_dtype, to_answer
+from seco.common.modules import device_of, dtype_of
+from seco.sam.inference import in_float32, inference, to_answer
 from seco.sam.inputs import check_images, check_prompts, long_side_size, prepare_images
 from seco.sam.proposal_settings import ProposalSettings
 from seco.sam.protocol import Embedding, MaskLogits
@@ -49,7 +50,7 @@ class SegmentAnythingBackend:
     @property
     def device(self) -> torch.device:
         """Where the model lives."""
-        return module_device(self.model)
+        return device_of(self.model)
 
     @property
     def proposal_settings(self) -> ProposalSettings | None:
@@ -74,7 +75,7 @@ class SegmentAnythingBackend:
             )
             bottom, right = (model.image_encoder.img_size - side for side in batch.shape[-2:])
             batch = F.pad(batch, (0, right, 0, bottom))
-            encoded = model.image_encoder(batch.to(module_dtype(model.image_encoder)))
+            encoded = model.image_encoder(batch.to(dtype_of(model.image_encoder)))
         # HQ-SAM: (embedding, features of all global blocks), of which it uses the first block's.
         levels = (encoded,) if isinstance(encoded, Tensor) else (encoded[0], encoded[1][0])
         return [
@@ -100,7 +101,7 @@ class SegmentAnythingBackend:
         prompts = prompts.scaled(embedding.size, input_size)
         model = self.model
         with inference(model):
-            dtype = module_dtype(model.mask_decoder)
+            dtype = dtype_of(model.mask_decoder)
             features, *early = (f.to(self.device, dtype) for f in embedding.features)
             prompt_encoder: Any = in_float32(model.prompt_encoder)
             sparse, dense = prompt_encoder(

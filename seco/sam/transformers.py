@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seco.sam.inference import inference, module_device, module_dtype, to_answer
+from seco.common.modules import device_of, dtype_of
+from seco.sam.inference import inference, to_answer
 from seco.sam.inputs import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -53,7 +54,7 @@ class TransformersBackend:
     @property
     def device(self) -> torch.device:
         """Where the model lives."""
-        return module_device(self.model)
+        return device_of(self.model)
 
     @property
     def proposal_settings(self) -> ProposalSettings | None:
@@ -72,7 +73,7 @@ class TransformersBackend:
             )
             bottom, right = (self._length - side for side in batch.shape[-2:])
             batch = F.pad(batch, (0, right, 0, bottom))
-            encoded = model.get_image_embeddings(batch.to(module_dtype(model.vision_encoder)))
+            encoded = model.get_image_embeddings(batch.to(dtype_of(model.vision_encoder)))
         if isinstance(encoded, Tensor):
             levels = [encoded]
         elif model_type(model) == "sam_hq":  # features of all global blocks; the first one's count
@@ -99,7 +100,7 @@ class TransformersBackend:
         prompts = prompts.scaled(embedding.size, input_size)
         model = self.model
         with inference(model):
-            dtype = module_dtype(model.mask_decoder)
+            dtype = dtype_of(model.mask_decoder)
             features = [f.to(self.device, dtype) for f in embedding.features]
             given: dict[str, Any]
             if model_type(model) == "sam2":

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from seco.common.checks import check_choice, check_integer, check_number, describe
+from seco.common.modules import device_of, dtype_of
 from sgg.diffusion.protocol import Prediction
-from sgg.frozen import device_of, dtype_of, frozen
+from sgg.frozen import frozen
 
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
 VarianceType = Literal["fixed_small", "fixed_large", "learned", "learned_range"]
@@ -71,19 +72,9 @@ class CallableDiffusion:
         self.prediction_type: PredictionType = prediction_type
         self.variance_type: VarianceType = variance_type
         self.clip_range = clip_range
-        self._alphas_cumprod = check_alphas_cumprod(alphas_cumprod)
-        self._size_multiple = check_integer("size_multiple", size_multiple, low=1)
+        self.alphas_cumprod = check_alphas_cumprod(alphas_cumprod)
+        self.size_multiple = check_integer("size_multiple", size_multiple, low=1)
         self._device = None if device is None else torch.device(device)
-
-    @property
-    def alphas_cumprod(self) -> Tensor:
-        """See :class:`sgg.diffusion.DiffusionModel`."""
-        return self._alphas_cumprod
-
-    @property
-    def size_multiple(self) -> int:
-        """See :class:`sgg.diffusion.DiffusionModel`."""
-        return self._size_multiple
 
     @property
     def device(self) -> torch.device:
@@ -99,7 +90,7 @@ class CallableDiffusion:
             output,
             x_t,
             t,
-            self._alphas_cumprod,
+            self.alphas_cumprod,
             prediction_type=self.prediction_type,
             variance_type=self.variance_type,
             clip_range=self.clip_range,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from seco.common.checks import check_choice, check_integer, describe
+from seco.common.modules import device_of, dtype_of
 from sgg.diffusion.callables import (
     PREDICTION_TYPES,
     VARIANCE_TYPES,
@@ -22,7 +23,7 @@ from sgg.diffusion.callables import (
 )
 from sgg.diffusion.latent import LatentDiffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
-from sgg.frozen import device_of, dtype_of, frozen
+from sgg.frozen import frozen
 
 # Parts of the names of schedulers whose models are of another kind, though some of them keep an
 # ``alphas_cumprod``.
@@ -73,22 +74,12 @@ class DiffusersDiffusion:
         self.prediction_type, self.variance_type, self.clip_range = settings
         self.condition = check_condition(condition)
         _check_conditions(unet, self.condition)
-        self._alphas_cumprod = check_alphas_cumprod(scheduler.alphas_cumprod)
-        self._size_multiple = (
+        self.alphas_cumprod = check_alphas_cumprod(scheduler.alphas_cumprod)
+        self.size_multiple = (
             _downsampling(unet)
             if size_multiple is None
             else check_integer("size_multiple", size_multiple, low=1)
         )
-
-    @property
-    def alphas_cumprod(self) -> Tensor:
-        """See :class:`sgg.diffusion.DiffusionModel`."""
-        return self._alphas_cumprod
-
-    @property
-    def size_multiple(self) -> int:
-        """See :class:`sgg.diffusion.DiffusionModel`."""
-        return self._size_multiple
 
     @property
     def device(self) -> torch.device:
@@ -105,7 +96,7 @@ class DiffusersDiffusion:
             getattr(output, "sample", output),
             x_t,
             t,
-            self._alphas_cumprod,
+            self.alphas_cumprod,
             prediction_type=self.prediction_type,
             variance_type=self.variance_type,
             clip_range=self.clip_range,

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import check_choice, check_integer, describe
+from seco.common.modules import device_of
 from sgg.diffusion.callables import check_alphas_cumprod, check_condition, expand_condition
 from sgg.diffusion.protocol import Prediction
-from sgg.frozen import device_of, frozen
+from sgg.frozen import frozen
 
 
 class GuidedDiffusion:
@@ -65,21 +66,11 @@ class GuidedDiffusion:
                 f"{model.num_classes} classes, got none"
             )
         self.clip_denoised = clip_denoised
-        self._alphas_cumprod = check_alphas_cumprod(diffusion.alphas_cumprod)
+        self.alphas_cumprod = check_alphas_cumprod(diffusion.alphas_cumprod)
         levels = getattr(model, "channel_mult", None)
-        self._size_multiple = 1 if levels is None else 2 ** (len(levels) - 1)
+        self.size_multiple = 1 if levels is None else 2 ** (len(levels) - 1)
         if size_multiple is not None:
-            self._size_multiple = check_integer("size_multiple", size_multiple, low=1)
-
-    @property
-    def alphas_cumprod(self) -> Tensor:
-        """See :class:`sgg.diffusion.DiffusionModel`."""
-        return self._alphas_cumprod
-
-    @property
-    def size_multiple(self) -> int:
-        """See :class:`sgg.diffusion.DiffusionModel`."""
-        return self._size_multiple
+            self.size_multiple = check_integer("size_multiple", size_multiple, low=1)
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +91,7 @@ class GuidedDiffusion:
                 model_kwargs=expand_condition(self.condition, x),
             )
         pred_x0 = found["pred_xstart"].to(x_t.dtype)
-        a = float(self._alphas_cumprod[t])
+        a = float(self.alphas_cumprod[t])
         epsilon = (x_t - math.sqrt(a) * pred_x0) / math.sqrt(1 - a)
         return Prediction(pred_x0, epsilon, self._fraction(found, t, x_t.dtype))
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from seco.common.checks import describe
+from seco.common.modules import dtype_of
 from sgg.diffusion.protocol import DiffusionModel, Prediction
-from sgg.frozen import dtype_of, frozen
+from sgg.frozen import frozen
 
 
 class LatentDiffusion:
