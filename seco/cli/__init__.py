@@ -1,0 +1,17 @@
+"""The ``seco`` command: refine pseudo-labels in files and folders, and see a demo.
+
+One file per command; a command is known once its function is registered here.
+"""
+
+from __future__ import annotations
+
+from seco.cli import demo, refine
+from seco.cli.app import app
+
+app.command()(refine.refine)
+app.command()(demo.demo)
+
+
+def main() -> None:
+    """Run the command line; the entry point ``seco``."""
+    app()

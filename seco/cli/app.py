@@ -1,0 +1,41 @@
+"""The command ``seco`` itself, and how a command says that it cannot start."""
+
+from __future__ import annotations
+
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="Refine pseudo-labels of target images with the Segment Anything Model (SeCo).",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def stop(message: str) -> NoReturn:
+    """Say why nothing was done; exit code 2, as for a wrong option."""
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(2)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from seco import __version__
+
+        typer.echo(f"seco {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
