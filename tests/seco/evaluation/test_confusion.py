@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, jaccard_score
@@ -47,3 +48,27 @@ def test_nothing_to_compare():
 def test_sizes_differ():
     with pytest.raises(ValueError, match=r"truth: expected shape \(1, 2\).*got \(2, 1\)"):
         confusion(np.zeros((1, 2), int), np.zeros((2, 1), int), SPACE)
+
+
+def test_over_labelled_pixels_only():
+    rng = np.random.default_rng(0)
+    label, truth = rng.integers(-1, 4, (2, 3, 50))
+    label[0] = -1
+    both = (label >= 0) & (truth >= 0)
+    found = confusion(label, truth, SPACE)
+    iou = jaccard_score(truth[both], label[both], labels=range(4), average=None)
+    np.testing.assert_allclose(found.labelled.iou, iou)
+    assert found.labelled.mean_iou == pytest.approx(iou.mean())
+    assert found.labelled.accuracy == found.accuracy
+    assert found.labelled.coverage == 1
+    assert found.labelled.mean_iou > found.mean_iou
+
+
+def test_zero_is_neutral():
+    found = confusion(np.array([[0, 1]]), np.array([[0, 0]]), SPACE)
+    np.testing.assert_array_equal((Confusion.zero(SPACE) + found).counts, found.counts)
+
+
+def test_tensors_are_taken():
+    label, truth = torch.tensor([[0, 1, -1]]), torch.tensor([[0, 0, 1]])
+    assert confusion(label, truth, SPACE).counts[:2].tolist() == [[1, 1, 0, 0, 0], [0, 0, 0, 0, 1]]
