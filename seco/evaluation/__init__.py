@@ -12,6 +12,7 @@ from seco.evaluation.connectivities import (
     compare_with_truth,
     recognition,
     repair,
+    true_classes,
 )
 from seco.evaluation.quality import LabelQuality, measure_labels
 
@@ -28,4 +29,5 @@ __all__ = [
     "measure_labels",
     "recognition",
     "repair",
+    "true_classes",
 ]

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.checks import check_label_map, check_number
 from seco.common.labels import LabelSpace
+from seco.correction.decision import DROP
+from seco.correction.judging import Judgement
 from seco.evaluation.confusion import as_array
 
 DROPPED = -1
@@ -31,6 +34,7 @@ class TrueConnectivities:
         before: (N,) int64, the classes before correction.
         after: (N,) int64, the classes after it; ``DROPPED`` where it became ignore.
         true: (N,) int64, the commonest true class under each; the class before if it is as common.
+        losses: (N,) float64, their cross-entropies under the classifier.
         noise_probability: (N,) float64 in [0, 1].
         areas: (N,) int64, pixels of known truth under each.
     """
@@ -38,6 +42,7 @@ class TrueConnectivities:
     before: Array
     after: Array
     true: Array
+    losses: Array
     noise_probability: Array
     areas: Array
 
@@ -53,12 +58,14 @@ class TrueConnectivities:
     @classmethod
     def pool(cls, parts: Sequence[TrueConnectivities]) -> TrueConnectivities:
         """All connectivities of several images; of none, none."""
-        nothing = (*(np.zeros(0, np.int64),) * 3, np.zeros(0), np.zeros(0, np.int64))
-        columns = (
-            [empty, *(getattr(part, field.name) for part in parts)]
-            for field, empty in zip(fields(cls), nothing, strict=True)
+        integers, floats = np.zeros(0, np.int64), np.zeros(0)
+        parts = [cls(integers, integers, integers, floats, floats, integers), *parts]
+        return cls(
+            *(
+                np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(cls)
+            )
         )
-        return cls(*(np.concatenate(column) for column in columns))
 
 
 @dataclass(frozen=True)
@@ -108,35 +115,28 @@ class Repair:
     clean_dropped: float
 
 
-def compare_with_truth(
-    ids: Array | Tensor,
-    before: Array | Tensor,
-    after: Array | Tensor,
-    noise_probability: Array | Tensor,
-    truth: Array | Tensor,
-    space: LabelSpace,
-) -> TrueConnectivities:
+def true_classes(
+    ids: Array | Tensor, classes: Array | Tensor, truth: Array | Tensor, space: LabelSpace
+) -> tuple[Array, Array]:
     """Find the true class of every connectivity of one image.
 
     Args:
         ids: (H, W) integers, the connectivity of every pixel, 1..N; 0 is none.
-        before: (N,) integers, the classes before correction.
-        after: (N,) integers, the classes after it; ``DROPPED`` where it became ignore.
-        noise_probability: (N,) floats in [0, 1].
+        classes: (N,) integers, the class that each was given.
         truth: (H, W) integer class ids; outside the classes it is unknown.
         space: the classes.
 
+    Returns:
+        (N,) int64, the commonest true class under each, the given one if it is as common, -1 if
+        the truth is unknown; and (N,) int64, the pixels of known truth under each.
+
     Raises:
-        TypeError, ValueError: not integer maps of one shape, or other than N values.
+        TypeError, ValueError: not integer maps of one shape, or other than N classes.
 
     Example:
-        >>> space = LabelSpace(names=("road", "sky"))
-        >>> ids = np.array([[1, 1, 1, 2, 2]])
-        >>> truth = np.array([[0, 1, 1, 1, 255]])
-        >>> found = compare_with_truth(ids, np.array([0, 1]), np.array([1, 1]), np.array([0.9, 0]),
-        ...     truth, space)
-        >>> found.true.tolist(), found.noisy.tolist(), found.areas.tolist()
-        ([1, 1], [True, False], [3, 1])
+        >>> ids, truth = np.array([[1, 1, 1, 2, 2]]), np.array([[0, 1, 1, 1, 255]])
+        >>> true_classes(ids, np.array([0, 1]), truth, LabelSpace(names=("road", "sky")))
+        (array([1, 1]), array([3, 1]))
     """
     check_label_map("ids", ids, batched=False)
     check_label_map("truth", truth, batched=False)
@@ -144,28 +144,46 @@ def compare_with_truth(
         raise ValueError(
             f"truth: expected shape {tuple(ids.shape)} as ids has, got {tuple(truth.shape)}"
         )
-    number, true = as_array(ids).astype(np.int64), as_array(truth)
-    columns = [as_array(values) for values in (before, after, noise_probability)]
-    for name, column in zip(("before", "after", "noise_probability"), columns, strict=True):
-        if column.shape != columns[0].shape[:1] or number.min() < 0 or number.max() > len(column):
-            raise ValueError(
-                f"{name}: expected one value for each of the ids {number.min()}..{number.max()} "
-                f"from 1 on, got shape {column.shape}"
-            )
-    count, total = space.num_classes, len(columns[0])
+    number, given, true = (as_array(values) for values in (ids, classes, truth))
+    number, given = number.astype(np.int64), given.astype(np.int64)
+    if given.ndim != 1 or number.min() < 0 or number.max() > len(given):
+        raise ValueError(
+            f"classes: expected one for each of the ids 1..{number.max()}, got shape {given.shape}"
+        )
+    count, total = space.num_classes, len(given)
     counted = (number > 0) & (true >= 0) & (true < count)
     cells = (number[counted] - 1) * count + true[counted]
     votes = np.bincount(cells, minlength=total * count).reshape(total, count)
     areas = votes.sum(axis=1)
-    own = columns[0].astype(np.int64)
-    commonest = votes.argmax(axis=1)
-    is_own = np.take_along_axis(votes, own[:, None], axis=1)[:, 0] == votes.max(axis=1, initial=0)
+    is_given = votes[np.arange(total), given] == votes.max(axis=1)
+    found = np.where(is_given, given, votes.argmax(axis=1))
+    return np.where(areas > 0, found, -1), areas
+
+
+def compare_with_truth(
+    judgement: Judgement, truth: Array | Tensor, space: LabelSpace
+) -> TrueConnectivities:
+    """Put what correction did to the connectivities of one image beside the truth.
+
+    Args:
+        judgement: of :meth:`seco.ConnectivityCorrector.correct_with_details` or of
+            :func:`seco.refine_with_details`.
+        truth: (H, W) integer class ids; outside the classes it is unknown.
+        space: the classes.
+
+    Raises:
+        TypeError, ValueError: not an integer map, or of another size than the image.
+    """
+    before, decided = judgement.connectivities, judgement.decisions
+    true, areas = true_classes(before.ids, before.classes, truth, space)
+    after = torch.where(decided.actions == DROP, DROPPED, decided.classes)
     known = areas > 0
     return TrueConnectivities(
-        before=own[known],
-        after=columns[1].astype(np.int64)[known],
-        true=np.where(is_own, own, commonest)[known],
-        noise_probability=columns[2].astype(np.float64)[known],
+        before=as_array(before.classes)[known],
+        after=as_array(after)[known],
+        true=true[known],
+        losses=as_array(judgement.losses)[known].astype(np.float64),
+        noise_probability=as_array(judgement.noise_probability)[known].astype(np.float64),
         areas=areas[known],
     )
 
@@ -184,10 +202,9 @@ def recognition(
         TypeError, ValueError: a threshold out of [0, 1].
 
     Example:
-        >>> ids, truth = np.array([[1, 2, 3]]), np.array([[0, 0, 1]])
-        >>> classes, noise = np.zeros(3, int), np.array([0, 0.7, 0.9])
-        >>> space = LabelSpace(names=("road", "sky"))
-        >>> pooled = compare_with_truth(ids, classes, classes, noise, truth, space)
+        >>> given, true, area = np.zeros(3, int), np.array([0, 0, 1]), np.ones(3, int)
+        >>> losses, noise = np.array([0.1, 1, 2]), np.array([0, 0.7, 0.9])
+        >>> pooled = TrueConnectivities(given, given, true, losses, noise, area)
         >>> recognition(pooled).auroc, recognition(pooled).noise_rate_above
         (1.0, 0.5)
 
@@ -218,10 +235,9 @@ def repair(found: TrueConnectivities, *, by_area: bool = False) -> Repair:
         by_area: count pixels instead of connectivities.
 
     Example:
-        >>> ids, truth = np.array([[1, 2, 3, 4]]), np.array([[0, 1, 1, 1]])
-        >>> before, after = np.array([0, 0, 0, 0]), np.array([0, 1, DROPPED, 0])
-        >>> space = LabelSpace(names=("road", "sky"))
-        >>> measured = repair(compare_with_truth(ids, before, after, np.ones(4), truth, space))
+        >>> before, true, certain = np.zeros(4, int), np.array([0, 1, 1, 1]), np.ones(4)
+        >>> after, area = np.array([0, 1, DROPPED, 0]), np.ones(4, int)
+        >>> measured = repair(TrueConnectivities(before, after, true, certain, certain, area))
         >>> round(measured.noisy_corrected, 2), measured.clean_kept
         (0.33, 1.0)
     """

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seco import LabelSpace
-from seco.evaluation import TrueConnectivities, compare_with_truth, recognition, repair
+from seco.aggregation import Connectivities
+from seco.correction.decision import CORRECT, DROP, KEEP, Decisions
+from seco.correction.judging import Judgement
+from seco.evaluation import (
+    TrueConnectivities,
+    compare_with_truth,
+    recognition,
+    repair,
+    true_classes,
+)
 from seco.evaluation.connectivities import DROPPED
 
 SPACE = LabelSpace(names=("a", "b", "c"), ignore_index=255)
@@ -24,6 +33,16 @@ def draw(seed, pixels=60, count=8):
     return ids, before, after, rng.integers(0, 5, count) / 4, truth
 
 
+def judged(ids, before, after, noise, truth):
+    """The drawn values as correction gives them, with losses 1, 2, ..."""
+    before, after, noise = map(torch.from_numpy, (before, after, noise.astype(np.float32)))
+    actions = torch.where(after == DROPPED, DROP, torch.where(after == before, KEEP, CORRECT))
+    decisions = Decisions(actions, torch.where(actions == DROP, before, after), noise)
+    losses = torch.arange(1.0, len(before) + 1)
+    known = Connectivities(torch.from_numpy(ids), before, noise)
+    return Judgement(known, losses, noise, before, noise, decisions), truth
+
+
 def rows_by_loops(ids, before, after, noise, truth):
     rows = []
     for n in range(1, len(before) + 1):
@@ -34,7 +53,7 @@ def rows_by_loops(ids, before, after, noise, truth):
         most = max(votes.values())
         best = [k for k in sorted(votes) if votes[k] == most]
         true = before[n - 1] if before[n - 1] in best else best[0]
-        rows.append((before[n - 1], after[n - 1], true, noise[n - 1], sum(votes.values())))
+        rows.append((before[n - 1], after[n - 1], true, n, noise[n - 1], sum(votes.values())))
     return rows
 
 
@@ -47,17 +66,17 @@ def mean(values, weights):
 def test_equals_loops(seed, by_area):
     drawn = draw(seed)
     rows = rows_by_loops(*drawn)
-    found = compare_with_truth(*drawn, SPACE)
+    found = compare_with_truth(*judged(*drawn), SPACE)
     assert [tuple(row) for row in zip(*astuple(found), strict=True)] == rows
 
-    weight = [row[4] if by_area else 1 for row in rows]
+    weight = [row[5] if by_area else 1 for row in rows]
     noisy = [n for n, row in enumerate(rows) if row[0] != row[2]]
     clean = [n for n, row in enumerate(rows) if row[0] == row[2]]
     measured = recognition(found, threshold=0.5, by_area=by_area)
     if noisy and clean:
         # The probability that a wrong one looks noisier than a right one, ties counting half.
         pairs = [(a, b) for a in noisy for b in clean]
-        wins = [(rows[a][3] > rows[b][3]) + 0.5 * (rows[a][3] == rows[b][3]) for a, b in pairs]
+        wins = [(rows[a][4] > rows[b][4]) + 0.5 * (rows[a][4] == rows[b][4]) for a, b in pairs]
         auroc = mean(wins, [weight[a] * weight[b] for a, b in pairs])
         assert measured.auroc == pytest.approx(auroc)
     else:
@@ -65,7 +84,7 @@ def test_equals_loops(seed, by_area):
     wrong = [n in noisy for n in range(len(rows))]
     assert measured.noise_rate == pytest.approx(mean(wrong, weight))
     for name, side in (("noise_rate_below", False), ("noise_rate_above", True)):
-        members = [n for n in range(len(rows)) if (rows[n][3] >= 0.5) == side]
+        members = [n for n in range(len(rows)) if (rows[n][4] >= 0.5) == side]
         value = getattr(measured, name)
         if members:
             assert value == pytest.approx(
@@ -73,7 +92,7 @@ def test_equals_loops(seed, by_area):
             )
         else:
             assert np.isnan(value)
-    assert measured.share_above == pytest.approx(mean([row[3] >= 0.5 for row in rows], weight))
+    assert measured.share_above == pytest.approx(mean([row[4] >= 0.5 for row in rows], weight))
 
     outcome = repair(found, by_area=by_area)
     groups = {"noisy": noisy, "clean": clean}
@@ -97,14 +116,14 @@ def test_equals_loops(seed, by_area):
 
 
 def test_shares_of_each_group_sum_to_one():
-    outcome = repair(compare_with_truth(*draw(3, pixels=300, count=40), SPACE))
+    outcome = repair(compare_with_truth(*judged(*draw(3, pixels=300, count=40)), SPACE))
     shares = astuple(outcome)
     assert sum(shares[:4]) == pytest.approx(1)
     assert sum(shares[4:]) == pytest.approx(1)
 
 
 def test_pooling_joins_the_rows():
-    parts = [compare_with_truth(*draw(seed), SPACE) for seed in range(4)]
+    parts = [compare_with_truth(*judged(*draw(seed)), SPACE) for seed in range(4)]
     pooled = TrueConnectivities.pool(parts)
     assert len(pooled) == sum(map(len, parts))
     np.testing.assert_array_equal(pooled.true, np.concatenate([part.true for part in parts]))
@@ -116,32 +135,22 @@ def test_of_no_connectivity_nothing_is_said():
     assert len(empty) == 0
     assert np.isnan(astuple(recognition(empty))).all()
     assert np.isnan(astuple(repair(empty))).all()
-    none = np.zeros(0, int)
-    nowhere = np.zeros((2, 2), int)
-    assert len(compare_with_truth(nowhere, none, none, none, nowhere, SPACE)) == 0
+    nowhere, none = np.zeros((2, 2), int), np.zeros(0, int)
+    assert [len(column) for column in true_classes(nowhere, none, nowhere, SPACE)] == [0, 0]
 
 
 def test_where_truth_is_unknown_nothing_is_said():
-    drawn = draw(1)
-    assert len(compare_with_truth(*drawn[:4], np.full_like(drawn[4], 255), SPACE)) == 0
-
-
-def test_tensors_are_taken():
-    drawn = draw(2)
-    found = compare_with_truth(*map(torch.from_numpy, drawn), SPACE)
-    for ours, theirs in zip(
-        astuple(found), astuple(compare_with_truth(*drawn, SPACE)), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs)
+    ids, before, after, noise, truth = draw(1)
+    unknown = np.full_like(truth, 255)
+    assert len(compare_with_truth(*judged(ids, before, after, noise, unknown), SPACE)) == 0
+    assert set(true_classes(ids, before, unknown, SPACE)[0]) == {-1}
 
 
 def test_wrong_arguments():
-    ids, before, after, noise, truth = draw(0)
+    ids, before, _, _, truth = draw(0)
     with pytest.raises(ValueError, match=r"truth: expected shape \(1, 60\) as ids has"):
-        compare_with_truth(ids, before, after, noise, truth[:, :-1], SPACE)
-    with pytest.raises(ValueError, match="after: expected one value"):
-        compare_with_truth(ids, before, after[:-1], noise, truth, SPACE)
-    with pytest.raises(ValueError, match="before: expected one value"):
-        compare_with_truth(ids + 1, before, after, noise, truth, SPACE)
+        true_classes(ids, before, truth[:, :-1], SPACE)
+    with pytest.raises(ValueError, match=r"classes: expected one for each of the ids 1\.\.8"):
+        true_classes(ids, before[:-1], truth, SPACE)
     with pytest.raises(ValueError, match="threshold: expected a number"):
-        recognition(compare_with_truth(ids, before, after, noise, truth, SPACE), threshold=2)
+        recognition(TrueConnectivities.pool([]), threshold=2)
