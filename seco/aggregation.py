@@ -138,11 +138,12 @@ def needs_embedding(
         has_regions: whether the image's regions are known.
     """
     named, prompted = _roles(label_space, settings, can_prompt=True)
-    classes = torch.tensor(
-        prompted if has_regions or not named else range(label_space.num_classes),
-        device=selected.device,
-    )
-    return bool(torch.isin(selected, classes).any())
+    if named and not has_regions:
+        return bool((selected != label_space.ignore_index).any())
+    asks = torch.zeros(label_space.num_classes + 1, dtype=torch.bool, device=selected.device)
+    asks[list(prompted)] = True
+    unlabelled = selected == label_space.ignore_index
+    return bool(asks[torch.where(unlabelled, label_space.num_classes, selected)].any())
 
 
 def _roles(

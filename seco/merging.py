@@ -70,57 +70,66 @@ def merge(
         thing_weight: of a prompted mask.
         prior_weight: of the pixel's own label.
     """
-    own_known = (own >= 0) & (own < num_classes)
-    own = torch.where(own_known, own, num_classes)
+    known = (own >= 0) & (own < num_classes)
+    own = torch.where(known, own, num_classes)
     support, best_region = _support_by_atom(regions, num_classes)
     weights = prior_weight * torch.as_tensor(confidence, device=own.device).double()
     atoms = atoms.long()
     if weights.ndim:
-        label, evidence, spoken, source = _by_regions(
-            atoms, own, weights, support, best_region, prior_weight
-        )
-    else:  # pixels of one atom and one label are decided alike: once
+        cases = _by_regions(atoms, own, weights, support, best_region, prior_weight)
+        case = torch.arange(len(own), device=own.device)
+        label, score, source = cases.label, cases.score(), cases.source
+    else:  # pixels of one atom and one label are one case
         rows = torch.arange(len(support), device=own.device).repeat_interleave(num_classes + 1)
         columns = torch.arange(num_classes + 1, device=own.device).repeat(len(support))
-        table = _by_regions(rows, columns, weights, support, best_region, prior_weight)
-        cell = atoms * (num_classes + 1) + own
-        label, evidence, spoken, source = (part[cell] for part in table)
-
+        cases = _by_regions(rows, columns, weights, support, best_region, prior_weight)
+        case = atoms * (num_classes + 1) + own
+        label, score, source = (
+            part.index_select(0, case) for part in (cases.label, cases.score(), cases.source)
+        )
     if len(claims.pixel):
-        pixel, owner = claims.pixel, claims.owner
-        kind = claims.classes[owner]
-        prior = weights[pixel] if weights.ndim else weights
-        claim = (
-            thing_weight * claims.agreements[owner]
-            + support.flatten()[atoms[pixel] * num_classes + kind]
-            + torch.where(own[pixel] == kind, prior, 0.0)
+        claimed = torch.zeros_like(known).index_fill_(0, claims.pixel, True).nonzero()[:, 0]
+        place = torch.empty_like(own)
+        place[claimed] = torch.arange(len(claimed), device=own.device)
+        after = _by_claims(
+            cases.at(case[claimed]),
+            place[claims.pixel],
+            claims,
+            atoms[claimed],
+            own[claimed],
+            weights[claimed] if weights.ndim else weights,
+            support,
+            thing_weight=thing_weight,
+            first_source=1 + len(regions),
         )
-        strongest = torch.zeros_like(evidence).scatter_reduce_(0, pixel, claim, reduce="amax")
-        leading = claim >= strongest[pixel] - TIE
-        pixel, owner, kind = pixel[leading], owner[leading], kind[leading]
-        claimed = torch.zeros_like(own_known).index_fill_(0, pixel, True)
-        low = torch.full_like(label, num_classes).scatter_reduce_(0, pixel, kind, reduce="amin")
-        high = torch.full_like(label, NONE).scatter_reduce_(0, pixel, kind, reduce="amax")
-        own_leads = torch.zeros_like(claimed)
-        own_leads[pixel[own[pixel] == kind]] = True
-        winner = torch.where(low == high, high, torch.where(own_leads, own, NONE))
-        # A claim equal to the best evidence of stuff wins: things lie over stuff.
-        wins = claimed & (strongest >= evidence - TIE)
-        label = torch.where(wins, winner, label)
-        evidence = torch.where(wins, strongest, evidence)
-        spoken += claimed * thing_weight
-        # Of several masks of the winning class, the one that agrees most, then the first.
-        order, rank = best_first(claims.agreements)
-        mine = kind == winner[pixel]
-        best = torch.full_like(label, len(order)).scatter_reduce_(
-            0, pixel[mine], rank[owner[mine]], reduce="amin"
-        )
-        mask = order[best.clamp(max=len(order) - 1)] + 1 + len(regions)
-        source = torch.where(wins, torch.where(winner == NONE, 0, mask), source)
-
-    decided = label != NONE
-    score = torch.where(decided, evidence / spoken.clamp(min=TIE), 0.0).clamp(max=1).float()
+        label[claimed], score[claimed], source[claimed] = after.label, after.score(), after.source
     return Merged(label, score, source)
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What has been decided of P pixels, and on what evidence.
+
+    Args:
+        label: (P,) int64, as in :class:`Merged`.
+        evidence: (P,) float64 for that label.
+        spoken: (P,) float64, the weight of all that spoke.
+        source: (P,) int64, as in :class:`Merged`.
+    """
+
+    label: Tensor
+    evidence: Tensor
+    spoken: Tensor
+    source: Tensor
+
+    def at(self, index: Tensor) -> _Decided:
+        """Those at ``index``."""
+        return _Decided(*(part.index_select(0, index) for part in vars(self).values()))
+
+    def score(self) -> Tensor:
+        """(P,) float32, as in :class:`Merged`."""
+        share = self.evidence / self.spoken.clamp(min=TIE)
+        return torch.where(self.label == NONE, 0.0, share).clamp(max=1).float()
 
 
 def _by_regions(
@@ -130,7 +139,7 @@ def _by_regions(
     support: Tensor,
     best_region: Tensor,
     prior_weight: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> _Decided:
     """Decide pixels by the regions and their own labels alone.
 
     Args:
@@ -138,9 +147,6 @@ def _by_regions(
         weights: (P,) or () float64, of the own labels.
         support: (A + 1, K). best_region: (A + 1, K); see :func:`_support_by_atom`.
         prior_weight: the most that an own label can weigh.
-
-    Returns:
-        (P,) each: label, evidence for it, weight of all that spoke, and source.
     """
     num_classes = support.shape[1]
     known = own < num_classes
@@ -159,7 +165,63 @@ def _by_regions(
     evidence = torch.where(own_wins, own_evidence, evidence)
     spoken = over.double() + torch.where(known, prior_weight, 0.0)
     source = best_region.flatten()[atoms * num_classes + label.clamp(min=0)]
-    return label, evidence, spoken, torch.where(label == NONE, 0, source)
+    return _Decided(label, evidence, spoken, torch.where(label == NONE, 0, source))
+
+
+def _by_claims(
+    before: _Decided,
+    pixel: Tensor,
+    claims: Claims,
+    atoms: Tensor,
+    own: Tensor,
+    weights: Tensor,
+    support: Tensor,
+    *,
+    thing_weight: float,
+    first_source: int,
+) -> _Decided:
+    """Decide the C pixels that prompted masks claim.
+
+    Args:
+        before: what the regions made of them.
+        pixel: (T,) int64, for each claim the place of its pixel among the C.
+        claims: T of them.
+        atoms: (C,) int64. own: (C,) int64 in 0..K, K for none. weights: (C,) or () float64.
+        support: (A + 1, K).
+        thing_weight: of a mask.
+        first_source: the source of the first mask.
+    """
+    owner, kind = claims.owner, claims.classes[claims.owner]
+    num_classes = support.shape[1]
+    prior = weights[pixel] if weights.ndim else weights
+    claim = (
+        thing_weight * claims.agreements[owner]
+        + support.flatten()[atoms[pixel] * num_classes + kind]
+        + torch.where(own[pixel] == kind, prior, 0.0)
+    )
+    strongest = torch.zeros_like(before.evidence).scatter_reduce_(0, pixel, claim, reduce="amax")
+    leading = claim >= strongest[pixel] - TIE
+    pixel, owner, kind = pixel[leading], owner[leading], kind[leading]
+    low = torch.full_like(own, num_classes).scatter_reduce_(0, pixel, kind, reduce="amin")
+    high = torch.full_like(own, NONE).scatter_reduce_(0, pixel, kind, reduce="amax")
+    own_leads = torch.zeros_like(own, dtype=torch.bool)
+    own_leads[pixel[own[pixel] == kind]] = True
+    winner = torch.where(low == high, high, torch.where(own_leads, own, NONE))
+    # A claim equal to the best evidence of stuff wins: things lie over stuff.
+    wins = strongest >= before.evidence - TIE
+    # Of several masks of the winning class, the one that agrees most, then the first.
+    order, rank = best_first(claims.agreements)
+    mine = kind == winner[pixel]
+    best = torch.full_like(own, len(order)).scatter_reduce_(
+        0, pixel[mine], rank[owner[mine]], reduce="amin"
+    )
+    mask = first_source + order[best.clamp(max=len(order) - 1)]
+    return _Decided(
+        label=torch.where(wins, winner, before.label),
+        evidence=torch.where(wins, strongest, before.evidence),
+        spoken=before.spoken + thing_weight,
+        source=torch.where(wins, torch.where(winner == NONE, 0, mask), before.source),
+    )
 
 
 def _support_by_atom(regions: NamedRegions, num_classes: int) -> tuple[Tensor, Tensor]:

@@ -160,25 +160,25 @@ class _Judge:
     def __init__(
         self, label: Tensor, ids: Tensor, num_classes: int, extent: Extent, size: Size
     ) -> None:
-        cells = pixel_cells(extent, size, label.device)
+        cells = pixel_cells(extent, size, label.device).flatten()
         self.extent, self.num_classes = extent, num_classes
         self.cell_count = math.ceil(extent[0]) * math.ceil(extent[1])
+        label, ids = label.flatten(), ids.flatten()
         votes = (label >= 0) & (label < num_classes)
-        self.counts = (
-            torch.bincount(
-                cells[votes] * num_classes + label[votes],
-                minlength=self.cell_count * num_classes,
-            )
-            .reshape(self.cell_count, num_classes)
-            .float()  # a cell holds far fewer than 2**24 pixels
-        )
-        inside = ids > 0
-        # Pixels of one component in one cell, run together.
-        pairs, self.pair_pixels = torch.unique(
+        # The extra class K takes the pixels that do not vote.
+        counts = torch.bincount(
+            cells * (num_classes + 1) + torch.where(votes, label, num_classes),
+            minlength=self.cell_count * (num_classes + 1),
+        ).reshape(self.cell_count, num_classes + 1)
+        self.counts = counts[:, :num_classes].float()  # a cell holds far fewer than 2**24 pixels
+        # Pixels of one component in one cell, run by run: most lie side by side.
+        inside = ids.nonzero()[:, 0]
+        runs, pixels = torch.unique_consecutive(
             (ids[inside].long() - 1) * self.cell_count + cells[inside], return_counts=True
         )
-        self.pair_component = pairs // self.cell_count
-        self.pair_cell = pairs % self.cell_count
+        runs, order = runs.sort()
+        self.run_pixels = pixels[order]
+        self.run_component, self.run_cell = runs // self.cell_count, runs % self.cell_count
 
     def __call__(
         self, logits: Tensor, classes: Tensor, areas: Tensor, first: int
@@ -188,9 +188,9 @@ class _Judge:
         counts = (masks.float() @ self.counts).double()
         agreement = counts.gather(1, classes[:, None])[:, 0] / counts.sum(dim=1).clamp(min=1)
         ends = torch.tensor([first, first + len(logits)], device=logits.device)
-        low, high = torch.searchsorted(self.pair_component, ends).tolist()
-        component = self.pair_component[low:high] - first
-        held = masks[component, self.pair_cell[low:high]] * self.pair_pixels[low:high]
+        low, high = torch.searchsorted(self.run_component, ends).tolist()
+        component = self.run_component[low:high] - first
+        held = masks[component, self.run_cell[low:high]] * self.run_pixels[low:high]
         covered = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
         covered.index_add_(0, component, held)
         return agreement, covered.double() / areas

@@ -105,7 +105,7 @@ def representative_points(
 
     flat = np.flatnonzero(components.ids)
     if method == "distance":
-        cost = -_edge_distance(components.ids).ravel()[flat]
+        cost = -_edge_distance(components).ravel()[flat]
     else:
         check_integer("window", window, low=1)
         if window % 2 == 0:
@@ -152,15 +152,24 @@ def _is_lowest(owner: Array, values: Array, count: int) -> Array:
     return found
 
 
-def _edge_distance(ids: Array) -> Array:
-    """Chessboard distance of every pixel to the nearest edge pixel of its own component.
+def _edge_distance(components: Components) -> Array:
+    """Chessboard distance of every component's pixel to the nearest edge pixel of its own.
 
     One transform serves all components: on the way from a pixel to another component's edge,
     staying inside the rectangle they span, one leaves through an own edge pixel, which is no
-    farther away.
+    farther away. Outside the rectangle that holds all of them there is nothing to measure.
     """
     from scipy import ndimage
 
+    distance = np.zeros(components.ids.shape, np.int32)
+    if not len(components):
+        return distance
+    (left, top), (right, bottom) = (
+        components.boxes[:, :2].min(axis=0),
+        components.boxes[:, 2:].max(axis=0),
+    )
+    held = slice(top, bottom), slice(left, right)
+    ids = components.ids[held]
     edge = np.zeros(ids.shape, bool)
     edge[0], edge[-1], edge[:, 0], edge[:, -1] = True, True, True, True
     across, down = ids[:, 1:] != ids[:, :-1], ids[1:] != ids[:-1]
@@ -168,7 +177,7 @@ def _edge_distance(ids: Array) -> Array:
     edge[:, :-1] |= across
     edge[1:] |= down
     edge[:-1] |= down
-    distance: Array = ndimage.distance_transform_cdt(~edge, metric="chessboard")
+    distance[held] = ndimage.distance_transform_cdt(~edge, metric="chessboard")
     return distance
 
 

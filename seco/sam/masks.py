@@ -9,12 +9,16 @@ what SAM's own two-step upscaling amounts to.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 Size = tuple[int, int]
 Extent = tuple[float, float]
+
+# A megabyte of float32: the few buffers of one strip stay in a core's cache.
+PIXELS_PER_STRIP = 1 << 18
 
 
 def crop_to_extent(logits: Tensor, extent: Extent) -> Tensor:
@@ -84,11 +88,14 @@ def cells_to_pixels(boxes: Tensor, extent: Extent, size: Size) -> Tensor:
     return torch.where(empty[:, None], 0, pixels.clamp(min=0).minimum(limit))
 
 
-def upscale(logits: Tensor, extent: Extent, size: Size) -> Tensor:
-    """Bring (N, h, w) logits to (N, H, W) pixels of the image, bilinearly.
+def upscale(logits: Tensor, extent: Extent, size: Size) -> Iterator[Tensor]:
+    """Bring (N, h, w) logits to (N, H, W) pixels of the image, bilinearly, strip by strip.
 
     ``torch.nn.functional.interpolate`` would do, but it ignores the scale it is given wherever
     the sizes before and after happen to be equal, and extents are fractional.
+
+    Yields:
+        (N, rows, W), from the top down; on a CPU as few rows as its cache holds.
     """
     cells = crop_to_extent(logits, extent)
     y_low, y_high, y_weight = _neighbours(
@@ -101,7 +108,10 @@ def upscale(logits: Tensor, extent: Extent, size: Size) -> Tensor:
     along_x[x_low, columns] = 1 - x_weight
     along_x[x_high, columns] += x_weight
     wide = cells @ along_x
-    return torch.lerp(wide[:, y_low], wide[:, y_high], y_weight[:, None])
+    height = size[0] if logits.is_cuda else max(1, PIXELS_PER_STRIP // (len(logits) * size[1]))
+    for top in range(0, size[0], height):
+        rows = slice(top, top + height)
+        yield torch.lerp(wide[:, y_low[rows]], wide[:, y_high[rows]], y_weight[rows, None])
 
 
 def pixel_cells(extent: Extent, size: Size, device: torch.device) -> Tensor:

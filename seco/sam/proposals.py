@@ -135,7 +135,10 @@ def regions_from_embedding(
     large = ((areas > 0) & (areas >= settings.min_mask_region_area)).nonzero()[:, 0]
     kept = large[nms(mask_boxes(masks[large]).float(), scores[large], settings.box_nms_thresh)]
     groups = [kept[start : start + 8] for start in range(0, len(kept), 8)]
-    packed = [pack_masks(upscale(logits[some], extent, size) > 0) for some in groups]
+    packed = [
+        torch.cat([pack_masks(strip > 0) for strip in upscale(logits[some], extent, size)])
+        for some in groups
+    ]
     return Regions.from_packed(packed, len(kept), size, scores[kept], device)
 
 
