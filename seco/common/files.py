@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import sys
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -13,6 +18,7 @@ from PIL import Image
 from seco.common.arrays import Array
 from seco.common.checks import check_label_map, check_labels, describe, dtype_name
 from seco.common.labels import LabelSpace
+from seco.common.locks import try_lock
 
 PathLike = str | os.PathLike[str]
 
@@ -23,7 +29,8 @@ def write_bytes(path: PathLike, data: bytes) -> None:
     """Write a file atomically: readers see the old file or the whole new one, whatever happens.
 
     The bytes go to a hidden ``.tmp`` file in the same folder first, which is flushed to the disk
-    and renamed. On an error it is removed and ``path`` is left as it was.
+    and renamed. On an error it is removed and ``path`` is left as it was; a kill leaves it behind,
+    see :func:`remove_leftovers`.
 
     Args:
         path: where to; its folder must exist.
@@ -40,16 +47,51 @@ def write_bytes(path: PathLike, data: bytes) -> None:
         (['a.txt'], b'whole')
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
+    with _new_file(path.parent) as file:
+        temporary = Path(file.name)
+        try:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            if sys.platform == "win32":
+                file.close()  # no open file can be renamed there
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def remove_leftovers(folder: PathLike) -> None:
+    """Remove what killed processes left of their :func:`write_bytes` in a folder, if it is there.
+
+    Files that a living process is writing are locked, and left alone; so are those of which that
+    cannot be told (a file system without locks) and those that cannot be removed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, f".{'0' * 32}.tmp").touch()
+        ...     remove_leftovers(folder)
+        ...     os.listdir(folder)
+        []
+    """
+    for path in Path(folder).glob(".*.tmp"):
+        if re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name):
+            with suppress(OSError), open(path, "rb+") as file:
+                if try_lock(file):
+                    path.unlink()
+
+
+@contextmanager
+def _new_file(folder: Path) -> Iterator[IO[bytes]]:
+    """A new file with a hidden name, locked as long as it is open."""
+    while True:
+        with open(folder / f".{uuid.uuid4().hex}.tmp", "xb") as file:
+            try_lock(file)
+            # Else it was taken for a leftover in the moment before it was locked.
+            if Path(file.name).exists():
+                yield file
+                return
 
 
 def read_image(path: PathLike) -> Array:

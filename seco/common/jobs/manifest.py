@@ -1,0 +1,141 @@
+"""What the outputs in a folder are made with: ``manifest.json``, and nothing else goes in there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from seco.common.files import write_bytes
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What decides how the outputs of a job look, besides its inputs.
+
+    Args:
+        job: the command or function, ``"seco refine"``.
+        settings: names and values as JSON holds them, nested as you like.
+        models: a hash of the weights, or a name that says as much, per model.
+        versions: of the libraries, see :func:`library_versions`.
+
+    Example:
+        >>> one = Manifest("job", {"share": 0.1})
+        >>> one.fingerprint == Manifest("job", {"share": 0.1}).fingerprint
+        True
+        >>> Manifest("job", {"share": 0.2}).differences(one)
+        ['settings.share is 0.2, was 0.1']
+    """
+
+    job: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that are others if anything is another."""
+        text = json.dumps(self._content(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def differences(self, before: Manifest) -> list[str]:
+        """What is other than in another manifest, one line per value."""
+        now, then = _flat(self._content()), _flat(before._content())
+        return [
+            f"{name} is {now.get(name, 'not given')}, was {then.get(name, 'not given')}"
+            for name in sorted(now.keys() | then.keys())
+            if now.get(name) != then.get(name)
+        ]
+
+    def write(self, folder: Path) -> None:
+        """Write the folder's ``manifest.json``, whole or not at all."""
+        content = {"format": _FORMAT, **self._content(), "fingerprint": self.fingerprint}
+        write_bytes(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest | None:
+        """Read the folder's ``manifest.json``; ``None`` if there is none.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        path = folder / MANIFEST
+        try:
+            given: Any = json.loads(path.read_bytes())
+            if given["format"] != _FORMAT:
+                raise ValueError(f"format {given['format']}, expected {_FORMAT}")
+            return cls(*(given[name] for name in ("job", "settings", "models", "versions")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: expected the manifest of a job, got {error!r}") from error
+
+    def _content(self) -> dict[str, Any]:
+        # Through JSON, so that what was just made equals what was read.
+        content: dict[str, Any] = json.loads(json.dumps(vars(self), default=dict))
+        return content
+
+
+def claim_folder(
+    folder: Path, manifest: Manifest, outputs: Iterable[Path], *, overwrite: bool
+) -> None:
+    """Make a folder the place of a job's outputs, or find that it is.
+
+    Args:
+        folder: made if it is not there.
+        manifest: of the job.
+        outputs: every file that the job writes.
+        overwrite: take the folder over, whatever is in it.
+
+    Raises:
+        ValueError: outputs made with other settings are there, or some of unknown origin.
+        OSError: the folder cannot be written.
+    """
+    if not overwrite:
+        # In this order: another process of this job writes the manifest first, then an output.
+        there = next((path for path in outputs if path.exists()), None)
+        before = Manifest.read(folder)
+        if before is None and there is not None:
+            raise ValueError(
+                f"{folder}: holds outputs such as {there}, but no {MANIFEST} that tells what they "
+                "were made with; --overwrite replaces them"
+            )
+        if before is not None and before.fingerprint != manifest.fingerprint:
+            raise ValueError(
+                f"{folder}: its outputs were made otherwise: "
+                f"{'; '.join(manifest.differences(before))}; choose another folder, or "
+                "--overwrite to make them anew"
+            )
+        if before is not None:
+            return
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.write(folder)
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Installed versions of distributions.
+
+    Raises:
+        importlib.metadata.PackageNotFoundError: one is not installed.
+
+    Example:
+        >>> sorted(library_versions("numpy", "torch"))
+        ['numpy', 'torch']
+    """
+    return {name: version(name) for name in names}
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for name, part in value.items():
+        flat |= _flat(part, f"{prefix}.{name}" if prefix else str(name))
+    return flat
