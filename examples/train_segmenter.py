@@ -1,7 +1,17 @@
-"""Train the bundled street segmenter on the "game" domain, and report it on both domains.
+"""Train the bundled street segmenters on one domain, and report them on both domains.
 
     python examples/train_segmenter.py --work /tmp/segmenter        # about 20 minutes on 1 core
     python examples/train_segmenter.py --evaluate                   # per-class IoU, both domains
+
+The two of ``sgg.demo``, for scenes of 64 x 128: the source segmenter goes on from the bundled one,
+the oracle starts anew, so that nothing but the scenes' classes is common to both.
+
+    python examples/train_segmenter.py --work /tmp/game --heights 64 80 --input 64 128 --batch 16 \\
+        --scenes 4000 --start seco/demo/weights/segmenter.safetensors --steps 1500 --lr 2e-3 \\
+        --report-heights 64 --out sgg/demo/weights/segmenter.safetensors
+    python examples/train_segmenter.py --work /tmp/camera --heights 64 80 --input 64 128 --batch 16 \\
+        --scenes 4000 --domain camera --steps 3000 --seed 1 \\
+        --report-heights 64 --out sgg/demo/weights/oracle.safetensors
 
 Killed at any moment, the same command goes on from the last checkpoint. Only ``TRAIN_SEEDS`` are
 trained on; the table is of ``TEST_SEEDS`` (``--dev`` for ``DEV_SEEDS``).
@@ -27,22 +37,21 @@ from tqdm import tqdm
 from seco.demo import scenes, segmenter
 from seco.demo.scenes import DEV_SEEDS, STREETS, TEST_SEEDS, TRAIN_SEEDS, street_scene
 
-CROP = (208, 416)  # cut from scenes of varying size
-INPUT = (192, 384)  # cut from the crops anew in every step
 CHUNK = 125  # scenes per cached file
 
 
-def render_chunk(seeds: range, path: Path) -> None:
-    """Render scenes at random sizes and store one or two crops of each."""
+def render_chunk(seeds: range, path: Path, domain: scenes.Domain, heights: tuple[int, int]) -> None:
+    """Render scenes of random height and store one or two crops of the lowest height of each."""
+    low, high = heights
     images, labels = [], []
     for seed in seeds:
         rng = np.random.default_rng([seed, 99])
-        height = int(np.exp(rng.uniform(np.log(CROP[0]), np.log(560))))
-        scene = street_scene(seed, size=(height, 2 * height), domain="game")
+        height = int(np.exp(rng.uniform(np.log(low), np.log(high))))
+        scene = street_scene(seed, size=(height, 2 * height), domain=domain)
         for _ in range(1 if height < 300 else 2):
-            top = rng.integers(0, height - CROP[0] + 1)
-            left = rng.integers(0, 2 * height - CROP[1] + 1)
-            window = np.s_[top : top + CROP[0], left : left + CROP[1]]
+            top = rng.integers(0, height - low + 1)
+            left = rng.integers(0, 2 * (height - low) + 1)
+            window = np.s_[top : top + low, left : left + 2 * low]
             images.append(scene.image[window])
             labels.append(scene.label[window])
     partial = path.with_suffix(".partial.npz")
@@ -50,14 +59,19 @@ def render_chunk(seeds: range, path: Path) -> None:
     os.replace(partial, path)
 
 
-def crops(work: Path, count: int, threads: int) -> tuple[torch.Tensor, torch.Tensor]:
+def crops(options: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
     """All training crops: images (N, 3, h, w) and labels (N, h, w), uint8."""
+    count = options.scenes
     chunks = {
-        work / f"crops-{a:05d}.npz": TRAIN_SEEDS[a : a + CHUNK] for a in range(0, count, CHUNK)
+        options.work / f"crops-{a:05d}.npz": TRAIN_SEEDS[a : min(a + CHUNK, count)]
+        for a in range(0, count, CHUNK)
     }
     missing = {path: seeds for path, seeds in chunks.items() if not path.exists()}
-    with ProcessPoolExecutor(threads) as pool:
-        jobs = [pool.submit(render_chunk, seeds, path) for path, seeds in missing.items()]
+    with ProcessPoolExecutor(options.threads) as pool:
+        jobs = [
+            pool.submit(render_chunk, seeds, path, options.domain, tuple(options.heights))
+            for path, seeds in missing.items()
+        ]
         for job in tqdm(jobs, desc="rendering", unit="chunk", disable=not jobs):
             job.result()
     loaded = [np.load(path) for path in chunks]
@@ -67,16 +81,17 @@ def crops(work: Path, count: int, threads: int) -> tuple[torch.Tensor, torch.Ten
 
 
 def augment(
-    images: torch.Tensor, labels: torch.Tensor, rng: torch.Generator
+    images: torch.Tensor, labels: torch.Tensor, size: tuple[int, int], rng: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random window, mirror, colour jitter, blur and noise."""
+    """Random window of a size, mirror, colour jitter, blur and noise."""
+    height, width = size
 
     def uniform(low: float, high: float, channels: int = 1) -> torch.Tensor:
         return low + (high - low) * torch.rand(len(images), channels, 1, 1, generator=rng)
 
-    top = int(torch.randint(CROP[0] - INPUT[0] + 1, (), generator=rng))
-    left = int(torch.randint(CROP[1] - INPUT[1] + 1, (), generator=rng))
-    window = np.s_[..., top : top + INPUT[0], left : left + INPUT[1]]
+    top = int(torch.randint(images.shape[-2] - height + 1, (), generator=rng))
+    left = int(torch.randint(images.shape[-1] - width + 1, (), generator=rng))
+    window = np.s_[..., top : top + height, left : left + width]
     pixels, targets = images[window].float() / 255, labels[window].long()
     mirrored = torch.rand(len(images), generator=rng) < 0.5
     pixels[mirrored] = pixels[mirrored].flip(-1)
@@ -93,10 +108,9 @@ def augment(
     blurred = F.conv2d(pixels, kernel, padding=(0, 4), groups=3)
     blurred = F.conv2d(blurred, kernel.transpose(2, 3), padding=(4, 0), groups=3)
     pixels = torch.where(uniform(0, 1) < 0.5, blurred, pixels)
-    height, width = INPUT
     for scale, strength in ((1, 0.08), (3, 0.08), (12, 0.06)):
         shape = (len(images), 1 if scale > 1 else 3, height // scale, width // scale)
-        noise = F.interpolate(torch.randn(shape, generator=rng), INPUT, mode="bilinear")
+        noise = F.interpolate(torch.randn(shape, generator=rng), size, mode="bilinear")
         pixels = pixels + noise * uniform(0, strength)
     return pixels.clamp(0, 1), targets
 
@@ -104,7 +118,7 @@ def augment(
 def train(options: argparse.Namespace) -> None:
     work: Path = options.work
     work.mkdir(parents=True, exist_ok=True)
-    images, labels = crops(work, options.scenes, options.threads)
+    images, labels = crops(options)
     share = torch.bincount(labels.flatten(), minlength=STREETS.num_classes) / labels.numel()
     weight = (share + 0.003).pow(-0.3)
     weight /= (weight * share).sum()
@@ -113,6 +127,8 @@ def train(options: argparse.Namespace) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = segmenter.StreetSegmenter()
+    if options.start is not None:
+        model.load_state_dict(segmenter.load_segmenter(options.start).state_dict())
     model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, weight_decay=1e-2)
     checkpoint, first = work / "checkpoint.pt", 0
@@ -131,7 +147,7 @@ def train(options: argparse.Namespace) -> None:
                 options.lr * min(1.0, (step + 1) / 200) * (1 - step / options.steps) ** 0.9
             )
         chosen = torch.randint(len(images), (options.batch,), generator=rng)
-        pixels, targets = augment(images[chosen], labels[chosen], rng)
+        pixels, targets = augment(images[chosen], labels[chosen], tuple(options.input), rng)
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(pixels.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), targets, weight)
@@ -182,8 +198,8 @@ def evaluate(
     return 100 * hit / np.maximum(union, 1), extra
 
 
-def report(weights: Path, seeds: range) -> None:
-    columns = [(d, s) for s in ((256, 512), (512, 1024)) for d in ("game", "camera")]
+def report(weights: Path, seeds: range, heights: list[int]) -> None:
+    columns = [(d, (h, 2 * h)) for h in heights for d in ("game", "camera")]
     results = [evaluate(weights, seeds, domain, size) for domain, size in columns]
     print(f"{'':24}" + "".join(f"{d} {s[0]:<8}" for d, s in columns))
     for k, name in enumerate(STREETS.names):
@@ -200,6 +216,17 @@ def main() -> None:
         "--work", type=Path, default=Path("segmenter-work"), help="cache, checkpoint"
     )
     parser.add_argument("--out", type=Path, default=bundled, help="weights file")
+    parser.add_argument("--domain", choices=("game", "camera"), default="game")
+    parser.add_argument(
+        "--heights", type=int, nargs=2, default=(208, 560), metavar=("LOW", "HIGH"),
+        help="of the scenes, twice as wide; crops of the lowest are kept",
+    )  # fmt: skip
+    parser.add_argument(
+        "--input", type=int, nargs=2, default=(192, 384), metavar=("H", "W"),
+        help="cut from the crops anew in every step",
+    )  # fmt: skip
+    parser.add_argument("--start", type=Path, help="weights to start from")
+    parser.add_argument("--report-heights", type=int, nargs="+", default=(256, 512))
     parser.add_argument("--scenes", type=int, default=3000, help="how many of TRAIN_SEEDS")
     parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--batch", type=int, default=8)
@@ -213,7 +240,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if not options.evaluate:
         train(options)
-    report(options.out, (DEV_SEEDS if options.dev else TEST_SEEDS)[: options.count])
+    seeds = (DEV_SEEDS if options.dev else TEST_SEEDS)[: options.count]
+    report(options.out, seeds, options.report_heights)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Training of a diffusion model on a folder of images."""
