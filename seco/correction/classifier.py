@@ -38,7 +38,11 @@ class ConnectivityClassifier:
         self._head: nn.Linear | None = None
 
     def __call__(self, image: Tensor, ids: Tensor, count: int) -> Tensor:
-        """Logits of the classes, (N, K) float32 on the extractor's device.
+        """Logits of the classes, (N, K) float32; arguments are those of :meth:`features`."""
+        return self.classify(self.features(image, ids, count))
+
+    def features(self, image: Tensor, ids: Tensor, count: int) -> Tensor:
+        """What the linear layer sees of every region, (N, C) float32 on the extractor's device.
 
         Args:
             image: (3, H, W), uint8 or float32 in 0-255.
@@ -58,14 +62,12 @@ class ConnectivityClassifier:
             )
             for level in self.extractor(image)
         ]
-        features = torch.cat([F.layer_norm(level, level.shape[1:]) for level in pooled], dim=1)
+        return torch.cat([F.layer_norm(level, level.shape[1:]) for level in pooled], dim=1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits of the classes, (N, K) float32, of N regions' features."""
         logits: Tensor = self.head(features.shape[1])(features)
         return logits
-
-    def prepare(self, image: Tensor) -> None:
-        """Look at one image, (3, H, W), to learn how many features there are."""
-        with torch.no_grad():
-            self(image, torch.ones(image.shape[1:], dtype=torch.int64), 1)
 
     def head(self, channels: int) -> nn.Linear:
         """The linear layer, made at the first call, when the number of features is known.

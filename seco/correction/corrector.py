@@ -11,7 +11,7 @@ from torch import Tensor
 
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
-from seco.common.checks import check_integer, check_labels, describe
+from seco.common.checks import check_choice, check_integer, check_labels, describe
 from seco.common.files import PathLike
 from seco.common.images import (
     Normalization,
@@ -28,9 +28,11 @@ from seco.correction.correcting import Correction, correct_images
 from seco.correction.extractors import as_extractor
 from seco.correction.fitting import FitRecord, fit_classifier
 from seco.correction.judging import Judgement
-from seco.correction.samples import Sample, SampleStream
+from seco.correction.parallel import Team
+from seco.correction.samples import Sample
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import read_corrector, write_corrector
+from seco.correction.stream import SampleStream
 
 Map = TypeVar("Map", Array, Tensor)
 
@@ -108,45 +110,60 @@ class ConnectivityCorrector:
         normalization: Normalization | None = None,
         checkpoint: PathLike | None = None,
         checkpoint_every: int = 500,
+        feature_memory: int = 2 * 2**30,
+        data_parallel: bool = True,
         progress: bool = False,
     ) -> ConnectivityCorrector:
         """Train the classifier, then fit the loss mixture; always from the start.
 
+        In a program that ``torchrun`` started, call ``torch.distributed.init_process_group``
+        before, as for any training; none is initialised here. Then all processes call this with
+        the same arguments. They share the reading and every step's connectivities, average their
+        gradients, and all end with the same corrector: the one that a single process makes, up to
+        rounding. The batch is not larger than of one process.
+
         Args:
             samples: pairs of an image and its label, or its :class:`seco.Connectivities`, of
                 single images as :func:`seco.refine_pseudo_labels` takes them; sizes may differ.
-                A list, a ``Dataset`` or anything else that can be gone through several times;
-                only one sample is held at a time.
+                A list, a ``Dataset`` or anything else that can be gone through several times and
+                is the same every time; only one sample is held at a time.
             normalization: (mean, std) if the images are normalised.
             checkpoint: a file to keep the state of the training in; if it is there, the training
                 goes on from it and, given the same samples, ends as if it had never stopped.
             checkpoint_every: steps between two writings.
+            feature_memory: bytes, per process, in which a frozen encoder's features of the
+                connectivities (4 C bytes each, twice with ``SCCSettings.flip``) are kept: each
+                image then passes it once, and once mirrored. The result is the same with 0.
+            data_parallel: ``False``: fit alone though a process group is initialised.
             progress: show bars.
 
         Returns:
             Itself.
 
         Raises:
-            TypeError, ValueError: a sample that is wrong (the message tells which), nothing to
-                learn from, or a checkpoint of another training.
+            TypeError, ValueError: a sample that is wrong or changes (the message tells which),
+                nothing to learn from, or a checkpoint of another training or damaged.
+            RuntimeError: another process failed.
 
         Warns:
             NoNoiseFoundWarning: the losses do not support two components: nothing will be
                 corrected or dropped.
         """
         check_integer("checkpoint_every", checkpoint_every, low=1)
+        check_integer("feature_memory", feature_memory, low=0)
+        check_choice("data_parallel", data_parallel, (False, True))
         self._fitted = None
         classifier = self._new_classifier()
-        stream = SampleStream(
-            samples, self.label_space, self.settings, seed=self.seed, normalization=normalization
-        )
+        stream = SampleStream(samples, self.label_space, self.settings, normalization=normalization)
         record = fit_classifier(
             classifier,
             stream,
             self.settings,
             seed=self.seed,
+            team=Team.here() if data_parallel else Team(),
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
+            feature_memory=feature_memory,
             progress=progress,
         )
         self._fitted = classifier, record

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from seco.common.files import PathLike
+from seco.common.precision import exact
 from seco.correction.classifier import ConnectivityClassifier
-from seco.correction.judging import measure_losses
+from seco.correction.judging import classifier_losses
+from seco.correction.lessons import Lessons
 from seco.correction.mixture import NoiseModel, fit_noise_model
-from seco.correction.samples import SampleStream
+from seco.correction.parallel import Team
 from seco.correction.settings import SCCSettings
+from seco.correction.stream import SampleStream
 from seco.correction.training import train_classifier
 
 
@@ -41,24 +44,30 @@ def fit_classifier(
     settings: SCCSettings,
     *,
     seed: int,
+    team: Team,
     checkpoint: PathLike | None,
     checkpoint_every: int,
+    feature_memory: int,
     progress: bool,
 ) -> FitRecord:
     """Train a new classifier in place and learn from its losses what is noise.
 
-    Arguments and errors are those of :meth:`seco.ConnectivityCorrector.fit`.
+    Arguments and errors are those of :meth:`seco.ConnectivityCorrector.fit`; ``team`` holds the
+    processes that call this together.
     """
+    lessons = Lessons(classifier, stream, settings.min_area, feature_memory)
     iterations = train_classifier(
         classifier,
+        lessons,
         stream,
         settings,
         seed=seed,
+        team=team,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
         progress=progress,
     )
-    losses, classes, areas = _survey(classifier, stream, settings.min_area, progress)
+    losses, classes, areas = _survey(classifier, lessons, len(stream.marks), team, progress)
     noise_model = fit_noise_model(
         losses.numpy(),
         classes.numpy(),
@@ -70,17 +79,25 @@ def fit_classifier(
 
 
 def _survey(
-    classifier: ConnectivityClassifier, stream: SampleStream, min_area: int, progress: bool
+    classifier: ConnectivityClassifier, lessons: Lessons, size: int, team: Team, progress: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses, classes and areas of all connectivities that are large enough, on the CPU."""
+    """Losses, classes and areas of all learnable connectivities, on the CPU, by sample."""
     from tqdm import tqdm
 
-    rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    for scene in tqdm(stream, unit="image", disable=not progress):
-        if len(scene.connectivities):
-            losses, _ = measure_losses(scene.image, scene.connectivities, classifier)
-            large = scene.areas >= min_area
-            row = (losses[large], scene.connectivities.classes[large], scene.areas[large])
-            rows.append((row[0].cpu(), row[1].cpu(), row[2].cpu()))
-    losses, classes, areas = (torch.cat(column) for column in zip(*rows, strict=True))
+    def measure() -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+        rows = {}
+        own = range(team.rank, size, team.size)
+        for index in tqdm(own, unit="image", disable=not progress or team.rank > 0):
+            lesson = lessons[index]
+            if len(lesson.classes):
+                with exact(classifier.extractor.device):
+                    everything = torch.arange(len(lesson.classes))
+                    logits = classifier.classify(lessons.features(lesson, everything)).cpu()
+                losses = classifier_losses(logits, lesson.classes)
+                rows[index] = losses, lesson.classes, lesson.areas
+        return rows
+
+    rows = {index: row for part in team.each(measure) for index, row in part.items()}
+    columns = zip(*(rows[index] for index in sorted(rows)), strict=True)
+    losses, classes, areas = (torch.cat(column) for column in columns)
     return losses, classes, areas

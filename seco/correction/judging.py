@@ -92,13 +92,21 @@ def measure_losses(
     device = connectivities.ids.device
     with exact(classifier.extractor.device):
         logits = classifier(image, connectivities.ids, len(connectivities)).to(device)
+    return classifier_losses(logits, connectivities.classes), logits.softmax(dim=1)
+
+
+def classifier_losses(logits: Tensor, classes: Tensor) -> Tensor:
+    """Cross-entropy (N,) of classes (N,) under logits (N, K).
+
+    Raises:
+        FloatingPointError: the features, and so the logits, are not finite.
+    """
     if not bool(torch.isfinite(logits).all()):
         raise FloatingPointError(
             "encoder: expected finite features, got NaN or infinity; a network in float16 "
             "overflows easily: use bfloat16 or float32"
         )
-    losses = F.cross_entropy(logits, connectivities.classes, reduction="none")
-    return losses, logits.softmax(dim=1)
+    return F.cross_entropy(logits, classes, reduction="none")
 
 
 def judge(

@@ -1,18 +1,15 @@
-"""The images and labels a corrector learns from: checked one by one, never all in memory."""
+"""An image and the regions of its label: checked, and found where they are not given."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
-from seco.common.checks import check_labels, describe
+from seco.common.checks import check_labels
 from seco.common.images import Normalization, check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
 from seco.components import connected_components
@@ -45,75 +42,6 @@ class Scene:
         """The mirror image, left and right exchanged."""
         mirrored = replace(self.connectivities, ids=self.connectivities.ids.flip(1))
         return Scene(self.image.flip(2), mirrored, self.areas)
-
-
-class SampleStream:
-    """Samples that can be gone through again and again, in an order that the seed alone decides.
-
-    Args:
-        samples: (img, label) pairs. Something with a length and positions (a list, a map-style
-            ``Dataset``) is read in a new random order every time, anything else in its own.
-        space: the classes.
-        settings: see :class:`SCCSettings`.
-        seed: of the order.
-        normalization: how the images are normalised, see :func:`seco.refine_pseudo_labels`.
-
-    Raises:
-        TypeError: ``samples`` can be gone through only once, as a generator can.
-    """
-
-    def __init__(
-        self,
-        samples: Iterable[Sample],
-        space: LabelSpace,
-        settings: SCCSettings,
-        *,
-        seed: int,
-        normalization: Normalization | None = None,
-    ) -> None:
-        indexed = hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
-        if not indexed and (isinstance(samples, Iterator) or not isinstance(samples, Iterable)):
-            raise TypeError(
-                "samples: expected (img, label) pairs that can be gone through several times, such "
-                f"as a list or a Dataset, got {describe(samples)}"
-            )
-        self._samples: Any = samples
-        self._indexed = indexed
-        self._space, self._settings = space, settings
-        self._seed, self._normalization = seed, normalization
-
-    def __iter__(self) -> Iterator[Scene]:
-        """Once through all samples, in their own order."""
-        order = range(len(self._samples)) if self._indexed else None
-        yield from self._read(order, 0)
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[Scene]:
-        """Once through all samples in this epoch's order, from position ``start`` on."""
-        order = None
-        if self._indexed:
-            shuffled = np.random.default_rng([self._seed, number])
-            order = shuffled.permutation(len(self._samples)).tolist()
-        yield from self._read(order, start)
-
-    def _read(self, order: Sequence[int] | None, start: int) -> Iterator[Scene]:
-        if order is not None:
-            for index in order[start:]:
-                yield self._scene(index, self._samples[index])
-        else:
-            for index, sample in enumerate(self._samples):
-                if index >= start:
-                    yield self._scene(index, sample)
-
-    def _scene(self, index: int, sample: Any) -> Scene:
-        try:
-            if not isinstance(sample, (tuple, list)) or len(sample) != 2:
-                raise TypeError(f"expected a pair (img, label), got {describe(sample)}")
-            img, label = sample
-            return read_scene(
-                img, label, self._space, self._settings, normalization=self._normalization
-            )
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"samples[{index}]: {error}") from error
 
 
 def read_scene(

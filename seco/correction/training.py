@@ -1,53 +1,61 @@
 """Early learning: a short training of the connectivity classifier on noisy labels.
 
-Networks fit what is clean before they memorise what is noisy, so the training is short. All that
-is random in it (order, choice of connectivities, mirroring) is a function of the seed and of the
-place in the stream alone: no generator has a state to save, and none is the caller's.
+Networks fit what is clean before they memorise what is noisy, so the training is short. What is
+random in it is in :mod:`seco.correction.schedule`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from seco.common.files import PathLike
+from seco.correction.checkpoint import (
+    TrainingState,
+    load_moments,
+    moments_of,
+    read_checkpoint,
+    write_checkpoint,
+)
 from seco.correction.classifier import ConnectivityClassifier
-from seco.correction.samples import SampleStream, Scene
+from seco.correction.lessons import Lessons
+from seco.correction.parallel import Team
+from seco.correction.schedule import Census, Visit, choose, count_steps, steps, take_census
 from seco.correction.settings import SCCSettings
-from seco.correction.tensor_files import read_tensors, write_tensors
-
-_KIND, _VERSION = "seco training state", 1
-_MOMENTS = "optimizer."
-_PASSES, _LEAST, _MOST = 10, 100, 5000
+from seco.correction.stream import SampleStream
 
 
 def train_classifier(
     classifier: ConnectivityClassifier,
+    lessons: Lessons,
     stream: SampleStream,
     settings: SCCSettings,
     *,
     seed: int,
+    team: Team,
     checkpoint: PathLike | None = None,
     checkpoint_every: int = 500,
     progress: bool = False,
 ) -> int:
-    """Train in place.
+    """Train in place; the processes of a team share every step and end with the same weights.
 
     Args:
         classifier: to train.
+        lessons: of the stream, for this classifier.
         stream: of images and labels.
         settings: see :class:`SCCSettings`.
-        seed: of the choice of connectivities and the mirroring.
-        checkpoint: file to write the state of the training to, and to go on from if it is there.
+        seed: of the order, the choice of connectivities and the mirroring.
+        team: the processes that train together.
+        checkpoint: file to write the state of the training to, and to go on from if it is there;
+            the first process reads and writes it.
         checkpoint_every: steps between two writings; the last step is always written.
         progress: show a bar.
 
@@ -55,54 +63,52 @@ def train_classifier(
         The number of steps, from the first on.
 
     Raises:
-        ValueError: no connectivity to learn from, or a checkpoint of another training.
+        TypeError, ValueError: a sample that is wrong, no connectivity to learn from, a checkpoint
+            of another training, or processes with different arguments.
+        RuntimeError: another process failed.
 
     Source: SeCo, section 3.3 (early learning) and equation 2.
     """
     from tqdm import tqdm
 
-    iterations, weights = _plan(stream, settings, classifier.num_classes)
-    identity = {"settings": asdict(settings), "seed": seed, "iterations": iterations}
+    identity: dict[str, Any] = {"settings": asdict(settings), "seed": seed}
     identity |= {"classes": classifier.num_classes, "encoder": classifier.extractor.describe()}
-    step = epoch = position = 0
+    _check_same(identity, team)
     with _learning(classifier.extractor.device):
-        moments: dict[str, Tensor] = {}
-        if checkpoint is not None and Path(checkpoint).exists():
-            tensors, header = _read_checkpoint(checkpoint, identity)
-            step, epoch, position = (header[name] for name in ("step", "epoch", "position"))
-            moments = {name: v for name, v in tensors.items() if name.startswith(_MOMENTS)}
-            classifier.load_state({n: v for n, v in tensors.items() if n not in moments})
-        else:
-            classifier.prepare(next(_learnable(stream, settings, 0, 0))[2].image)
+        state = team.first(lambda: _saved(checkpoint, identity))
+        if state is None:
+            census = take_census(stream, settings, classifier.num_classes, team)
+            state = team.first(lambda: _untrained(classifier, lessons, census))
+        census, step = state.census, state.step
+        stream.expect(census.marks.tolist())
+        classifier.load_state(state.weights)
         optimizer = _optimizer(classifier, settings)
-        _load_moments(optimizer, moments)
+        load_moments(optimizer, state.moments)
         rates = [group["lr"] for group in optimizer.param_groups]
-        scenes = _learnable(stream, settings, epoch, position)
-        bar = tqdm(total=iterations, initial=step, unit="step", disable=not progress)
-        with bar:
-            while step < iterations:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        weights = 1 / census.classes.clamp(min=1) if settings.class_balanced else None
+        iterations = count_steps(census, settings)
+        planned = steps(census, settings, seed=seed, shuffled=stream.indexed)
+        silent = not progress or team.rank > 0
+        with tqdm(total=iterations, initial=step, unit="step", disable=silent) as bar:
+            for visits in islice(planned, step, iterations):
                 decay = (1 + 10 * step / iterations) ** -0.75
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * decay
                 optimizer.zero_grad()
-                wanting, loss = settings.batch_size, 0.0
-                while wanting > 0:
-                    epoch, position, scene = next(scenes)
-                    rng = np.random.default_rng([seed, epoch, position])
-                    most = min(wanting, settings.per_image)
-                    chosen = _choose(scene, weights, most, settings.min_area, rng)
-                    if settings.flip and rng.random() < 0.5:
-                        scene = scene.flipped()
-                    loss += _learn(classifier, scene, chosen, settings)
-                    wanting -= len(chosen)
+                loss = 0.0
+                for visit in _own(visits, team, by_sample=lessons.frozen):
+                    loss += _learn(classifier, lessons, visit, settings, seed, weights)
+                loss = _add_up(parameters, loss, team)
                 optimizer.step()
                 step += 1
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                 bar.update()
-                if checkpoint is not None and (step == iterations or step % checkpoint_every == 0):
-                    header = {"kind": _KIND, "version": _VERSION, "training": identity}
-                    header |= {"step": step, "epoch": epoch, "position": position + 1}
-                    write_tensors(checkpoint, classifier.state() | _moments(optimizer), header)
+                due = step == iterations or step % checkpoint_every == 0
+                if checkpoint is not None and due and team.rank == 0:
+                    moments = moments_of(optimizer)
+                    state = TrainingState(step, classifier.state(), moments, census)
+                    write_checkpoint(checkpoint, state, identity)
     return iterations
 
 
@@ -117,87 +123,84 @@ def _learning(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _read_checkpoint(
-    path: PathLike, identity: dict[str, Any]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    tensors, header = read_tensors(path, _KIND, _VERSION)
-    differing = [name for name, value in identity.items() if header["training"][name] != value]
-    if differing:
-        raise ValueError(
-            "checkpoint: expected the state of this training, "
-            f"got one with other {', '.join(differing)} in {path}"
-        )
-    return tensors, header
-
-
-def _plan(
-    stream: SampleStream, settings: SCCSettings, num_classes: int
-) -> tuple[int, Tensor | None]:
-    """The number of steps, and each class's weight in the choice if classes are to be balanced."""
-    if settings.iterations is not None and not settings.class_balanced:
-        return settings.iterations, None
-    counts = torch.zeros(num_classes, dtype=torch.int64)
-    for scene in stream:
-        learnable = scene.connectivities.classes[scene.areas >= settings.min_area]
-        counts += torch.bincount(learnable.cpu(), minlength=num_classes)
-    iterations = settings.iterations
-    if iterations is None:
-        iterations = math.ceil(_PASSES * int(counts.sum()) / settings.batch_size)
-        iterations = min(max(iterations, _LEAST), _MOST)
-    return iterations, 1 / counts.clamp(min=1) if settings.class_balanced else None
-
-
-def _learnable(
-    stream: SampleStream, settings: SCCSettings, epoch: int, position: int
-) -> Iterator[tuple[int, int, Scene]]:
-    """Epoch, position and scene, without end, of scenes with something to learn from."""
-    found = False
-    for number in range(epoch, 2**62):
-        for place, scene in enumerate(stream.epoch(number, position), position):
-            if bool((scene.areas >= settings.min_area).any()):
-                found = True
-                yield number, place, scene
-        if not found and position == 0:
+def _check_same(identity: dict[str, Any], team: Team) -> None:
+    for rank, other in enumerate(team.gather(identity)):
+        differing = [name for name, value in identity.items() if other[name] != value]
+        if differing:
             raise ValueError(
-                "samples: expected at least one connectivity of min_area="
-                f"{settings.min_area} or more pixels, got none"
+                f"{differing[0]}: expected the same in all processes, got another in process {rank}"
             )
-        position = 0
 
 
-def _choose(
-    scene: Scene,
-    weights: Tensor | None,
-    most: int,
-    min_area: int,
-    rng: np.random.Generator,
-) -> Tensor:
-    """Indices of at most ``most`` connectivities, drawn without replacement."""
-    learnable = (scene.areas >= min_area).nonzero()[:, 0].cpu()
-    # The largest keys u^(1/w) are a weighted draw without replacement (Efraimidis, Spirakis 2006).
-    keys = np.log(1 - rng.random(len(learnable)))
-    if weights is not None:
-        keys = keys / weights[scene.connectivities.classes.cpu()[learnable]].numpy()
-    return learnable[torch.from_numpy(np.argsort(-keys, kind="stable")[:most])]
+def _saved(checkpoint: PathLike | None, identity: dict[str, Any]) -> TrainingState | None:
+    if checkpoint is None or not Path(checkpoint).exists():
+        return None
+    return read_checkpoint(checkpoint, identity)
+
+
+def _untrained(
+    classifier: ConnectivityClassifier, lessons: Lessons, census: Census
+) -> TrainingState:
+    """The state before the first step; features of any connectivity tell how many there are."""
+    lesson = lessons[int(census.counts.argmax())]
+    with torch.no_grad():
+        features = lessons.features(lesson, torch.zeros(1, dtype=torch.int64))
+    classifier.head(features.shape[1])
+    weights = {name: value.cpu() for name, value in classifier.state().items()}
+    return TrainingState(0, weights, {}, census)
+
+
+def _own(visits: list[Visit], team: Team, *, by_sample: bool) -> list[Visit]:
+    """This process's share: always the same samples where their features are kept, else evenly."""
+    return [
+        visit
+        for place, visit in enumerate(visits)
+        if (visit.index if by_sample else place) % team.size == team.rank
+    ]
 
 
 def _learn(
-    classifier: ConnectivityClassifier, scene: Scene, chosen: Tensor, settings: SCCSettings
+    classifier: ConnectivityClassifier,
+    lessons: Lessons,
+    visit: Visit,
+    settings: SCCSettings,
+    seed: int,
+    weights: Tensor | None,
 ) -> float:
     """Add one image's part of the gradient of a step's mean loss; return that part of the loss."""
-    item = scene.connectivities
-    number = torch.zeros(len(item) + 1, dtype=torch.int64, device=item.ids.device)
-    number[chosen.to(number.device) + 1] = torch.arange(1, len(chosen) + 1, device=number.device)
-    logits = classifier(scene.image, number[item.ids.long()], len(chosen))
+    rng = visit.draws(seed)
+    lesson = lessons[visit.index]
+    chosen = choose(lesson.classes, visit.count, rng, weights)
+    mirrored = bool(settings.flip and rng.random() < 0.5)
+    logits = classifier.classify(lessons.features(lesson, chosen, mirrored=mirrored))
     loss = F.cross_entropy(
         logits,
-        item.classes[chosen.to(item.classes.device)].to(logits.device),
+        lesson.classes[chosen].to(logits.device),
         reduction="sum",
         label_smoothing=settings.label_smoothing,
     )
     loss = loss / settings.batch_size
     torch.autograd.backward(loss)
     return loss.item()
+
+
+def _add_up(parameters: list[nn.Parameter], loss: float, team: Team) -> float:
+    """Sum the gradients of all processes into each, and the loss.
+
+    What has a gradient nowhere gets none: the optimizer leaves it alone.
+    """
+    if team.size == 1:
+        return loss
+    flags = [loss, *(float(p.grad is not None) for p in parameters)]
+    said = torch.tensor(flags, device=parameters[0].device)
+    team.add([said])
+    total, *having = said.tolist()
+    moved = [p for p, count in zip(parameters, having, strict=True) if count > 0]
+    for parameter in moved:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    team.add([parameter.grad for parameter in moved if parameter.grad is not None])
+    return float(total)
 
 
 def _optimizer(classifier: ConnectivityClassifier, settings: SCCSettings) -> torch.optim.Optimizer:
@@ -207,20 +210,3 @@ def _optimizer(classifier: ConnectivityClassifier, settings: SCCSettings) -> tor
     if trained:
         groups.append({"params": trained, "lr": rate * classifier.extractor.learning_rate_factor})
     return torch.optim.AdamW(groups, lr=rate, weight_decay=settings.weight_decay)
-
-
-def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        f"{_MOMENTS}{index}.{name}": value
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-
-
-def _load_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in moments.items():
-        _, index, name = key.split(".")
-        state.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

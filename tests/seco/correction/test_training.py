@@ -13,10 +13,14 @@ from torch import nn
 
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.extractors import ModuleExtractor, SmallExtractor
+from seco.correction.lessons import Lessons
+from seco.correction.parallel import Team
 from seco.correction.pooling import cell_shares, pool_features
-from seco.correction.samples import SampleStream, Scene, find_connectivities, read_scene
+from seco.correction.samples import Scene, find_connectivities, read_scene
+from seco.correction.schedule import choose, count_steps, steps, take_census
 from seco.correction.settings import SCCSettings
-from seco.correction.training import _choose, _plan, train_classifier
+from seco.correction.stream import SampleStream
+from seco.correction.training import train_classifier
 
 QUICK = SCCSettings(iterations=30, batch_size=16, per_image=8, learning_rate=0.05)
 
@@ -25,12 +29,18 @@ def samples(count=4, **options):
     return [patches(seed, **options)[:2] for seed in range(count)]
 
 
-def train(data, settings=QUICK, *, module=None, trained=False, seed=0, **options):
+def train(data, settings=QUICK, *, module=None, trained=False, memory=2**30, **options):
     extractor = ModuleExtractor(Colour() if module is None else module, trained=trained)
     classifier = ConnectivityClassifier(extractor, 3)
-    stream = SampleStream(data, SPACE, settings, seed=seed)
-    steps = train_classifier(classifier, stream, settings, seed=seed, **options)
-    return classifier, steps
+    return classifier, learn(classifier, data, settings, memory=memory, **options)
+
+
+def learn(classifier, data, settings, *, seed=0, memory=2**30, **options):
+    stream = SampleStream(data, SPACE, settings)
+    lessons = Lessons(classifier, stream, settings.min_area, memory)
+    return train_classifier(
+        classifier, lessons, stream, settings, seed=seed, team=Team(), **options
+    )
 
 
 def predictions(classifier, data):
@@ -61,7 +71,7 @@ def test_the_default_network_learns_the_classes():
     settings = replace(QUICK, iterations=25, learning_rate=3e-3)
     classifier = ConnectivityClassifier(SmallExtractor(seed=0), 3)
     data = samples(3)
-    train_classifier(classifier, SampleStream(data, SPACE, settings, seed=0), settings, seed=0)
+    learn(classifier, data, settings)
     logits, classes = predictions(classifier, data)
     assert (logits.argmax(1) == classes).float().mean() > 0.9
 
@@ -117,7 +127,7 @@ def test_nothing_depends_on_or_touches_global_random_state():
     assert torch.equal(torch.get_rng_state(), states[2])
     again = ConnectivityClassifier(ModuleExtractor(Colour(), trained=True), 3)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        train_classifier(again, SampleStream(data, SPACE, QUICK, seed=0), QUICK, seed=0)
+        learn(again, data, QUICK)
     assert same(first, again)
     assert not same(first, train(data, trained=True, seed=1)[0])
     for pair, before in zip(data, kept, strict=True):
@@ -139,12 +149,13 @@ class Failing(list):
         return super().__getitem__(index)
 
 
-@pytest.mark.parametrize("fail_at", [2, 15, 50])
+@pytest.mark.parametrize("fail_at", [2, 20, 50])
 @pytest.mark.parametrize("trained", [False, True])
 def test_resumed_training_equals_an_undisturbed_one(tmp_path, fail_at, trained):
     whole, _ = train(samples(), trained=trained)
     path = tmp_path / "training.safetensors"
-    options = {"trained": trained, "checkpoint": path, "checkpoint_every": 4}
+    # Without memory for features, a sample is read at every visit: two a step.
+    options = {"trained": trained, "checkpoint": path, "checkpoint_every": 4, "memory": 0}
     with pytest.raises(KeyboardInterrupt):
         train(Failing(samples(), fail_at), **options)
     assert path.exists() == (fail_at > 9)
@@ -152,7 +163,9 @@ def test_resumed_training_equals_an_undisturbed_one(tmp_path, fail_at, trained):
     resumed, steps = train(data, **options)
     assert steps == 30
     assert same(whole, resumed)
-    assert data.left > 10**9 - 65 + (fail_at > 9)  # two images a step, and one to begin with
+    read = 10**9 - data.left
+    # From the start: 4 for the census, 1 to begin with, 60 less those read twice running.
+    assert read == {2: 62, 20: 50, 50: 20}[fail_at]
     finished, _ = train(data, **options)
     assert same(whole, finished)
 
@@ -192,19 +205,110 @@ def test_samples_are_streamed():
     assert data.most <= 3
 
 
-def test_only_something_with_positions_is_shuffled():
-    order = [int(scene.image.float().mean() * 1e4) for scene in stream_of(samples(9)).epoch(1)]
-    plain = [int(scene.image.float().mean() * 1e4) for scene in stream_of(samples(9))]
-    assert order != plain
-    assert sorted(order) == sorted(plain)
-    again = [int(scene.image.float().mean() * 1e4) for scene in stream_of(samples(9)).epoch(1, 4)]
-    assert again == order[4:]
+def brightness(scene):
+    return int(scene.image.float().mean() * 1e4)
+
+
+def test_any_iterable_is_read_by_number():
+    expected = [brightness(scene) for scene in stream_of(samples(9))]
+    assert len(set(expected)) == 9
     streamed = stream_of(Streamed(9))
-    assert [int(s.image.float().mean() * 1e4) for s in streamed.epoch(1, 4)] == plain[4:]
+    assert [brightness(scene) for scene in streamed] == expected
+    assert [brightness(streamed[index]) for index in (0, 4, 5, 5, 2, 8)] == [
+        expected[index] for index in (0, 4, 5, 5, 2, 8)
+    ]
+    assert [(i, brightness(s)) for i, s in streamed.part(1, 3)] == [
+        (i, expected[i]) for i in (1, 4, 7)
+    ]
 
 
-def stream_of(data):
-    return SampleStream(data, SPACE, QUICK, seed=0)
+def test_only_something_with_positions_is_shuffled():
+    census = take_census(stream_of(samples(9)), QUICK, 3, Team())
+    orders = {}
+    for shuffled in (False, True):
+        planned = steps(census, QUICK, seed=0, shuffled=shuffled)
+        visits = [visit for _ in range(30) for visit in next(planned)]
+        assert all(visit.count == 8 for visit in visits)
+        orders[shuffled] = [[v.index for v in visits if v.epoch == n] for n in range(3)]
+    assert orders[False] == [list(range(9))] * 3
+    assert all(sorted(order) == list(range(9)) for order in orders[True])
+    assert len({tuple(order) for order in [*orders[True], list(range(9))]}) == 4
+
+
+def stream_of(data, settings=QUICK):
+    return SampleStream(data, SPACE, settings)
+
+
+class Changing(list):
+    """Another label, image or number of samples at the n-th reading."""
+
+    def __init__(self, items, change_at, change):
+        super().__init__(items)
+        self.left, self.change = change_at, change
+
+    def __getitem__(self, index):
+        self.left -= 1
+        img, label = super().__getitem__(index)
+        if self.left < 0:
+            return self.change(img, label)
+        return img, label
+
+    def __iter__(self):  # else list's own would be used
+        return (self[index] for index in range(len(self)))
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda img, label: (img, np.roll(label, 1, axis=1) * 0 + label.max()),
+        lambda img, label: (img[:, ::-1].copy(), label[:, ::-1].copy()),
+        lambda img, label: (255 - img, label),
+        lambda img, label: (img[:-8], label[:-8]),
+    ],
+)
+def test_samples_that_change_are_told(change, stored):
+    data = Changing(samples(), 10, change)
+    if not stored:
+        data = type("Iterable", (), {"__iter__": lambda _, data=data: iter(data)})()
+    with pytest.raises(ValueError, match=r"samples\[\d\]: expected the same image and label"):
+        train(data, trained=True)
+
+
+def test_samples_that_change_between_runs_are_told(tmp_path):
+    path = tmp_path / "training.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(Failing(samples(), 40), trained=True, checkpoint=path, checkpoint_every=4)
+    with pytest.raises(ValueError, match=r"samples\[\d\]: expected the same image and label"):
+        train([(255 - img, label) for img, label in samples()], trained=True, checkpoint=path)
+    with pytest.raises(ValueError, match=r"samples: expected 4, as when the .* began, got 5"):
+        train(samples(5), trained=True, checkpoint=path)
+
+
+class Shrinking:
+    """An iterable that ends earlier at its second pass."""
+
+    def __init__(self):
+        self.count = 5
+
+    def __iter__(self):
+        self.count -= 1
+        return iter(samples(self.count))
+
+
+def test_samples_that_vanish_are_told():
+    with pytest.raises(ValueError, match="samples: expected as many at every reading, got none"):
+        train(Shrinking(), trained=True)
+
+
+class Broken(list):
+    def __getitem__(self, index):
+        raise IndexError("a bug within")
+
+
+def test_an_index_error_within_a_dataset_is_not_its_end():
+    with pytest.raises(IndexError, match="a bug within"):
+        train(Broken(samples()))
 
 
 class Endless:
@@ -222,30 +326,64 @@ def test_a_dataset_without_index_error():
     train(Endless())
 
 
-@pytest.mark.parametrize(("count", "steps"), [(4, 100), (60, 212)])
-def test_the_number_of_steps_fits_the_set(count, steps):
-    data = samples(count)
-    regions = sum(len(s.connectivities) for s in stream_of(data))
+@pytest.mark.parametrize(("count", "expected"), [(4, 100), (60, 225)])
+def test_the_number_of_steps_fits_the_set(count, expected):
     settings = SCCSettings(batch_size=64)
-    assert _plan(stream_of(data), settings, 3) == (max(100, -(-10 * regions // 64)), None)
+    census = take_census(stream_of(samples(count)), settings, 3, Team())
+    regions = sum(len(s.connectivities) for s in stream_of(samples(count)))
+    assert int(census.counts.sum()) == int(census.classes.sum()) == regions
+    assert count_steps(census, settings) == max(100, -(-10 * regions // 64)) == expected
+    assert count_steps(census, QUICK) == 30
+
+
+def test_a_step_takes_a_batch_and_not_too_many_of_one_image():
+    image, label, _ = patches(0)
+    label[16:] = 255  # 12 patches are left
+    data = [(image, label), *samples(2), (image, label * 0 + 255)]
+    census = take_census(stream_of(data), QUICK, 3, Team())
+    assert census.counts.tolist() == [12, 24, 24, 0]
+    settings = replace(QUICK, batch_size=30, per_image=16)
+    planned = steps(census, settings, seed=0, shuffled=False)
+    found = [[(v.epoch, v.position, v.index, v.count) for v in next(planned)] for _ in range(3)]
+    assert found == [
+        [(0, 0, 0, 12), (0, 1, 1, 16), (0, 2, 2, 2)],
+        [(1, 0, 0, 12), (1, 1, 1, 16), (1, 2, 2, 2)],
+        [(2, 0, 0, 12), (2, 1, 1, 16), (2, 2, 2, 2)],
+    ]
 
 
 def test_balancing_prefers_rare_classes():
-    image, label, _ = patches(0, rows=8, columns=8)
-    label[label != 255] = 0
-    label[1:8, 1:8] = 1  # one of 64
+    classes = torch.zeros(64, dtype=torch.int64)
+    classes[10] = 1  # one of 64
     shares = {}
-    for balanced in (False, True):
-        chosen = replace(QUICK, class_balanced=balanced)
-        stream = SampleStream([(image, label)], SPACE, chosen, seed=0)
-        (scene,) = stream
-        _, weights = _plan(stream, chosen, 3)
-        draws = [_choose(scene, weights, 4, 10, np.random.default_rng(seed)) for seed in range(200)]
+    for weights in (None, 1 / torch.tensor([63, 1, 1])):
+        draws = [choose(classes, 4, np.random.default_rng(seed), weights) for seed in range(200)]
         assert all(len(set(draw.tolist())) == 4 for draw in draws)
-        rare = [bool((scene.connectivities.classes[draw] == 1).any()) for draw in draws]
-        shares[balanced] = np.mean(rare)
+        shares[weights is not None] = np.mean([bool((classes[d] == 1).any()) for d in draws])
     assert 0.02 < shares[False] < 0.12  # 4 of 64
     assert shares[True] > 0.8
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_balanced_training_weighs_classes_by_their_number_in_the_set(balanced, monkeypatch):
+    import seco.correction.training as module
+
+    given = []
+
+    def watched(classes, count, rng, weights=None):
+        given.append(weights)
+        return choose(classes, count, rng, weights)
+
+    monkeypatch.setattr(module, "choose", watched)
+    data = samples()
+    train(data, replace(QUICK, class_balanced=balanced, iterations=1))
+    if balanced:
+        counts = torch.zeros(3)
+        for scene in stream_of(data):
+            counts += torch.bincount(scene.connectivities.classes, minlength=3)
+        torch.testing.assert_close(given[0], 1 / counts)
+    else:
+        assert given[0] is None
 
 
 def test_small_connectivities_are_not_learnt_from():

@@ -1,0 +1,145 @@
+"""The samples a corrector learns from: read one at a time, and the same at every reading."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from seco.common.checks import describe
+from seco.common.images import Normalization
+from seco.common.labels import LabelSpace
+from seco.correction.samples import Sample, Scene, read_scene
+from seco.correction.settings import SCCSettings
+
+_GRID = 8  # of an image, every eighth pixel of every eighth row is what it is recognised by
+
+
+class SampleStream:
+    """Samples that can be read again and again by their number; one is held at a time.
+
+    Args:
+        samples: (img, label) pairs: something with a length and positions (a list, a map-style
+            ``Dataset``), or anything that can be gone through several times, whose samples before
+            the one that is asked for are then passed over.
+        space: the classes.
+        settings: see :class:`SCCSettings`.
+        normalization: how the images are normalised, see :func:`seco.refine_pseudo_labels`.
+
+    Raises:
+        TypeError: ``samples`` can be gone through only once, as a generator can.
+
+    Example:
+        >>> import numpy as np
+        >>> from seco.demo import STREETS
+        >>> pair = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8)
+        >>> stream = SampleStream([pair, pair], STREETS, SCCSettings())
+        >>> [len(scene.connectivities) for scene in stream]
+        [1, 1]
+    """
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        space: LabelSpace,
+        settings: SCCSettings,
+        *,
+        normalization: Normalization | None = None,
+    ) -> None:
+        indexed = hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
+        if not indexed and (isinstance(samples, Iterator) or not isinstance(samples, Iterable)):
+            raise TypeError(
+                "samples: expected (img, label) pairs that can be gone through several times, such "
+                f"as a list or a Dataset, got {describe(samples)}"
+            )
+        self.indexed = indexed
+        """Whether any order of reading costs the same."""
+        self.marks: dict[int, int] = {}
+        """What every sample that was read is recognised by, by its number."""
+        self._samples: Any = samples
+        self._space, self._settings = space, settings
+        self._normalization = normalization
+        self._reading: Iterator[Sample] = iter(())
+        self._next = 0
+
+    def __getitem__(self, index: int) -> Scene:
+        """Read a sample that was there before.
+
+        Raises:
+            TypeError, ValueError: it is wrong, gone, or another one than when it was read before.
+        """
+        scene = self._read(index)
+        if scene is None:
+            raise ValueError(
+                f"samples: expected as many at every reading, got none at position {index}"
+            )
+        return scene
+
+    def __iter__(self) -> Iterator[Scene]:
+        """Once through all samples, in their own order."""
+        return (scene for _, scene in self.part(0, 1))
+
+    def part(self, first: int, step: int) -> Iterator[tuple[int, Scene]]:
+        """Number and scene of every ``step``-th sample from ``first`` on, to the last one."""
+        index = first
+        while (scene := self._read(index)) is not None:
+            yield index, scene
+            index += step
+
+    def expect(self, marks: Sequence[int]) -> None:
+        """From now on accept only the samples with these marks.
+
+        Raises:
+            ValueError: there are more or fewer.
+        """
+        if self.indexed and len(self._samples) != len(marks):
+            raise ValueError(
+                f"samples: expected {len(marks)}, as when the training began, "
+                f"got {len(self._samples)}"
+            )
+        self.marks = dict(enumerate(marks))
+
+    def _read(self, index: int) -> Scene | None:
+        """Read and check a sample; ``None`` after the last one."""
+        if (held := self._sample(index)) is None:
+            return None
+        (sample,) = held
+        try:
+            if not isinstance(sample, (tuple, list)) or len(sample) != 2:
+                raise TypeError(f"expected a pair (img, label), got {describe(sample)}")
+            img, label = sample
+            scene = read_scene(
+                img, label, self._space, self._settings, normalization=self._normalization
+            )
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"samples[{index}]: {error}") from error
+        mark = _mark(scene)
+        if self.marks.setdefault(index, mark) != mark:
+            raise ValueError(
+                f"samples[{index}]: expected the same image and label at every reading, got others "
+                "(for random changes, only SCCSettings.flip may be used)"
+            )
+        return scene
+
+    def _sample(self, index: int) -> tuple[Any] | None:
+        if self.indexed:
+            # Many a Dataset has no IndexError of its own, and one within it is no end.
+            return (self._samples[index],) if index < len(self._samples) else None
+        if index < self._next or self._next == 0:
+            self._reading, self._next = iter(self._samples), 0
+        for sample in self._reading:
+            self._next += 1
+            if self._next > index:
+                return (sample,)
+        self._next = 0
+        return None
+
+
+def _mark(scene: Scene) -> int:
+    """A checksum of the size, the regions and a grid of pixels."""
+    item = scene.connectivities
+    mark = zlib.crc32(str(tuple(scene.image.shape)).encode())
+    for part in (scene.image[:, ::_GRID, ::_GRID], item.classes, scene.areas):
+        mark = zlib.crc32(part.contiguous().cpu().numpy().tobytes(), mark)
+    return mark
