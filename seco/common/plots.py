@@ -83,14 +83,49 @@ def label_figure(
         >>> [axes.get_title() for axes in figure.axes]
         ['image', 'raw', 'refined']
     """
+    _check_grid(images, labels, captions or {})
+    pictures = {"image": images} | {
+        title: [space.colourise(label, ignore_colour=IGNORE_COLOUR) for label in maps]
+        for title, maps in labels.items()
+    }
+    return picture_figure(
+        pictures, captions=captions, legend=dict(_entries(labels, space)), width=width
+    )
+
+
+def picture_figure(
+    pictures: Mapping[str, Sequence[Array]],
+    *,
+    captions: Mapping[str, Sequence[str]] | None = None,
+    legend: Mapping[str, Colour] | None = None,
+    width: float = 14.0,
+) -> Figure:
+    """Draw columns of pictures, with a legend.
+
+    Args:
+        pictures: the title of a column -> N pictures of one shape ratio, (H, W, 3) uint8 RGB.
+        captions: the title of a column -> N texts, each put into a corner of its picture; none
+            where a text is empty.
+        legend: what colours mean.
+        width: of the figure, in inches.
+
+    Raises:
+        TypeError, ValueError: no picture, columns of different length, or a picture of another
+            kind.
+
+    Example:
+        >>> picture = np.zeros((4, 8, 3), np.uint8)
+        >>> figure = picture_figure({"before": [picture], "after": [picture]})
+        >>> [axes.get_title() for axes in figure.axes]
+        ['before', 'after']
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    _check_grid(images, labels, captions or {})
+    first, captions = _check_columns(pictures), captions or {}
     check_number("width", width, low=0, low_open=True)
-    ratio = images[0].shape[0] / images[0].shape[1]
-    columns, rows = 1 + len(labels), len(images)
-    entries = _entries(labels, space)
+    ratio = first[0].shape[0] / first[0].shape[1]
+    columns, rows, entries = len(pictures), len(first), list((legend or {}).items())
     per_line = max(1, min(len(entries), int(width / 1.7)))
     # In inches: the titles, the legend, and the gaps between cells are as high at any size.
     gap, top, line = 0.06, 0.32, 0.28
@@ -100,24 +135,20 @@ def label_figure(
 
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
-    for row, image in enumerate(images):
-        cells = {"image": image} | {
-            title: space.colourise(maps[row], ignore_colour=IGNORE_COLOUR)
-            for title, maps in labels.items()
-        }
+    for row in range(rows):
         low = height - top - (row + 1) * cell * ratio - row * gap
-        for column, (title, picture) in enumerate(cells.items()):
+        for column, (title, cells) in enumerate(pictures.items()):
             left = gap + column * (cell + gap)
             axes = figure.add_axes(
                 (left / width, low / height, cell / width, cell * ratio / height)
             )
-            axes.imshow(picture, interpolation="nearest", aspect="auto")
+            axes.imshow(cells[row], interpolation="nearest", aspect="auto")
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(color="0.6", linewidth=0.5)
             if row == 0:
                 axes.set_title(title, fontsize=13, pad=6)
-            if title in (captions or {}):
-                _caption(axes, (captions or {})[title][row])
+            if title in captions and captions[title][row]:
+                _caption(axes, captions[title][row])
     _legend(figure, entries, per_line)
     return figure
 
@@ -193,6 +224,22 @@ def _check_grid(
     for title, maps in labels.items():
         for row, label in enumerate(maps):
             _check_fits(f"labels[{title!r}][{row}]", label, images[row])
+
+
+def _check_columns(pictures: Mapping[str, Sequence[Array]]) -> Sequence[Array]:
+    """The first column, which has as many pictures as every other."""
+    first = next(iter(pictures.values()), ())
+    if len(first) == 0:
+        raise ValueError("pictures: expected at least one column of at least one, got none")
+    for title, column in pictures.items():
+        if len(column) != len(first):
+            raise ValueError(
+                f"pictures[{title!r}]: expected {len(first)} as the first column has, "
+                f"got {len(column)}"
+            )
+        for row, picture in enumerate(column):
+            _check_image(f"pictures[{title!r}][{row}]", picture)
+    return first
 
 
 def _check_image(name: str, image: object) -> None:
