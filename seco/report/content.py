@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from seco.correction.fitting import FitRecord
-from seco.report.summary import Summary
+from seco.report.summary import ImageSteps, Summary
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Report:
     Args:
         title: of the page.
         summary: what happened to the labels.
+        gallery: images to show, in this order; those of :meth:`Summary.most_changed`.
         settings: a step's name -> its settings.
         facts: other things to know: versions, hashes of models, folders.
         failures: name and reason of every file that could not be used.
@@ -45,6 +46,7 @@ class Report:
 
     title: str
     summary: Summary
+    gallery: Sequence[ImageSteps] = ()
     settings: Mapping[str, Sequence[Setting]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     failures: Sequence[tuple[str, str]] = ()

@@ -38,10 +38,10 @@ def loss_figure(
     edges = np.linspace(min(0.0, float(losses.min())), max(float(losses.max()), 1e-6), _BINS + 1)
     width = edges[1] - edges[0]
     if noisy is None:
-        axes.hist(losses, edges, color=_BARS, label="all regions")
+        axes.hist(losses, edges.tolist(), color=_BARS, label="all regions")
     else:
         axes.hist(
-            [losses[~noisy], losses[noisy]], edges, stacked=True, color=[_CLEAN, _NOISY],
+            [losses[~noisy], losses[noisy]], edges.tolist(), stacked=True, color=[_CLEAN, _NOISY],
             alpha=0.75, label=["class is right", "class is wrong"],
         )  # fmt: skip
     if mixture.supported and noisy is None:

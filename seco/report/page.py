@@ -80,8 +80,9 @@ def render_report(report: Report) -> str:
         >>> from seco.common.labels import LabelSpace
         >>> from seco.report import ImageSteps, summarise
         >>> image, label = np.zeros((4, 8, 3), np.uint8), np.zeros((4, 8), np.uint8)
-        >>> steps = ImageSteps("<b>1</b>", lambda: image, {"raw": label, "PSA": label})
-        >>> page = render_report(Report("Streets", summarise([steps], LabelSpace(("road",)))))
+        >>> steps = ImageSteps("<b>1</b>", {"raw": label, "PSA": label}, lambda: image)
+        >>> summary = summarise(steps, LabelSpace(names=("road",)))
+        >>> page = render_report(Report("Streets", summary, [steps]))
         >>> "<h1>Streets</h1>" in page, "<b>1</b>" in page, "&lt;b&gt;1&lt;/b&gt;" in page
         (True, False, True)
     """
@@ -135,8 +136,8 @@ def _page(report: Report) -> dict[str, Any]:
         "repair": _repair(summary),
         "figures": _figures(report),
         "mixture": None if report.fit is None else report.fit.noise_model.overall,
-        "legend": _legend(summary),
-        "exhibits": [_exhibit(item, summary) for item in summary.largest],
+        "legend": _legend(report),
+        "exhibits": [_exhibit(item, summary.space) for item in report.gallery],
         "settings": _settings(report),
         "failures": report.failures[:_REASONS],
         "more_failures": max(0, len(report.failures) - _REASONS),
@@ -148,14 +149,14 @@ def _hex(colour: Colour) -> str:
 
 
 def _actions(summary: Summary) -> list[dict[str, Any]]:
-    regions, pixels = summary.actions.sum(axis=0).tolist()
+    regions, pixels = summary.decisions.sum(axis=0).tolist()
     return [
         {
             "name": ACTIONS[action],
             "colour": _hex(ACTION_COLOURS[action]),
-            "regions": int(summary.actions[action, 0]),
-            "share": _ratio(summary.actions[action, 0], regions),
-            "pixels": _ratio(summary.actions[action, 1], pixels),
+            "regions": int(summary.decisions[action, 0]),
+            "share": _ratio(summary.decisions[action, 0], regions),
+            "pixels": _ratio(summary.decisions[action, 1], pixels),
         }
         for action in (KEEP, CORRECT, DROP)
     ]
@@ -165,7 +166,7 @@ def _classes(summary: Summary) -> list[dict[str, Any]]:
     space, total = summary.space, summary.pixels
     names = list(summary.quality)
     iou = [summary.quality[name].confusion.iou for name in (names[:1] + names[-1:])]
-    counts, before, after = summary.change.counts, summary.before, summary.after
+    counts, before, after = summary.transitions, summary.before, summary.after
     widest = max(int(before.max()), int(after.max()), 1)
     rows = []
     for k, name in enumerate(space.names):
@@ -216,13 +217,12 @@ def _steps(summary: Summary) -> list[dict[str, Any]]:
 
 def _meanings(summary: Summary) -> list[tuple[str, str]]:
     """What the steps are, as far as they are the usual ones."""
-    steps = [*summary.largest[0].labels] if summary.largest else [*summary.quality]
-    return [(step, _MEANINGS[step]) for step in steps if step in _MEANINGS]
+    return [(step, _MEANINGS[step]) for step in summary.steps if step in _MEANINGS]
 
 
 def _recognition(report: Report) -> list[dict[str, Any]]:
     found = report.summary.connectivities
-    if found is None or len(found) == 0:
+    if len(found) == 0:
         return []
     measures = [recognition(found, threshold=report.tau_ns, by_area=by) for by in (False, True)]
     names = (
@@ -240,7 +240,7 @@ def _recognition(report: Report) -> list[dict[str, Any]]:
 
 def _repair(summary: Summary) -> list[dict[str, Any]]:
     found = summary.connectivities
-    if found is None or len(found) == 0:
+    if len(found) == 0:
         return []
     columns = list(zip(*(astuple(repair(found, by_area=by)) for by in (False, True)), strict=True))
     fates = (
@@ -271,45 +271,41 @@ def _figures(report: Report) -> dict[str, str]:
         "all": loss_figure(report.fit.losses.numpy(), mixture, tau_ns=report.tau_ns),
     }
     found = report.summary.connectivities
-    if found is not None and len(found):
+    if len(found):
         figures["true"] = loss_figure(
             found.losses, mixture, tau_ns=report.tau_ns, noisy=found.noisy
         )
     return {name: figure_picture(figure_png(figure)) for name, figure in figures.items()}
 
 
-def _legend(summary: Summary) -> list[tuple[str, str]]:
+def _legend(report: Report) -> list[tuple[str, str]]:
     """Name and colour of the classes in the gallery, ignore last."""
-    maps = [label for item in summary.largest for label in item.labels.values()]
-    maps += [item.truth for item in summary.largest if item.truth is not None]
-    found = set(np.concatenate([np.unique(label) for label in maps]).tolist()) if maps else set()
-    space = summary.space
+    space, found = report.summary.space, set()
+    for item in report.gallery:
+        for label in (*item.labels.values(), *([] if item.truth is None else [item.truth])):
+            found.update(np.unique(label).tolist())
     entries = [(name, _hex(space.colours[k])) for k, name in enumerate(space.names) if k in found]
     return [*entries, ("ignore (no label)", _hex(IGNORE_COLOUR))]
 
 
-def _exhibit(item: ImageSteps, summary: Summary) -> Exhibit:
-    image, space = item.image(), summary.space
+def _exhibit(item: ImageSteps, space: LabelSpace) -> Exhibit:
+    image = item.image()
     pictures = [Picture("image", photo(image))]
     # The selection is the raw label with holes: in the table of steps, not here.
     shown = {step: label for step, label in item.labels.items() if step != _SELECTION}
     for position, (step, label) in enumerate(shown.items()):
         if item.judgement is not None and position == len(shown) - 1:
-            counts = np.bincount(item.judgement.decisions.actions.cpu().numpy(), minlength=3)
             note = ", ".join(
-                f"{count} {name}" for count, name in zip(counts, ACTIONS, strict=True) if count
+                f"{count:,} {name}"
+                for count, name in zip(item.regions or (), ACTIONS, strict=False)
+                if count
             )
-            pictures.append(Picture("decisions", decision_picture(image, item.judgement), note))
+            pictures.append(Picture("decisions", decision_picture(image, item.judgement()), note))
         note = "" if item.truth is None else _quality(label, item.truth, space)
         pictures.append(Picture(step, label_picture(label, space), note))
     if item.truth is not None:
         pictures.append(Picture("truth", label_picture(_known(item.truth, space), space)))
-    return Exhibit(
-        name=item.name,
-        changed=float(np.mean(item.before != item.after)),
-        changes=_changes(item.before, item.after, space),
-        pictures=pictures,
-    )
+    return Exhibit(item.name, item.changed, _changes(item.before, item.after, space), pictures)
 
 
 def _quality(label: Array, truth: Array, space: LabelSpace) -> str:

@@ -12,7 +12,15 @@ from seco.correction.decision import CORRECT, DROP, KEEP, Decisions
 from seco.correction.judging import Judgement
 from seco.correction.mixture import fit_noise_model
 from seco.evaluation import recognition, repair
-from seco.report import ImageSteps, Report, Setting, render_report, summarise, write_report
+from seco.report import (
+    ImageSteps,
+    Report,
+    Setting,
+    Summary,
+    render_report,
+    summarise,
+    write_report,
+)
 from seco.report.page import percent
 
 SPACE = LabelSpace(names=("road", "sky & <cloud>", "car"), things=("car",))
@@ -84,12 +92,14 @@ def an_image(name="image", *, truth=True, judge=True, seed=0):
     raw = rng.choice([0, 1, 2, IGNORE], ids.shape)
     before, painted = np.array([IGNORE, *classes])[ids], np.array([0, 0, 2, IGNORE, 0, 1])[ids]
     real = np.array([0, 0, 2, 1, 0, 1])[ids]
+    item = judged(ids, actions, classes, after, [0.1, 3.0, 2.5, 0.2, 0.1])
     return ImageSteps(
         name,
-        lambda: image,
         {"raw": raw, "PSA": before, "SCC": painted},
-        judged(ids, actions, classes, after, [0.1, 3.0, 2.5, 0.2, 0.1]) if judge else None,
+        lambda: image,
         real if truth else None,
+        (3, 1, 1) if judge else None,
+        (lambda: item) if judge else None,
     )
 
 
@@ -106,8 +116,9 @@ def two_kinds():
     return np.abs(np.concatenate([rng.normal(0.2, 0.05, 80), rng.normal(3, 0.3, 20)]))
 
 
-def a_report(images, **options):
-    return Report("Streets", summarise(images, SPACE), **options)
+def a_report(images, *, title="Streets", space=SPACE, **options):
+    summary = Summary.pool((summarise(item, space) for item in images), space)
+    return Report(title, summary, images, **options)
 
 
 def test_a_full_page_says_what_was_measured():
@@ -145,9 +156,10 @@ def test_the_page_needs_nothing_else():
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_cannot_break_out(name):
     plain = Page(render_report(a_report([an_image("plain")], failures=[("plain", "plain")])))
-    report = Report(
-        name,
-        summarise([an_image(name)], LabelSpace(names=(name, "sky", "car"))),
+    report = a_report(
+        [an_image(name)],
+        title=name,
+        space=LabelSpace(names=(name, "sky", "car")),
         settings={name: [Setting(name, name, name + "!")]},
         facts={name: name},
         failures=[(name, name)],
@@ -220,7 +232,9 @@ def test_one_class_alone_or_none(value):
     )  # fmt: skip
     image = np.zeros((8, 8, 3), np.uint8)
     for truth in (np.zeros((8, 8), int), np.full((8, 8), IGNORE), np.full((8, 8), 99)):
-        steps = ImageSteps("x", lambda: image, {"raw": label, "SCC": label}, nothing, truth)
+        steps = ImageSteps(
+            "x", {"raw": label, "SCC": label}, lambda: image, truth, (0, 0, 0), lambda: nothing
+        )
         page = Page(render_report(a_report([steps])))
         assert "nan" not in page.text.lower()
         assert "0.0 % of the pixels changed" in page.text
@@ -240,11 +254,9 @@ def test_a_page_of_large_images_stays_small(tmp_path):
     def image():
         return np.tile(noise, (3, 4, 1))
 
-    def steps(index):
-        label = np.tile(rng.integers(0, 3, (300, 400)), (3, 4))
-        return ImageSteps(str(index), image, {"raw": label, "PSA": label, "SCC": label})
-
-    write_report(tmp_path / "r.html", Report("big", summarise(map(steps, range(2)), SPACE)))
+    label = np.tile(rng.integers(0, 3, (300, 400)), (3, 4))
+    images = [ImageSteps(name, {"raw": label, "PSA": label, "SCC": label}, image) for name in "ab"]
+    write_report(tmp_path / "r.html", a_report(images))
     assert (tmp_path / "r.html").stat().st_size < 2e6
 
 
