@@ -1,6 +1,8 @@
-"""Where a module lives and in which precision, told by its parameters."""
+"""Where a module lives, in which precision, and which weights it has."""
 
 from __future__ import annotations
+
+import hashlib
 
 import torch
 from torch import nn
@@ -16,3 +18,19 @@ def dtype_of(module: object, default: torch.dtype = torch.float32) -> torch.dtyp
     """Floating dtype of a module's parameters; ``default`` if it has none or is no module."""
     parameters = module.parameters() if isinstance(module, nn.Module) else iter(())
     return next((p.dtype for p in parameters if p.is_floating_point()), default)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """SHA-256 of names and values of all weights and buffers, in hexadecimal digits.
+
+    Example:
+        >>> one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+        >>> _ = other.load_state_dict(one.state_dict())
+        >>> fingerprint(one) == fingerprint(other)
+        True
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from seco.common.checks import check_integer, check_number, describe
-from seco.common.modules import device_of, dtype_of
+from seco.common.modules import device_of, dtype_of, fingerprint
 from seco.correction.protocol import FeatureExtractor, FeatureMap
 from seco.correction.small_encoder import SmallEncoder
 from seco.sam.inference import inference
@@ -145,7 +144,7 @@ class ModuleExtractor:
             "statistics": str(self._statistics.flatten().tolist()),
             "output": str(self._output),
         }
-        return said if self._is_trained else said | {"weights": _fingerprint(self._module)}
+        return said if self._is_trained else said | {"weights": fingerprint(self._module)}
 
 
 class SegmenterExtractor:
@@ -221,7 +220,7 @@ class SegmenterExtractor:
             "segmenter": type(self._segmenter).__name__,
             "level": str(self._level),
         }
-        return said | {"weights": _fingerprint(model)} if isinstance(model, nn.Module) else said
+        return said | {"weights": fingerprint(model)} if isinstance(model, nn.Module) else said
 
 
 def as_extractor(
@@ -299,12 +298,3 @@ def _levels(found: object, output: int | str | None) -> list[Tensor]:
     if not levels:
         raise ValueError("encoder: expected at least one feature map, got none")
     return levels
-
-
-def _fingerprint(module: nn.Module) -> str:
-    """SHA-256 of names and values of all weights and buffers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()

@@ -3,8 +3,8 @@
 Everything is exact and streams: measure image by image, then pool.
 """
 
+from seco.common.confusion import Confusion, confusion
 from seco.evaluation.boundary import BoundaryOverlap, boundary_overlap
-from seco.evaluation.confusion import Confusion, confusion
 from seco.evaluation.connectivities import (
     Recognition,
     Repair,

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.checks import check_number
+from seco.common.confusion import as_label_maps, mean_of_known, ratios
 from seco.common.labels import LabelSpace
-from seco.evaluation.confusion import as_label_maps, mean_of_known, ratios
 
 DILATION_RATIO = 0.02
 """Of the image's diagonal: the width of the band along outlines in Cheng et al. for COCO and LVIS;

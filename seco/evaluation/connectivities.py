@@ -15,10 +15,10 @@ from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.checks import check_label_map, check_number
+from seco.common.confusion import as_array
 from seco.common.labels import LabelSpace
 from seco.correction.decision import DROP
 from seco.correction.judging import Judgement
-from seco.evaluation.confusion import as_array
 
 DROPPED = -1
 """The class after correction of a connectivity that became ignore."""

@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from seco.common.arrays import Array
+from seco.common.confusion import Confusion, confusion
 from seco.common.labels import LabelSpace
 from seco.evaluation.boundary import DILATION_RATIO, BoundaryOverlap, boundary_overlap
-from seco.evaluation.confusion import Confusion, confusion
 
 _DECIMALS = 6
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, jaccard_score
 
 from seco import LabelSpace
-from seco.evaluation import Confusion, confusion
+from seco.common.confusion import Confusion, confusion
 
 SPACE = LabelSpace(names=("a", "b", "c", "d"), ignore_index=-1)
 
