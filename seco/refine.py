@@ -169,7 +169,7 @@ def refine_with_details(
         if value is not None and img is None:
             raise ValueError(f"img: expected an image where {name} is given, got None")
     if corrector is not None:
-        _check_corrector(corrector, label_space)
+        check_corrector(corrector, label_space)
     if img is not None and (sam is not None or corrector is not None):
         images = to_batch(img, normalization=normalization)
     if sam is not None:
@@ -235,7 +235,13 @@ def refine_with_details(
     return Refinement(corrected.labels, corrected.scores, left, judged)
 
 
-def _check_corrector(corrector: ConnectivityCorrector, label_space: LabelSpace) -> None:
+def check_corrector(corrector: ConnectivityCorrector, label_space: LabelSpace) -> None:
+    """Raise unless a corrector is fitted, and for the classes of a label space.
+
+    Raises:
+        TypeError: something else.
+        ValueError: not fitted, or for other classes.
+    """
     if not isinstance(corrector, ConnectivityCorrector):
         raise TypeError(
             f"corrector: expected a seco.ConnectivityCorrector, got {describe(corrector)}"

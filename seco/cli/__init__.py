@@ -5,10 +5,13 @@ One file per command; a command is known once its function is registered here.
 
 from __future__ import annotations
 
-from seco.cli import demo, refine
+from seco.cli import correct, demo, fit, refine, regions
 from seco.cli.app import app
 
+app.command()(regions.regions)
 app.command()(refine.refine)
+app.command()(fit.fit)
+app.command()(correct.correct)
 app.command()(demo.demo)
 
 

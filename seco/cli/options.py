@@ -16,6 +16,7 @@ class SamName(str, Enum):
     vit_b = "vit_b"
     vit_l = "vit_l"
     vit_h = "vit_h"
+    none = "none"
 
 
 class Method(str, Enum):
@@ -40,11 +41,56 @@ class Match(str, Enum):
     name = "name"
 
 
+class NamingName(str, Enum):
+    """What ``--naming`` takes."""
+
+    auto = "auto"
+    plain = "plain"
+    cityscapes = "cityscapes"
+    gta = "gta"
+    synthia = "synthia"
+    bdd = "bdd"
+    proda = "proda"
+
+
+class LayoutName(str, Enum):
+    """What ``--layout`` takes."""
+
+    palette = "palette"
+    proda = "proda"
+
+
+class ScoreFormatName(str, Enum):
+    """What ``--score-format`` takes."""
+
+    png = "png"
+    npy = "npy"
+
+
 def _show_settings(wanted: bool) -> None:
     if wanted:
+        from seco import PAPER, PSASettings
         from seco.settings_text import list_settings
 
-        typer.echo(list_settings())
+        typer.echo(list_settings(PSASettings(), PAPER))
+        raise typer.Exit
+
+
+def _show_scc_settings(wanted: bool) -> None:
+    if wanted:
+        from seco import SCCSettings
+        from seco.settings_text import list_settings
+
+        typer.echo(list_settings(SCCSettings()))
+        raise typer.Exit
+
+
+def _show_proposal_settings(wanted: bool) -> None:
+    if wanted:
+        from seco import ProposalSettings
+        from seco.settings_text import list_settings
+
+        typer.echo(list_settings(ProposalSettings()))
         raise typer.Exit
 
 
@@ -68,9 +114,22 @@ LabelSpaceName = Annotated[
         '"palette" and "ignore_index".',
     ),
 ]
+ImageFolder = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="Folder of RGB images, subfolders included.")
+]
+LabelFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LABELS",
+        help="Folder of their labels: one class id per pixel, 8- or 16-bit grey or palette "
+        "images, named as the images (see --naming and --match).",
+    ),
+]
 Sam = Annotated[
     SamName,
-    typer.Option(help="The model. The tiny one is bundled, for demos and tests only."),
+    typer.Option(
+        help="The model. The tiny one is bundled, for demos and tests only; none needs --regions."
+    ),
 ]
 Checkpoint = Annotated[
     str | None,
@@ -124,6 +183,43 @@ SettingsListed = Annotated[
         help="Show every NAME for --set with default, the paper's value and meaning; exit.",
     ),
 ]
+SCCSettingsListed = Annotated[
+    bool,
+    typer.Option(
+        "--list-settings",
+        callback=_show_scc_settings,
+        is_eager=True,
+        help="Show every NAME for --set with default and meaning; exit.",
+    ),
+]
+ProposalSettingsListed = Annotated[
+    bool,
+    typer.Option(
+        "--list-settings",
+        callback=_show_proposal_settings,
+        is_eager=True,
+        help="Show every NAME for --set with default and meaning; exit.",
+    ),
+]
+ListFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--list",
+        metavar="FILE",
+        help="Take the images that a list names, a line each: image, label and optionally "
+        "confidence, paths within the given folders.",
+    ),
+]
+NamingRule = Annotated[
+    NamingName | None,
+    typer.Option(
+        "--naming",
+        help="In folders, how names are built: cityscapes (_leftImg8bit, "
+        "_gtFine_labelTrainIds), gta and synthia (_labelTrainIds), bdd (_train_id), proda "
+        "(_conf.npy, 250 is ignore), plain (the same names). Found out if not said and "
+        "unambiguous.",
+    ),
+]
 MatchRule = Annotated[
     Match | None,
     typer.Option(
@@ -135,8 +231,50 @@ MatchRule = Annotated[
 ImageSuffix = Annotated[
     str | None,
     typer.Option(
-        help="In folders, the end of the image names that is not part of it, such as _leftImg8bit."
+        help="Instead of --naming: the end of the image names that is not part of it, such as "
+        "_rgb_anon."
     ),
 ]
 LabelSuffix = Annotated[str | None, typer.Option(help="The same of the labels.")]
 ConfidenceSuffix = Annotated[str | None, typer.Option(help="The same of the confidences.")]
+CorrectorFolder = Annotated[
+    Path | None,
+    typer.Option("--corrector", help="Correct what was refined, with what seco fit made."),
+]
+LayoutRule = Annotated[
+    LayoutName,
+    typer.Option(
+        "--layout",
+        help="palette: PNGs with ids inside, colours when looked at; proda: the same with 250 "
+        "for ignore, and the scores as name_conf.npy beside them.",
+    ),
+]
+Scores = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-scores",
+        help="PNG, or a folder of them, for a loss weight per pixel: 8-bit grey, white is 1.",
+    ),
+]
+ScoreFormatRule = Annotated[
+    ScoreFormatName, typer.Option("--score-format", help="Of --save-scores in folders.")
+]
+ListRoot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="ROOT",
+        help="Write OUT/labeled.txt and OUT/unlabeled.txt, as UniMatch reads them, with paths "
+        "within ROOT.",
+    ),
+]
+LeastShare = Annotated[
+    float,
+    typer.Option(
+        help="With --list-root: an image is labelled if that share of its pixels has a class, and "
+        "any at all."
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Make all outputs anew, whatever was there before."),
+]

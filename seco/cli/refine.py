@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from dataclasses import replace
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from seco.cli.app import stop
+from seco.cli.jobs import conclude, job
+from seco.cli.models import device_named, refused, sam_named, warn_of_tiny
 from seco.cli.options import (
     Assignments,
     Checkpoint,
     Confidence,
     ConfidenceSuffix,
     ConfidenceThreshold,
+    CorrectorFolder,
     Device,
     ImagePath,
     ImageSuffix,
@@ -26,13 +25,24 @@ from seco.cli.options import (
     LabelPath,
     LabelSpaceName,
     LabelSuffix,
+    LayoutName,
+    LayoutRule,
+    LeastShare,
+    ListFile,
+    ListRoot,
     MatchRule,
+    Method,
+    NamingRule,
     Outside,
     OutsideRule,
+    Overwrite,
     Paper,
     PSAMethod,
     Sam,
     SamName,
+    ScoreFormatName,
+    ScoreFormatRule,
+    Scores,
     SettingsListed,
 )
 
@@ -52,6 +62,14 @@ def refine(
     sam: Sam = SamName.tiny,
     checkpoint: Checkpoint = None,
     device: Device = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of seco regions, so that nothing is segmented anew; with --sam none they "
+            "alone vote."
+        ),
+    ] = None,
+    corrector: CorrectorFolder = None,
     confidence: Confidence = None,
     keep_fraction: KeepFraction = None,
     confidence_threshold: ConfidenceThreshold = None,
@@ -60,99 +78,127 @@ def refine(
     paper: Paper = False,
     assignments: Assignments = None,
     settings_listed: SettingsListed = False,
-    save_scores: Annotated[
-        Path | None,
-        typer.Option(
-            help="PNG, or a folder of them, for a loss weight per pixel: 8-bit grey, white is 1."
-        ),
-    ] = None,
+    save_scores: Scores = None,
+    score_format: ScoreFormatRule = ScoreFormatName.png,
+    layout: LayoutRule = LayoutName.palette,
+    list_file: ListFile = None,
+    naming: NamingRule = None,
     match: MatchRule = None,
     image_suffix: ImageSuffix = None,
     label_suffix: LabelSuffix = None,
     confidence_suffix: ConfidenceSuffix = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Replace outputs that exist. Without it they are skipped, whatever they were "
-            "made with.",
-        ),
-    ] = False,
+    list_root: ListRoot = None,
+    min_labelled: LeastShare = 0.0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Turn speckled, noisy pseudo-labels into clean regions.
 
     In folders, a file that has no partner or cannot be used is reported and the rest goes on; the
-    exit code is then 1. Every output is written whole or not at all.
+    exit code is then 1. Every output is written whole or not at all, and a run that was stopped is
+    gone on with by the same command, also under torchrun.
     """
-    import torch
-    from tqdm import tqdm
-
-    from seco import PAPER, PSASettings, find_label_space, load_sam, refine_with_details
+    from seco import PAPER, PSASettings, find_label_space
+    from seco.cli.inputs import check_lists, folder_inputs, save_lists
     from seco.common.checks import check_number
-    from seco.folder import match_files, refine_files
+    from seco.common.jobs.run import is_about_file
+    from seco.folder import OutputFormat, Refiner, refine_file, refine_folder, single_input
+    from seco.folder.inputs import check_apart
     from seco.sam.proposal_settings import proposal_settings_of
     from seco.settings_text import change_settings
 
-    if confidence is None and (keep_fraction is not None or confidence_threshold is not None):
+    single = image.is_file()
+    selecting = keep_fraction is not None or confidence_threshold is not None
+    if selecting and confidence is None and list_file is None:
         stop("--keep-fraction and --confidence-threshold need --confidence")
     if keep_fraction is not None and confidence_threshold is not None:
         stop("--keep-fraction and --confidence-threshold exclude each other")
+    if sam is SamName.none and (regions is None or method is Method.prompts):
+        stop("--sam none needs --regions, and another --method than prompts")
     of_folders = {
+        "--regions": regions,
+        "--layout": None if layout is LayoutName.palette else layout.value,
+        "--score-format": None if score_format is ScoreFormatName.png else score_format.value,
+        "--list": list_file,
+        "--naming": naming and naming.value,
         "--match": match and match.value,
         "--image-suffix": image_suffix,
         "--label-suffix": label_suffix,
         "--confidence-suffix": confidence_suffix,
+        "--list-root": list_root,
     }
     for option, value in of_folders.items():
-        if image.is_file() and value is not None:
+        if single and value is not None:
             stop(f"{option}: expected only with folders, got {value} with the file {image}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
+    with refused():
         if keep_fraction is not None:
             check_number("--keep-fraction", keep_fraction, low=0, high=1, low_open=True)
         if confidence_threshold is not None:
             check_number("--confidence-threshold", confidence_threshold, low=0, high=1)
+        check_number("--min-labelled", min_labelled, low=0, high=1)
         space = find_label_space(label_space)
+        output = OutputFormat(layout.value, save_scores, score_format.value)
+        if single:
+            inputs = single_input(image, label, confidence=confidence)
+            check_apart([image, label, confidence, corrector], [out, save_scores])
+            _check_files(out, save_scores, overwrite)
+        else:
+            inputs = folder_inputs(
+                image, label, apart=[out, save_scores], beside=[regions, corrector],
+                confidence=confidence, list_file=list_file, naming=naming, match=match,
+                image_suffix=image_suffix, label_suffix=label_suffix,
+                confidence_suffix=confidence_suffix,
+            )  # fmt: skip
+            check_lists(inputs, out, output, list_root)
         settings = PAPER if paper else PSASettings()
         if method is not None:
             settings = replace(settings, method=method.value)
-        tasks, unpaired = match_files(
-            image, label, out, confidence=confidence, scores=save_scores,
-            match="path" if match is None else match.value, image_suffix=image_suffix or "",
-            label_suffix=label_suffix or "", confidence_suffix=confidence_suffix or "",
-        )  # fmt: skip
-        model = load_sam(sam.value, checkpoint=checkpoint, device=device)
-        settings = replace(settings, proposals=proposal_settings_of(model))
+        used = device_named(device)
+        model = None if sam is SamName.none else sam_named(sam, checkpoint, used)
+        if model is not None:
+            settings = replace(settings, proposals=proposal_settings_of(model))
         settings = change_settings(settings, assignments or [])
         if method is not None and settings.method != method.value:
             stop(
                 f"--method {method.value} and --set method={settings.method} contradict each other"
             )
-    except (OSError, TypeError, ValueError, RuntimeError, AssertionError) as error:
-        stop(str(error))  # the last two are torch's about a device that is not there
-    if sam is SamName.tiny:
-        typer.echo(
-            "The bundled tiny SAM is for demos and tests; for work use --sam vit_h.", err=True
-        )
-    call = partial(
-        refine_with_details,
+    refiner = Refiner(
         sam=model,
         label_space=space,
+        regions=regions,
+        corrector=corrector,
+        device=used,
         keep_fraction=0.5 if keep_fraction is None else keep_fraction,
         confidence_threshold=confidence_threshold,
         outside=outside.value,
         settings=settings,
     )
-    results = refine_files(tasks, call, space, overwrite=overwrite)
-    statuses: Counter[str] = Counter()
-    for outcome in chain(unpaired, tqdm(results, total=len(tasks), unit="image", disable=None)):
-        statuses[outcome.status] += 1
-        if outcome.status == "failed":
-            tqdm.write(f"failed: {outcome.name}: {outcome.reason}", file=sys.stderr)
-    kept = " because their outputs exist (--overwrite replaces them)" if statuses["skipped"] else ""
-    typer.echo(
-        f"{statuses['written']} refined, {statuses['skipped']} skipped{kept}, "
-        f"{statuses['failed']} failed; results in {out}"
-    )
-    if statuses["failed"]:
-        raise typer.Exit(1)
+    warn_of_tiny(sam)
+    if single:
+        try:
+            refine_file(inputs, out, save_scores, refiner)
+        except Exception as error:
+            if not is_about_file(error):
+                raise
+            typer.echo(f"failed: {image}: {error}", err=True)
+            raise typer.Exit(1) from error
+        typer.echo(f"Wrote {out}")
+        return
+    with job(overwrite=overwrite) as options:
+        summary = refine_folder(inputs, out, refiner, output=output, options=options)
+        save_lists(
+            inputs, out, output, summary,
+            root=list_root, least_share=min_labelled, options=options,
+        )  # fmt: skip
+    conclude(summary, "refined", out, options)
+
+
+def _check_files(out: Path, scores: Path | None, overwrite: bool) -> None:
+    for path, formats in ((out, (".png",)), (scores, (".png", ".npy"))):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise ValueError(f"{path}: expected a file as the image is one")
+        if path.suffix.lower() not in formats:
+            raise ValueError(f"{path}: expected a file name ending in {' or '.join(formats)}")
+        if path.exists() and not overwrite:
+            raise ValueError(f"{path}: exists already; --overwrite replaces it")

@@ -227,6 +227,37 @@ def read_confidence(path: PathLike) -> Array:
     return confidence
 
 
+def write_confidence(path: PathLike, confidence: Array) -> None:
+    """Write a confidence map atomically, as :func:`read_confidence` reads it.
+
+    Args:
+        path: where to, ending in ``.png`` (8-bit grey, white is 1) or ``.npy`` (half precision);
+            its folder must exist.
+        confidence: (H, W) floating point in 0-1.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: another suffix.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_confidence(f"{folder}/a.npy", np.array([[0.5, 1]]))
+        ...     read_confidence(f"{folder}/a.npy")
+        array([[0.5, 1. ]], dtype=float32)
+    """
+    buffer = io.BytesIO()
+    suffix = Path(path).suffix.lower()
+    if suffix == ".npy":
+        np.save(buffer, confidence.astype(np.float16))
+    elif suffix == ".png":
+        grey = np.rint(confidence * 255).astype(np.uint8)
+        Image.fromarray(grey).save(buffer, format="PNG")
+    else:
+        raise ValueError(f"path: expected a name ending in .png or .npy, got {path}")
+    write_bytes(path, buffer.getvalue())
+
+
 def _read_npy(path: PathLike) -> Array:
     data = Path(path).read_bytes()
     try:

@@ -17,7 +17,8 @@ from seco.correction.settings import SCCSettings
 from seco.correction.tensor_files import pack_tensors
 
 VERSION = 1
-_KIND, _JSON = "seco corrector", "corrector.json"
+CORRECTOR_FILE = "corrector.json"
+_KIND = "seco corrector"
 _STATE, _RECORD = "state.", "record."
 
 
@@ -68,7 +69,7 @@ def write_corrector(
         "iterations": iterations,
         "noise_model": noise_model.to_json(),
     }
-    write_bytes(folder / _JSON, json.dumps(said, indent=1).encode())
+    write_bytes(folder / CORRECTOR_FILE, json.dumps(said, indent=1).encode())
     for other in folder.glob("corrector-*.safetensors"):
         if other.name != name:
             other.unlink(missing_ok=True)
@@ -83,7 +84,7 @@ def read_corrector(directory: PathLike) -> SavedCorrector:
     """
     from safetensors.torch import load
 
-    path = Path(directory) / _JSON
+    path = Path(directory) / CORRECTOR_FILE
     try:
         said: Any = json.loads(path.read_bytes())
     except ValueError as error:

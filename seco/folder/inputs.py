@@ -1,257 +1,279 @@
-"""Refine files: pair images with labels by name, refine each pair, write the results whole."""
+"""Which image, label and confidence belong together, in folders, in lists, or given one by one."""
 
 from __future__ import annotations
 
-import io
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
-from PIL import Image
-
-from seco.common.arrays import Array
 from seco.common.checks import check_choice
-from seco.common.files import read_confidence, read_image, read_label, write_bytes, write_label
-from seco.common.images import restore
-from seco.common.labels import LabelSpace
-from seco.refine import Refinement
+from seco.common.files import PathLike
+from seco.common.jobs import Outcome
+from seco.common.jobs.run import failure
+from seco.folder.lists import read_list
+from seco.folder.naming import NAMINGS, Naming, by_key, detect_naming
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
-CONFIDENCE_SUFFIXES = (*IMAGE_SUFFIXES, ".npy")
-
-# What a bad file, one too large for the memory, or one on which the model overflows raises;
-# anything else is a bug and shall be seen.
-FILE_ERRORS = (
-    *(OSError, TypeError, ValueError, MemoryError, FloatingPointError),
-    torch.cuda.OutOfMemoryError,
-)
-# Out of the CPU's memory, torch raises a plain RuntimeError.
-CPU_MEMORY = re.compile(r"DefaultCPUAllocator|allocate memory")
+IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+CONFIDENCE_FORMATS = (*IMAGE_FORMATS, ".npy")
 
 
 @dataclass(frozen=True)
-class Task:
-    """One image to refine.
+class ImageFiles:
+    """One image and what belongs to it.
 
     Args:
-        name: what the user knows it by, for messages.
         image: RGB image.
-        label: label map; see :func:`seco.common.files.read_label`.
+        label: label map, or ``None``; see :func:`seco.common.files.read_label`.
         confidence: of the label, or ``None``.
-        output: PNG to write the refined label to.
-        scores: PNG to write the loss weights to, or ``None``.
+        image_place: the image's path within its folder, without the format; its regions are
+            called so.
+        place: what outputs are called, a path within their folder, without the format: the
+            label's, or without labels the image's.
     """
 
-    name: str
     image: Path
-    label: Path
+    label: Path | None
     confidence: Path | None
-    output: Path
-    scores: Path | None
+    image_place: Path
+    place: Path
+
+    @property
+    def name(self) -> str:
+        """What a user knows it by, for messages."""
+        return self.place.as_posix()
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one file.
+class Inputs:
+    """The images of a job.
 
     Args:
-        name: of the task, or of a file that has no partner.
-        status: ``"written"``, ``"skipped"`` (the output exists) or ``"failed"``.
-        reason: of a failure.
+        files: in the order of their names, or of the list.
+        failures: one for every file without exactly one partner.
+        ignore_index: the id of unlabelled pixels in the labels, if another than the label space's.
     """
 
-    name: str
-    status: Literal["written", "skipped", "failed"]
-    reason: str = ""
+    files: tuple[ImageFiles, ...]
+    failures: tuple[Outcome, ...] = ()
+    ignore_index: int | None = None
 
 
-def match_files(
+def find_inputs(
     images: Path,
-    labels: Path,
-    output: Path,
+    labels: Path | None = None,
     *,
     confidence: Path | None = None,
-    scores: Path | None = None,
+    list_file: PathLike | None = None,
+    naming: str | Naming = "auto",
     match: Literal["path", "name"] = "path",
-    image_suffix: str = "",
-    label_suffix: str = "",
-    confidence_suffix: str = "",
-) -> tuple[list[Task], list[Outcome]]:
-    """Pair the files of folders, subfolders included; or take single files as one pair.
+) -> Inputs:
+    """Pair the files of folders, subfolders included.
 
     Args:
-        images: an image, or a folder of images in the formats of ``IMAGE_SUFFIXES``. The other
-            paths are files or folders as this one is.
-        labels: label maps.
-        output: results; in a folder each is called as its label, ending in ``.png``.
-        confidence: confidences, images or ``.npy``.
-        scores: loss weights.
+        images: folder of images in the formats of ``IMAGE_FORMATS``.
+        labels: folder of label maps, if they are wanted.
+        confidence: folder of confidences, images or ``.npy``, if they are wanted.
+        list_file: take the files that a list names instead, see
+            :func:`seco.folder.lists.read_list`; the folders are then what its paths are relative
+            to (confidences without a folder: the labels').
+        naming: how names are built, a key of ``NAMINGS``, one of your own, or ``"auto"`` to find
+            out where that is unambiguous.
         match: files belong together whose ``"path"`` within their folders, or whose ``"name"``
-            alone, is the same but for the format.
-        image_suffix: end of the images' names that labels do not share (``_leftImg8bit``); files
-            that do not end so are left alone. Likewise the other two.
-        label_suffix: of the labels.
-        confidence_suffix: of the confidences.
-
-    Returns:
-        The tasks in the order of their names, and a failure for every image or label without
-        exactly one partner.
+            alone, is the same.
 
     Raises:
-        FileNotFoundError: nothing at ``images``, ``labels`` or ``confidence``.
-        ValueError: files and folders mixed, an output that is, holds or lies in something that is
-            read, an output file that is no PNG, or folders without any pair.
+        OSError: nothing at one of the places.
+        ValueError: a file where a folder is expected, folders without any pair, an ambiguous
+            naming, or a list that is wrong.
     """
     check_choice("match", match, ("path", "name"))
-    inputs = [path for path in (images, labels, confidence) if path is not None]
-    outputs = [path for path in (output, scores) if path is not None]
-    _check_paths(inputs, outputs)
-    if not images.is_dir():
-        return [Task(images.name, images, labels, confidence, output, scores)], []
-    found_images = _files_by_key(images, IMAGE_SUFFIXES, image_suffix, match)
-    found_labels = _files_by_key(labels, IMAGE_SUFFIXES, label_suffix, match)
-    found_confidences = (
-        {}
-        if confidence is None
-        else _files_by_key(confidence, CONFIDENCE_SUFFIXES, confidence_suffix, match)
-    )
-    if not found_images.keys() & found_labels.keys():
+    for folder in (images, labels, confidence):
+        if folder is not None and not folder.exists():
+            raise FileNotFoundError(f"{folder}: no such file or folder")
+        if folder is not None and not folder.is_dir():
+            raise ValueError(f"{folder}: expected a folder as {images} is one")
+    if isinstance(naming, str):
+        check_choice("naming", naming, ("auto", *NAMINGS))
+    if list_file is not None:
+        ignore = None if naming == "auto" else _named(naming).ignore_index
+        return _listed(images, labels, confidence, list_file, ignore)
+    failures: list[Outcome] = []
+    found_images = _files_in(images, IMAGE_FORMATS, failures)
+    if labels is None:
+        return _images_alone(images, found_images, naming, failures)
+    alone = match == "name"
+    if naming == "auto":
+        beside = _files_in(labels, CONFIDENCE_FORMATS)
+        naming = detect_naming(found_images, beside, name_alone=alone)
+    rule = _named(naming)
+    folders = [images, labels]
+    found = [
+        by_key(found_images, rule, rule.image_ends, name_alone=alone),
+        by_key(_files_in(labels, IMAGE_FORMATS, failures), rule, rule.label_ends, name_alone=alone),
+    ]
+    if not found[0].keys() & found[1].keys():
         raise ValueError(
-            f"expected images and labels with the same names, got {_some(found_images)} in "
-            f"{images} and {_some(found_labels)} in {labels}"
+            f"expected images and labels with the same names, got {_some(found[0])} in "
+            f"{images} and {_some(found[1])} in {labels}"
         )
-    tasks, failures = [], []
-    for key in sorted(found_images.keys() | found_labels.keys()):
-        parts = [("image", found_images.get(key, [])), ("label", found_labels.get(key, []))]
-        if confidence is not None:
-            parts.append(("confidence", found_confidences.get(key, [])))
-        wrong = [_complaint(kind, files) for kind, files in parts if len(files) != 1]
+    keys = sorted(found[0].keys() | found[1].keys())
+    if confidence is not None:
+        files = _files_in(confidence, CONFIDENCE_FORMATS, failures)
+        folders.append(confidence)
+        found.append(by_key(files, rule, rule.confidence_ends, name_alone=alone))
+    paired = []
+    for key in keys:
+        parts = [some.get(key, []) for some in found]
+        wrong = [
+            _complaint(kind, files)
+            for kind, files in zip(("image", "label", "confidence"), parts, strict=False)
+            if len(files) != 1
+        ]
         if wrong:
             failures.append(Outcome(key, "failed", "; ".join(wrong)))
             continue
-        label = parts[1][1][0]
-        place = label.relative_to(labels).with_suffix(".png")
-        tasks.append(
-            Task(
-                name=key,
-                image=parts[0][1][0],
-                label=label,
-                confidence=parts[2][1][0] if confidence is not None else None,
-                output=output / place,
-                scores=None if scores is None else scores / place,
+        paths = [folder / files[0] for folder, files in zip(folders, parts, strict=True)]
+        paired.append(
+            ImageFiles(
+                image=paths[0],
+                label=paths[1],
+                confidence=paths[2] if confidence is not None else None,
+                image_place=parts[0][0].with_suffix(""),
+                place=parts[1][0].with_suffix(""),
             )
         )
-    return tasks, failures
+    return Inputs(tuple(paired), tuple(failures), rule.ignore_index)
 
 
-def refine_files(
-    tasks: Iterable[Task],
-    refine: Callable[..., Refinement],
-    label_space: LabelSpace,
-    *,
-    overwrite: bool = False,
-) -> Iterator[Outcome]:
-    """Refine file by file; one that fails, or is too large for the memory, does not stop the rest.
+def single_input(
+    image: Path, label: Path, *, confidence: Path | None = None, ignore_index: int | None = None
+) -> Inputs:
+    """One image and its label, given as files.
 
-    An output that exists is taken as it is, whatever it was made with, unless ``overwrite``.
-    Every file is written whole or not at all, the label after its scores.
-
-    Args:
-        tasks: what to do.
-        refine: ``refine(image, label, confidence=...)``; :func:`seco.refine_with_details` with
-            its other arguments given.
-        label_space: of the labels.
-        overwrite: whether to replace outputs that exist.
-
-    Yields:
-        The outcome of each task, in their order.
+    Raises:
+        FileNotFoundError: nothing at one of the places.
+        ValueError: a folder.
     """
-    for task in tasks:
-        try:
-            yield Outcome(task.name, _refine_file(task, refine, label_space, overwrite))
-        except Exception as error:
-            if not _is_about_file(error):
-                raise
-            reason = str(error) or type(error).__name__
-            yield Outcome(task.name, "failed", " ".join(reason.split()))
+    for path in (image, label, confidence):
+        if path is not None and not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+        if path is not None and path.is_dir():
+            raise ValueError(f"{path}: expected a file as {image} is one")
+    files = ImageFiles(image, label, confidence, Path(image.stem), Path(image.stem))
+    return Inputs((files,), ignore_index=ignore_index)
 
 
-def _is_about_file(error: Exception) -> bool:
-    out_of_memory = isinstance(error, RuntimeError) and CPU_MEMORY.search(str(error)) is not None
-    return out_of_memory or isinstance(error, FILE_ERRORS)
+def check_apart(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -> None:
+    """Raise ``ValueError`` if an output is, holds or lies in an input or another output.
+
+    Outputs among the inputs would be taken for inputs in the next run, or replace them.
+    """
+    places = [path for path in inputs if path is not None]
+    for output in outputs:
+        if output is None:
+            continue
+        for other in places:
+            a, b = output.resolve(), other.resolve()
+            if a == b or a in b.parents or b in a.parents:
+                raise ValueError(f"{output}: expected a place apart from {other}")
+        places.append(output)
 
 
-def _refine_file(
-    task: Task, refine: Callable[..., Refinement], space: LabelSpace, overwrite: bool
-) -> Literal["written", "skipped"]:
-    if task.output.exists() and not overwrite:
-        if task.scores is not None and not task.scores.exists():
-            raise ValueError(f"{task.output}: exists already, but not its scores {task.scores}")
-        return "skipped"
-    label = read_label(task.label)
-    confidence = None if task.confidence is None else read_confidence(task.confidence)
-    found = refine(read_image(task.image), label, confidence=confidence)
-    if task.scores is not None:
-        task.scores.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(task.scores, _grey_png(found.scores[0].cpu().numpy()))
-    task.output.parent.mkdir(parents=True, exist_ok=True)
-    write_label(task.output, restore(found.labels, like=label), space)
-    return "written"
+def _named(naming: str | Naming) -> Naming:
+    return NAMINGS[naming] if isinstance(naming, str) else naming
 
 
-def _grey_png(scores: Array) -> bytes:
-    """8-bit grey, 255 for 1: as confidences are read."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.rint(scores * 255).astype(np.uint8)).save(buffer, format="PNG")
-    return buffer.getvalue()
+def _images_alone(
+    folder: Path, found: list[Path], naming: str | Naming, failures: list[Outcome]
+) -> Inputs:
+    rule = _named("plain" if naming == "auto" else naming)
+    kept = by_key(found, rule, rule.image_ends)
+    if not kept:
+        raise ValueError(f"expected images, got none in {folder}")
+    places: dict[Path, list[Path]] = {}
+    for path in sorted(path for paths in kept.values() for path in paths):
+        places.setdefault(path.with_suffix(""), []).append(path)
+    for place, paths in places.items():
+        if len(paths) > 1:
+            failures.append(Outcome(place.as_posix(), "failed", _complaint("image", paths)))
+    files = (
+        ImageFiles(folder / paths[0], None, None, place, place)
+        for place, paths in places.items()
+        if len(paths) == 1
+    )
+    return Inputs(tuple(files), tuple(failures))
 
 
-def _files_by_key(
-    folder: Path, formats: tuple[str, ...], suffix: str, match: str
-) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for parent, _, names in os.walk(folder, followlinks=True):
-        for name in sorted(names):
+def _listed(
+    images: Path,
+    labels: Path | None,
+    confidence: Path | None,
+    list_file: PathLike,
+    ignore_index: int | None,
+) -> Inputs:
+    found, failures = [], []
+    for line in read_list(list_file, labels=labels is not None):
+        image, label, certainty = images / line.image, None, None
+        image_place = place = _place(line.image, list_file)
+        parts = [("image", image)]
+        if labels is not None and line.label is not None:
+            label, place = labels / line.label, _place(line.label, list_file)
+            parts.append(("label", label))
+        if line.confidence is not None:
+            certainty = (confidence or labels or images) / line.confidence
+            parts.append(("confidence", certainty))
+        elif confidence is not None:
+            raise ValueError(f"{list_file}: expected a third column, the confidence, got none")
+        missing = [f"no {kind} at {path}" for kind, path in parts if not path.is_file()]
+        if missing:
+            failures.append(Outcome(place.as_posix(), "failed", "; ".join(missing)))
+        else:
+            found.append(ImageFiles(image, label, certainty, image_place, place))
+    return Inputs(tuple(found), tuple(failures), ignore_index)
+
+
+def _place(path: str, list_file: PathLike) -> Path:
+    place = Path(path)
+    if place.is_absolute() or ".." in place.parts:
+        raise ValueError(
+            f"{list_file}: expected paths relative to the folders of images and labels, got {path}"
+        )
+    return place.with_suffix("")
+
+
+def _files_in(
+    folder: Path, formats: tuple[str, ...], failures: list[Outcome] | None = None
+) -> list[Path]:
+    """The files of a folder and its subfolders in these formats, within it, sorted.
+
+    Subfolders that cannot be read are added to ``failures``.
+
+    Raises:
+        OSError: the folder itself cannot be read.
+    """
+    found = []
+    errors: list[OSError] = []
+    for parent, _, names in os.walk(folder, followlinks=True, onerror=errors.append):
+        for name in names:
             path = Path(parent, name)
-            usable = not name.startswith(".") and path.suffix.lower() in formats
-            if usable and path.stem.endswith(suffix):
-                stem = path.stem.removesuffix(suffix)
-                place = path.relative_to(folder).parent
-                key = stem if match == "name" else (place / stem).as_posix()
-                found.setdefault(key, []).append(path)
-    return found
+            if not name.startswith(".") and path.suffix.lower() in formats:
+                found.append(path.relative_to(folder))
+    for error in errors:
+        if Path(error.filename) == folder:
+            raise error
+        if failures is not None:
+            failures.append(failure(str(error.filename), error))
+    return sorted(found)
 
 
 def _complaint(kind: str, files: list[Path]) -> str:
     if not files:
         return f"no {kind} of that name"
-    return f"more than one {kind} of that name: {', '.join(sorted(map(str, files)))}"
+    return f"more than one {kind} of that name: {', '.join(map(str, files))}"
 
 
 def _some(found: dict[str, list[Path]]) -> str:
     names = sorted(found)
     return "none" if not names else ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
-
-
-def _check_paths(inputs: list[Path], outputs: list[Path]) -> None:
-    for path in inputs:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
-    folders = inputs[0].is_dir()
-    kind = "a folder" if folders else "a file"
-    for path in (*inputs, *outputs):
-        if path.exists() and path.is_dir() != folders:
-            raise ValueError(f"{path}: expected {kind} as {inputs[0]} is one")
-    for position, output in enumerate(outputs):
-        if not folders and output.suffix.lower() != ".png":
-            raise ValueError(f"{output}: expected a file name ending in .png")
-        # Outputs among the inputs would be taken for inputs in the next run, or replace them.
-        for other in (*inputs, *outputs[:position]):
-            a, b = output.resolve(), other.resolve()
-            if a == b or a in b.parents or b in a.parents:
-                raise ValueError(f"{output}: expected a place apart from {other}")

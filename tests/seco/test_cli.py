@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -19,7 +18,6 @@ import seco
 from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings
 from seco.cli import app
 from seco.common.files import read_confidence, read_label, write_label
-from seco.folder import match_files, refine_files
 from seco.sam.tiny import PROPOSALS
 from seco.settings_text import change_settings, list_settings
 
@@ -66,8 +64,8 @@ def refine(work: Path, *more: object):
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        for path in sorted(folder.rglob("*.*"))
+        if path.is_file() and path.suffix not in (".json", ".jsonl")
     }
 
 
@@ -121,29 +119,6 @@ def test_again_the_same_bytes(work):
     assert contents(work / "out") | contents(work / "weights") == first
 
 
-def test_existing_outputs_are_skipped_and_said_so(work):
-    (work / "out/a").mkdir(parents=True)
-    (work / "out/a/one.png").write_bytes(b"mine")
-    result = refine(work)
-    assert result.exit_code == 0
-    assert "2 refined, 1 skipped because their outputs exist (--overwrite" in result.stdout
-    assert (work / "out/a/one.png").read_bytes() == b"mine"
-    result = refine(work, "--overwrite")
-    assert "3 refined, 0 skipped, 0 failed" in result.stdout
-    assert read_label(work / "out/a/one.png").shape == (40, 64)
-
-
-def test_scores_are_loss_weights_and_never_missing_silently(work):
-    assert refine(work).exit_code == 0
-    late = refine(work, "--save-scores", work / "weights")
-    assert late.exit_code == 1
-    assert "exists already, but not its scores" in late.stderr
-    assert refine(work, "--save-scores", work / "weights", "--overwrite").exit_code == 0
-    scores = read_confidence(work / "weights/a/one.png")
-    assert (scores[read_label(work / "out/a/one.png") == 255] == 0).all()
-    assert scores.max() > 0.5
-
-
 def test_an_image_where_sam_finds_nothing(work):
     nothing = ("--set", "pred_iou_thresh=9", "--set", "thing_iou_thresh=9")
     result = refine(work, *nothing, "--set", "rejected_things=drop")
@@ -195,61 +170,6 @@ def test_missing_or_bad_confidence_fails_that_file(work):
     assert "failed: a/one: no confidence of that name" in result.stderr
     assert "failed: a/two:" in result.stderr
     assert list(contents(work / "out")) == ["b/three.png"]
-
-
-def test_a_model_that_overflows_fails_that_file(work):
-    def overflow(image, label, *, confidence):
-        raise FloatingPointError("sam: expected finite scores, got NaN")
-
-    tasks, _ = match_files(work / "images", work / "labels", work / "out")
-    outcomes = list(refine_files(tasks, overflow, CITYSCAPES))
-    assert [(o.status, o.reason[:4]) for o in outcomes] == [("failed", "sam:")] * 3
-
-
-def test_an_image_too_large_for_the_memory_fails_that_file(work):
-    sizes = iter([2**60, 1, 1])
-    regions = seco.Regions.from_label_map(torch.ones(40, 64, dtype=torch.int64))
-
-    def vote(image, label, *, confidence):
-        torch.empty(next(sizes), dtype=torch.uint8)
-        return seco.refine_with_details(None, label, regions=regions, confidence=confidence)
-
-    tasks, _ = match_files(work / "images", work / "labels", work / "out")
-    outcomes = list(refine_files(tasks, vote, CITYSCAPES))
-    assert [outcome.status for outcome in outcomes] == ["failed", "written", "written"]
-    assert "allocate" in outcomes[0].reason
-
-
-def test_a_bug_is_no_failure_of_a_file(work):
-    def broken(image, label, *, confidence):
-        raise RuntimeError("expected scalar type Float but found Half")
-
-    tasks, _ = match_files(work / "images", work / "labels", work / "out")
-    with pytest.raises(RuntimeError, match="expected scalar type"):
-        list(refine_files(tasks, broken, CITYSCAPES))
-
-
-def test_names_alone_and_suffixes(work):
-    flat = work / "flat"
-    flat.mkdir()
-    for path in (work / "labels").rglob("*.png"):
-        shutil.copy(path, flat / f"{path.stem}_pred.png")
-        shutil.copy(path, flat / f"{path.stem}_color.png")
-    for path in sorted((work / "images").rglob("*.*")):
-        path.rename(path.with_name(f"{path.stem}_leftImg8bit{path.suffix}"))
-    tasks, failures = match_files(
-        work / "images", flat, work / "out", match="name",
-        image_suffix="_leftImg8bit", label_suffix="_pred",
-    )  # fmt: skip
-    assert failures == []
-    assert [task.name for task in tasks] == ["one", "three", "two"]
-    assert [task.output.name for task in tasks] == [
-        "one_pred.png",
-        "three_pred.png",
-        "two_pred.png",
-    ]
-    with pytest.raises(ValueError, match="expected images and labels with the same names"):
-        match_files(work / "images", flat, work / "out")
 
 
 def test_label_space_from_a_file(work):
@@ -345,7 +265,7 @@ def calls(monkeypatch):
         seen.append(kwargs)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(seco, "refine_with_details", spy)
+    monkeypatch.setattr("seco.folder.refine.refine_with_details", spy)
     return seen
 
 

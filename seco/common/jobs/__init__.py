@@ -14,8 +14,6 @@ from seco.common.jobs.run import (
     JobStopped,
     Outcome,
     Summary,
-    failure,
-    is_about_file,
     run_job,
     run_share,
 )
@@ -28,8 +26,6 @@ __all__ = [
     "Outcome",
     "Signature",
     "Summary",
-    "failure",
-    "is_about_file",
     "library_versions",
     "overlap",
     "run_job",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -164,7 +164,7 @@ def run_job(
     done = [outcome for share in processes.gather(own) for outcome in share]
     summary = Summary((*failures, *sorted(done, key=lambda outcome: place[outcome.name])))
     if processes.first:
-        _write_summary(summary, folder, manifest, processes.count)
+        write_summary(summary, folder, manifest, processes.count)
     return summary
 
 
@@ -212,18 +212,11 @@ def run_share(
         def write_signed(
             item: Unit, given: tuple[tuple[Signature, ...], Result]
         ) -> Mapping[str, Any]:
-            try:
+            with stopped_when_full(item.name):
                 for path in item.outputs:
                     path.parent.mkdir(parents=True, exist_ok=True)
                 facts = write(item, given[1])
                 journal.record(item, given[0], facts)
-            except OSError as error:
-                if error.errno in _NO_MORE_WRITING:
-                    raise JobStopped(
-                        f"{error}, while writing {item.name}; what is finished is kept: start "
-                        "again once there is room, and only the rest is done"
-                    ) from error
-                raise
             return facts
 
         with closing(overlap(waiting, read_signed, work_signed, write_signed)) as steps:
@@ -235,6 +228,20 @@ def run_share(
                     yield failure(item.name, error)
                 else:
                     raise error
+
+
+@contextmanager
+def stopped_when_full(name: str) -> Iterator[None]:
+    """Raise :class:`JobStopped` where writing fails as all further writing would."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_MORE_WRITING:
+            raise JobStopped(
+                f"{error}, while writing {name}; what is finished is kept: start again once there "
+                "is room, and only the rest is done"
+            ) from error
+        raise
 
 
 def is_about_file(error: BaseException) -> bool:
@@ -258,7 +265,8 @@ def _check_unique(what: str, values: Sequence[object]) -> None:
         raise ValueError(f"items: expected every {what} once, got {twice} more than once")
 
 
-def _write_summary(summary: Summary, folder: Path, manifest: Manifest, processes: int) -> None:
+def write_summary(summary: Summary, folder: Path, manifest: Manifest, processes: int) -> None:
+    """Write counts and failures as the folder's ``summary.json``."""
     statuses: tuple[Literal["written", "skipped", "failed"], ...] = ("written", "skipped", "failed")
     said: dict[str, Any] = {
         "job": manifest.job,

@@ -1,0 +1,90 @@
+"""``seco correct``: repair or drop the regions of labels whose class is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seco.cli.jobs import conclude, job
+from seco.cli.models import device_named, refused
+from seco.cli.options import (
+    ConfidenceSuffix,
+    Device,
+    ImageFolder,
+    ImageSuffix,
+    LabelFolder,
+    LabelSuffix,
+    LayoutName,
+    LayoutRule,
+    LeastShare,
+    ListFile,
+    ListRoot,
+    MatchRule,
+    NamingRule,
+    Overwrite,
+    ScoreFormatName,
+    ScoreFormatRule,
+    Scores,
+)
+
+
+def correct(
+    images: ImageFolder,
+    labels: LabelFolder,
+    corrector: Annotated[
+        Path, typer.Argument(metavar="CORRECTOR", help="Folder that seco fit made.")
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for PNGs with the labels' file names.")
+    ],
+    device: Device = None,
+    confidence: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of how sure the labels are, such as seco refine --save-scores wrote; the "
+            "scores of what is kept are multiplied with it."
+        ),
+    ] = None,
+    save_scores: Scores = None,
+    score_format: ScoreFormatRule = ScoreFormatName.png,
+    layout: LayoutRule = LayoutName.palette,
+    list_file: ListFile = None,
+    naming: NamingRule = None,
+    match: MatchRule = None,
+    image_suffix: ImageSuffix = None,
+    label_suffix: LabelSuffix = None,
+    confidence_suffix: ConfidenceSuffix = None,
+    list_root: ListRoot = None,
+    min_labelled: LeastShare = 0.0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Keep, repair or drop every region of labels, with what seco fit has learnt.
+
+    An image that cannot be used is reported and the rest goes on; the exit code is then 1. A run
+    that was stopped is gone on with by the same command, also under torchrun.
+    """
+    from seco.cli.inputs import check_lists, folder_inputs, save_lists
+    from seco.common.checks import check_number
+    from seco.folder import OutputFormat, correct_folder
+
+    with refused():
+        check_number("--min-labelled", min_labelled, low=0, high=1)
+        output = OutputFormat(layout.value, save_scores, score_format.value)
+        inputs = folder_inputs(
+            images, labels, apart=[out, save_scores], beside=[corrector], confidence=confidence,
+            list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
+            label_suffix=label_suffix, confidence_suffix=confidence_suffix,
+        )  # fmt: skip
+        check_lists(inputs, out, output, list_root)
+        used = device_named(device)
+    with job(overwrite=overwrite) as options:
+        summary = correct_folder(
+            inputs, corrector, out, device=used, output=output, options=options
+        )
+        save_lists(
+            inputs, out, output, summary,
+            root=list_root, least_share=min_labelled, options=options,
+        )  # fmt: skip
+    conclude(summary, "corrected", out, options)

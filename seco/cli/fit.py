@@ -1,0 +1,71 @@
+"""``seco fit``: learn from a data set's labels which of their regions are wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seco.cli.jobs import conclude, job
+from seco.cli.models import device_named, refused
+from seco.cli.options import (
+    Assignments,
+    Device,
+    ImageFolder,
+    ImageSuffix,
+    LabelFolder,
+    LabelSpaceName,
+    LabelSuffix,
+    ListFile,
+    MatchRule,
+    NamingRule,
+    Overwrite,
+    SCCSettingsListed,
+)
+
+
+def fit(
+    images: ImageFolder,
+    labels: LabelFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the corrector.")],
+    label_space: LabelSpaceName = "cityscapes",
+    device: Device = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=1, help="Training steps between two savings of the training.")
+    ] = 500,
+    assignments: Assignments = None,
+    settings_listed: SCCSettingsListed = False,
+    list_file: ListFile = None,
+    naming: NamingRule = None,
+    match: MatchRule = None,
+    image_suffix: ImageSuffix = None,
+    label_suffix: LabelSuffix = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Fit a corrector to labels, refined or raw: seco correct then repairs or drops regions.
+
+    An image that cannot be used is reported and left out; the exit code is then 1. A training that
+    was stopped is gone on with by the same command.
+    """
+    from seco import SCCSettings, find_label_space
+    from seco.cli.inputs import folder_inputs
+    from seco.folder import fit_folder
+    from seco.settings_text import change_settings
+
+    with refused():
+        space = find_label_space(label_space)
+        inputs = folder_inputs(
+            images, labels, apart=[out], list_file=list_file, naming=naming, match=match,
+            image_suffix=image_suffix, label_suffix=label_suffix,
+        )  # fmt: skip
+        settings = change_settings(SCCSettings(), assignments or [])
+        used = device_named(device)
+    with job(overwrite=overwrite, bar_shown=False) as options:
+        summary = fit_folder(
+            inputs, out, label_space=space, settings=settings, seed=seed, device=used,
+            checkpoint_every=checkpoint_every, progress=sys.stderr.isatty(), options=options,
+        )  # fmt: skip
+    conclude(summary, "fitted", out, options)

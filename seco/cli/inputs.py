@@ -1,0 +1,96 @@
+"""From the options of a command to the files it works on, and to the lists it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from seco.cli.options import Match, NamingName
+from seco.common.jobs import JobOptions, Summary
+from seco.folder.inputs import Inputs, check_apart, find_inputs
+from seco.folder.lists import check_listable, write_lists
+from seco.folder.naming import Naming
+from seco.folder.outputs import OutputFormat, labelled_share
+
+
+def folder_inputs(
+    images: Path,
+    labels: Path | None,
+    *,
+    apart: Sequence[Path | None],
+    beside: Sequence[Path | None] = (),
+    confidence: Path | None = None,
+    list_file: Path | None = None,
+    naming: NamingName | None = None,
+    match: Match | None = None,
+    image_suffix: str | None = None,
+    label_suffix: str | None = None,
+    confidence_suffix: str | None = None,
+) -> Inputs:
+    """Find what a command works on.
+
+    Args:
+        images: as the following, an option of the command.
+        labels: see ``images``.
+        apart: where the command writes, each a place of its own.
+        beside: what it reads besides images, labels and confidences.
+        confidence: see ``images``; all that follow.
+        list_file: see there.
+        naming: see there.
+        match: see there.
+        image_suffix: see there.
+        label_suffix: see there.
+        confidence_suffix: see there.
+
+    Raises:
+        OSError, ValueError: as :func:`seco.folder.find_inputs`, or options or places that do not
+            go together.
+    """
+    suffixes = image_suffix, label_suffix, confidence_suffix
+    given = any(suffix is not None for suffix in suffixes)
+    if given and naming is not None:
+        raise ValueError("--naming and the --*-suffix options exclude each other")
+    if list_file is not None and (given or match is not None):
+        raise ValueError("--list says which files belong together: expected no suffix, no --match")
+    rule: str | Naming = "auto" if naming is None else naming.value
+    if given:
+        ends = [("" if suffix is None else suffix,) for suffix in suffixes]
+        rule = Naming(image_ends=ends[0], label_ends=ends[1], confidence_ends=ends[2])
+    check_apart([images, labels, confidence, *beside], apart)
+    return find_inputs(
+        images,
+        labels,
+        confidence=confidence,
+        list_file=list_file,
+        naming=rule,
+        match="path" if match is None else match.value,
+    )
+
+
+def check_lists(inputs: Inputs, out: Path, output: OutputFormat, root: Path | None) -> None:
+    """Raise ``ValueError`` if :func:`save_lists` would."""
+    if root is not None:
+        for files in inputs.files:
+            check_listable([files.image, output.paths(files, out)[0]], root)
+
+
+def save_lists(
+    inputs: Inputs,
+    out: Path,
+    output: OutputFormat,
+    summary: Summary,
+    *,
+    root: Path | None,
+    least_share: float,
+    options: JobOptions,
+) -> None:
+    """Write UniMatch's lists of all images that did not fail, if a root is given."""
+    if root is None or not options.processes.first:
+        return
+    facts = summary.facts()
+    pairs = [
+        (files.image, output.paths(files, out)[0], labelled_share(facts[files.name]))
+        for files in inputs.files
+        if files.name in facts
+    ]
+    write_lists(out, pairs, root=root, least_share=least_share)

@@ -1,0 +1,58 @@
+"""What the commands that work on folders have in common: progress, what is said, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from seco.cli.app import stop
+from seco.common.jobs import JobOptions, JobStopped, Outcome, Summary
+from seco.common.processes import Processes
+
+
+@contextmanager
+def job(*, overwrite: bool, bar_shown: bool = True) -> Iterator[JobOptions]:
+    """Show a job's progress and failures, and end the command where the job cannot go on.
+
+    Exit code 2 if it was refused before anything was done, 3 if nothing more can be written.
+    Under ``torchrun`` the processes meet here, and the first one shows its share's progress.
+    """
+    from tqdm import tqdm
+
+    processes = Processes.join()
+    bar = tqdm(unit="image", disable=None if bar_shown and processes.first else True)
+
+    def start(count: int) -> None:
+        bar.reset(count)
+
+    def report(outcome: Outcome) -> None:
+        if outcome.status == "failed":
+            tqdm.write(f"failed: {outcome.name}: {outcome.reason}", file=sys.stderr)
+        bar.update()
+
+    try:
+        with bar:
+            yield JobOptions(overwrite, processes, report, start)
+    except JobStopped as error:
+        typer.echo(f"Stopped: {error}", err=True)
+        raise typer.Exit(3) from error
+    except (OSError, TypeError, ValueError) as error:
+        stop(str(error))
+
+
+def conclude(summary: Summary, done: str, out: Path, options: JobOptions) -> None:
+    """Say what became of the files; exit code 1 if one of them failed."""
+    skipped = summary.of("skipped")
+    failed = len(summary.of("failed"))
+    if options.processes.first:
+        why = " that were finished before (--overwrite makes them anew)" if skipped else ""
+        typer.echo(
+            f"{len(summary.of('written'))} {done}, {len(skipped)} skipped{why}, {failed} failed; "
+            f"results in {out}"
+        )
+    if failed:
+        raise typer.Exit(1)

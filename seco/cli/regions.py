@@ -1,0 +1,63 @@
+"""``seco regions``: find what SAM sees in every image, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seco.cli.app import stop
+from seco.cli.jobs import conclude, job
+from seco.cli.models import device_named, refused, sam_named, warn_of_tiny
+from seco.cli.options import (
+    Assignments,
+    Checkpoint,
+    Device,
+    ImageFolder,
+    ImageSuffix,
+    ListFile,
+    NamingRule,
+    Overwrite,
+    ProposalSettingsListed,
+    Sam,
+    SamName,
+)
+
+
+def regions(
+    images: ImageFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for an .npz file per image.")],
+    sam: Sam = SamName.tiny,
+    checkpoint: Checkpoint = None,
+    device: Device = None,
+    assignments: Assignments = None,
+    settings_listed: ProposalSettingsListed = False,
+    list_file: ListFile = None,
+    naming: NamingRule = None,
+    image_suffix: ImageSuffix = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the regions of every image, which labels do not change: seco refine --regions OUT.
+
+    An image that cannot be used is reported and the rest goes on; the exit code is then 1. A run
+    that was stopped is gone on with by the same command, also under torchrun.
+    """
+    from seco.cli.inputs import folder_inputs
+    from seco.folder import find_regions
+    from seco.sam.proposal_settings import proposal_settings_of
+    from seco.settings_text import change_settings
+
+    if sam is SamName.none:
+        stop("--sam none: expected a model, which finds the regions")
+    with refused():
+        inputs = folder_inputs(
+            images, None, apart=[out], list_file=list_file, naming=naming,
+            image_suffix=image_suffix,
+        )  # fmt: skip
+        model = sam_named(sam, checkpoint, device_named(device))
+        settings = change_settings(proposal_settings_of(model), assignments or [])
+    warn_of_tiny(sam)
+    with job(overwrite=overwrite) as options:
+        summary = find_regions(inputs, out, model, settings=settings, options=options)
+    conclude(summary, "done", out, options)

@@ -1,0 +1,225 @@
+"""Folders of labels measured against truth, and what a corrector makes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from seco.common.arrays import Array
+from seco.common.checks import check_labels
+from seco.common.files import PathLike, read_image, read_label
+from seco.common.images import check_pair
+from seco.common.jobs import JobOptions, Outcome, failure, is_about_file
+from seco.common.labels import LabelSpace
+from seco.correction.corrector import ConnectivityCorrector
+from seco.evaluation import (
+    LabelQuality,
+    TrueConnectivities,
+    compare_with_truth,
+    measure_labels,
+    recognition,
+    repair,
+)
+from seco.evaluation.boundary import DILATION_RATIO
+from seco.evaluation.quality import plain
+from seco.folder.inputs import find_inputs
+from seco.folder.naming import Naming
+
+_KIND = re.compile(r"\b(no|more than one) (image|label)\b")
+_CALLED = {"image": "label", "label": "truth"}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A label and the truth about it.
+
+    Args:
+        name: what a user knows it by.
+        label: its file.
+        truth: the true label's file.
+        image: the image's file, or ``None``.
+    """
+
+    name: str
+    label: Path
+    truth: Path
+    image: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The labels of a data set with their truth.
+
+    Args:
+        files: in the order of their names, or of the list.
+        failures: one for every file without exactly one partner.
+        ignore_index: the id of unlabelled pixels in the labels, if another than the label space's.
+    """
+
+    files: tuple[Pair, ...]
+    failures: tuple[Outcome, ...] = ()
+    ignore_index: int | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labels of a data set beside the truth.
+
+    Args:
+        space: the classes.
+        images: how many were measured.
+        quality: of the labels.
+        connectivities: those that a corrector judged, beside the truth; none without one.
+        tau_ns: the corrector's threshold of noise probability; ``None`` without one.
+        failures: of files that could not be used.
+    """
+
+    space: LabelSpace
+    images: int
+    quality: LabelQuality
+    connectivities: TrueConnectivities
+    tau_ns: float | None
+    failures: tuple[Outcome, ...]
+
+    def numbers(self) -> dict[str, Any]:
+        """Every measure as a plain number in 0-1, for JSON; ``None`` where there is none."""
+        said: dict[str, Any] = {"images": self.images, **self.quality.numbers(self.space)}
+        if self.tau_ns is not None:
+            said["connectivities"] = connectivity_numbers(self.connectivities, self.tau_ns)
+        said["failures"] = {outcome.name: outcome.reason for outcome in self.failures}
+        return said
+
+
+def connectivity_numbers(found: TrueConnectivities, tau_ns: float) -> dict[str, Any]:
+    """Recognition and repair as plain numbers, for JSON, by count and by area."""
+    said: dict[str, Any] = {"count": len(found), "wrong": int(found.noisy.sum()), "tau_ns": tau_ns}
+    for name, by_area in (("by_count", False), ("by_area", True)):
+        recognised = asdict(recognition(found, threshold=tau_ns, by_area=by_area))
+        repaired = asdict(repair(found, by_area=by_area))
+        said[name] = {key: plain(value) for key, value in (recognised | repaired).items()}
+    return said
+
+
+def find_pairs(
+    labels: Path,
+    truth: Path,
+    *,
+    images: Path | None = None,
+    list_file: PathLike | None = None,
+    naming: str | Naming = "auto",
+    match: Literal["path", "name"] = "path",
+) -> Pairs:
+    """Pair labels with their truth, in folders or as two files.
+
+    Args:
+        labels: folder of labels, named as the truth or as the images of their data set.
+        truth: folder of true labels.
+        images: folder of the images, if they are wanted.
+        list_file: take the labels that a list names instead, a line each: label and truth.
+        naming: see :func:`seco.folder.find_inputs`; of images, likewise.
+        match: see there.
+
+    Raises:
+        OSError, ValueError: as :func:`seco.folder.find_inputs`, or files and folders mixed.
+    """
+    given = [path for path in (labels, truth, images) if path is not None]
+    for path in given:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or folder")
+        if path.is_dir() != labels.is_dir():
+            kind = "a folder" if labels.is_dir() else "a file"
+            raise ValueError(f"{path}: expected {kind} as {labels} is one")
+    if not labels.is_dir():
+        return Pairs((Pair(labels.name, labels, truth, images),))
+    found = find_inputs(labels, truth, list_file=list_file, naming=naming, match=match)
+    failures = [replace(one, reason=_renamed(one.reason)) for one in found.failures]
+    pictures: dict[Path, Path] = {}
+    if images is not None:
+        beside = find_inputs(images, labels, naming=naming, match=match)
+        pictures = {files.label: files.image for files in beside.files if files.label is not None}
+    pairs = []
+    for files in found.files:
+        if files.label is not None and (images is None or files.image in pictures):
+            picture = pictures.get(files.image)
+            pairs.append(Pair(files.name, files.image, files.label, picture))
+        else:
+            failures.append(Outcome(files.name, "failed", "no image of that name"))
+    return Pairs(tuple(pairs), tuple(failures), found.ignore_index)
+
+
+def evaluate_folder(
+    pairs: Pairs,
+    label_space: LabelSpace,
+    *,
+    dilation_ratio: float = DILATION_RATIO,
+    corrector: ConnectivityCorrector | None = None,
+    options: JobOptions = JobOptions(),
+) -> Evaluation:
+    """Measure the labels of a data set.
+
+    Args:
+        pairs: labels and truth, and the images if there is a corrector.
+        label_space: of both; ids of the truth outside its classes are not counted.
+        dilation_ratio: see :func:`seco.evaluation.boundary_overlap`.
+        corrector: a fitted one, to measure how it judges the labels' connectivities.
+        options: how the job is run; every process measures its share, and each gets the whole.
+    """
+    processes = options.processes
+    places = processes.share(list(range(len(pairs.files))))
+    options.start(len(places))
+    for outcome in pairs.failures if processes.first else ():
+        options.report(outcome)
+    quality, judged = LabelQuality.zero(label_space), []
+    failures: list[tuple[int, Outcome]] = []
+    for place in places:
+        pair = pairs.files[place]
+        try:
+            measured, connectivities = _measure(
+                pair, pairs.ignore_index, label_space, dilation_ratio, corrector
+            )
+        except Exception as error:
+            if not is_about_file(error):
+                raise
+            outcome = failure(pair.name, error)
+            failures.append((place, outcome))
+        else:
+            outcome = Outcome(pair.name, "skipped")
+            quality += measured
+            judged.append(connectivities)
+        options.report(outcome)
+    shares = processes.gather((quality, TrueConnectivities.pool(judged), failures))
+    bad = sorted((one for _, _, share in shares for one in share), key=lambda one: one[0])
+    return Evaluation(
+        space=label_space,
+        images=len(pairs.files) - len(bad),
+        quality=sum((share for share, _, _ in shares), LabelQuality.zero(label_space)),
+        connectivities=TrueConnectivities.pool([share for _, share, _ in shares]),
+        tau_ns=None if corrector is None else corrector.settings.tau_ns,
+        failures=(*pairs.failures, *(outcome for _, outcome in bad)),
+    )
+
+
+def _measure(
+    pair: Pair,
+    ignore_index: int | None,
+    space: LabelSpace,
+    dilation_ratio: float,
+    corrector: ConnectivityCorrector | None,
+) -> tuple[LabelQuality, TrueConnectivities]:
+    label, truth = read_label(pair.label, ignore_index=ignore_index), read_label(pair.truth)
+    check_labels("label", label, space)
+    quality = measure_labels(label, truth, space, dilation_ratio=dilation_ratio)
+    if corrector is None or pair.image is None:
+        return quality, TrueConnectivities.pool([])
+    image = read_image(pair.image)
+    check_pair(image, label)
+    judgement = corrector.correct_with_details(image, label).judgements[0]
+    return quality, compare_with_truth(judgement, truth, space)
+
+
+def _renamed(reason: str) -> str:
+    """Where images were looked for, labels were meant, and truth where labels were."""
+    return _KIND.sub(lambda found: f"{found[1]} {_CALLED[found[2]]}", reason)

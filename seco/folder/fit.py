@@ -1,0 +1,228 @@
+"""Stage: fit a corrector to a data set's labels, read from the disk again and again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from seco.common.arrays import Array
+from seco.common.checks import check_labels
+from seco.common.files import read_image
+from seco.common.images import check_pair
+from seco.common.jobs import JobOptions, Manifest, Outcome, Signature, Summary, overlap
+from seco.common.jobs.journal import HIDDEN, Entry, open_journal
+from seco.common.jobs.manifest import claim_folder
+from seco.common.jobs.run import failure, is_about_file, stopped_when_full, write_summary
+from seco.common.labels import LabelSpace
+from seco.correction.corrector import ConnectivityCorrector
+from seco.correction.settings import SCCSettings
+from seco.correction.storage import CORRECTOR_FILE
+from seco.folder.inputs import ImageFiles, Inputs
+from seco.folder.provenance import describe_model, manifest_of
+from seco.folder.stage import input_settings, label_of
+
+
+@dataclass(frozen=True)
+class FolderSamples:
+    """Images and labels of a data set as samples that are read when they are asked for.
+
+    Args:
+        inputs: of the data set.
+        files: those of its images that are used.
+        label_space: of the labels.
+    """
+
+    inputs: Inputs
+    files: Sequence[ImageFiles]
+    label_space: LabelSpace
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Array, Array]:
+        files = self.files[index]
+        image, label = read_image(files.image), label_of(files, self.inputs, self.label_space)
+        check_pair(image, label)
+        check_labels("label", label, self.label_space)
+        return image, label
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        return (self[index] for index in range(len(self)))
+
+
+@dataclass(frozen=True)
+class _Training:
+    """A fit as the only item of a job: all files in, one corrector out."""
+
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+    name: str = "corrector"
+
+
+def fit_folder(
+    inputs: Inputs,
+    out: Path,
+    *,
+    label_space: LabelSpace,
+    settings: SCCSettings = SCCSettings(),
+    encoder: object = None,
+    seed: int = 0,
+    device: str | None = None,
+    checkpoint_every: int = 500,
+    progress: bool = False,
+    options: JobOptions = JobOptions(),
+) -> Summary:
+    """Fit a corrector to a data set and save it; a run that was killed is gone on with.
+
+    Every image and label is read once before the training, so that bad ones are reported and left
+    out. The state of the training is kept in ``OUT/.job`` under a name that stands for the content
+    of all files and the settings, so that it is never that of other data.
+
+    Args:
+        inputs: images and labels, raw or refined ones.
+        out: folder for the corrector, see :meth:`seco.ConnectivityCorrector.load`.
+        label_space: of the labels.
+        settings: see :class:`seco.SCCSettings`.
+        encoder: see :class:`seco.ConnectivityCorrector`; this and the following.
+        seed: see there.
+        device: see there.
+        checkpoint_every: training steps between two writings of the state.
+        progress: show bars.
+        options: how the job is run; all processes fit together.
+
+    Returns:
+        A failure for every image that was left out, and the outcome of ``"corrector"``; its facts
+        are ``samples`` and ``iterations``.
+
+    Raises:
+        ValueError: as :func:`seco.common.jobs.run_job`; no usable image, or nothing to learn from.
+        OSError: the folder cannot be written.
+    """
+    processes = options.processes
+    progress = progress and processes.first
+    manifest = manifest_of(
+        "seco fit",
+        {**input_settings(inputs, label_space), "scc": asdict(settings), "seed": seed},
+        {"encoder": describe_model(encoder)},
+    )
+    claim_folder(out, manifest, [out / CORRECTOR_FILE], overwrite=options.overwrite)
+    for outcome in inputs.failures if processes.first else ():
+        options.report(outcome)
+    with open_journal(out, manifest.fingerprint, processes.rank) as journal:
+        paths = [path for files in inputs.files for path in (files.image, files.label)]
+        readable = (path for path in paths if path is not None and os.access(path, os.R_OK))
+        training = _Training(tuple(readable), _saved(out))
+        entry = None if options.overwrite or not processes.first else journal.finished(training)
+        done: Entry | None = processes.gather(entry)[0]
+        if done is not None:
+            known = done.facts["failures"].items()
+            failures = [Outcome(name, "failed", reason) for name, reason in known]
+            for bad in failures if processes.first else ():
+                options.report(bad)
+            outcome = Outcome("corrector", "skipped", facts=done.facts)
+            return _concluded(inputs, failures, outcome, out, manifest, options)
+        signatures, failures = _check(
+            inputs, training.inputs, label_space, progress=progress, options=options
+        )
+        unusable = {outcome.name for outcome in failures}
+        usable = [files for files in inputs.files if files.name not in unusable]
+        if not usable:
+            raise ValueError("expected at least one usable image with its label, got none")
+        signed = tuple(signatures[path] for path in training.inputs)
+        content = manifest.fingerprint + "".join(one.sha256 for one in signed)
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        checkpoint = out / HIDDEN / f"training-{digest[:16]}.safetensors"
+        if processes.first:
+            for other in (out / HIDDEN).glob("training-*"):
+                if other != checkpoint or options.overwrite:
+                    other.unlink()
+        processes.gather(None)  # nobody looks for the checkpoint before
+        with stopped_when_full("the corrector"):
+            corrector = ConnectivityCorrector(
+                label_space, encoder, settings=settings, seed=seed, device=device
+            ).fit(
+                FolderSamples(inputs, usable, label_space),
+                checkpoint=checkpoint,
+                checkpoint_every=checkpoint_every,
+                progress=progress,
+            )
+            facts = {
+                "samples": len(usable),
+                "iterations": corrector.record.iterations,
+                "failures": {outcome.name: outcome.reason for outcome in failures},
+            }
+            if processes.first:
+                corrector.save(out)
+                training = _Training(training.inputs, _saved(out))
+                journal.record(training, signed, facts)
+                checkpoint.unlink()
+        processes.gather(None)
+    outcome = Outcome("corrector", "written", facts=facts)
+    return _concluded(inputs, failures, outcome, out, manifest, options)
+
+
+def _check(
+    inputs: Inputs,
+    paths: Sequence[Path],
+    label_space: LabelSpace,
+    *,
+    progress: bool,
+    options: JobOptions,
+) -> tuple[dict[Path, Signature], list[Outcome]]:
+    """Read everything once, shared by the processes: signatures of files, failures of images."""
+    readable = set(paths)
+    samples = FolderSamples(inputs, inputs.files, label_space)
+
+    def read(index: int) -> tuple[dict[Path, Signature], Outcome | None]:
+        files = inputs.files[index]
+        own = {path for path in (files.image, files.label) if path is not None}
+        signed = {path: Signature.of(path) for path in own & readable}
+        try:
+            samples[index]
+        except Exception as error:
+            if not is_about_file(error):
+                raise
+            return signed, failure(files.name, error)
+        return signed, None
+
+    from tqdm import tqdm
+
+    signatures: dict[Path, Signature] = {}
+    failures = []
+    own = options.processes.share(list(range(len(inputs.files))))
+    checked = overlap(own, read, lambda index, found: found, lambda index, found: found)
+    bar = tqdm(checked, "check", len(own), unit="image", disable=None if progress else True)
+    for _, future in bar:
+        signed, bad = future.result()
+        signatures |= signed
+        if bad is not None:
+            failures.append(bad)
+            options.report(bad)
+    shares = options.processes.gather((signatures, failures))
+    place = {files.name: index for index, files in enumerate(inputs.files)}
+    return (
+        {path: one for share, _ in shares for path, one in share.items()},
+        sorted((bad for _, share in shares for bad in share), key=lambda bad: place[bad.name]),
+    )
+
+
+def _saved(out: Path) -> tuple[Path, ...]:
+    """The files of a saved corrector."""
+    return tuple(sorted(out.glob("corrector*")))
+
+
+def _concluded(
+    inputs: Inputs,
+    failures: Sequence[Outcome],
+    outcome: Outcome,
+    out: Path,
+    manifest: Manifest,
+    options: JobOptions,
+) -> Summary:
+    summary = Summary((*inputs.failures, *failures, outcome))
+    if options.processes.first:
+        write_summary(summary, out, manifest, options.processes.count)
+    return summary

@@ -1,0 +1,206 @@
+"""Stage: refine every image's label, and, with a corrector, correct it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from seco.common.arrays import Array
+from seco.common.files import read_image
+from seco.common.jobs import JobOptions, Summary, run_job
+from seco.common.labels import LabelSpace
+from seco.correction.corrector import ConnectivityCorrector
+from seco.folder.inputs import ImageFiles, Inputs
+from seco.folder.outputs import LabelResult, OutputFormat, write_result
+from seco.folder.provenance import describe_corrector, describe_model, manifest_of
+from seco.folder.regions import regions_file
+from seco.folder.stage import (
+    ImageItem,
+    confidence_of,
+    count_decisions,
+    input_settings,
+    label_of,
+)
+from seco.refine import check_corrector, refine_with_details
+from seco.regions import Regions
+from seco.settings import PSASettings
+
+Given = tuple[Array | None, Array, Array | None, Regions | None]
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """How labels in files are refined: the arguments of :func:`seco.refine_pseudo_labels`.
+
+    Args:
+        sam: a segmenter; ``None`` where regions alone shall vote.
+        label_space: of the labels.
+        regions: folder of :func:`seco.folder.find_regions`.
+        corrector: folder of a fitted corrector, to correct what was refined.
+        encoder: the corrector's, if it is not its own.
+        device: of the corrector.
+        keep_fraction: this and the following: see :func:`seco.refine_pseudo_labels`.
+        confidence_threshold: only where there are confidences.
+        outside: what pixels outside every region become.
+        settings: of the aggregation.
+    """
+
+    sam: object | None
+    label_space: LabelSpace
+    regions: Path | None = None
+    corrector: Path | None = None
+    encoder: object = None
+    device: str | None = None
+    keep_fraction: float = 0.5
+    confidence_threshold: float | None = None
+    outside: Literal["ignore", "keep"] = "ignore"
+    settings: PSASettings = PSASettings()
+
+    @cached_property
+    def loaded(self) -> ConnectivityCorrector | None:
+        """The corrector.
+
+        Raises:
+            OSError, ValueError: it cannot be read, or is for other classes.
+        """
+        if self.corrector is None:
+            return None
+        fitted = ConnectivityCorrector.load(
+            self.corrector, encoder=self.encoder, device=self.device
+        )
+        check_corrector(fitted, self.label_space)
+        return fitted
+
+    def files_read(self, files: ImageFiles) -> tuple[Path, ...]:
+        """The files that an image's refined label is made of."""
+        image = files.image if self._looks else None
+        paths = (image, files.label, files.confidence, self._regions_of(files))
+        return tuple(path for path in paths if path is not None)
+
+    def read(self, files: ImageFiles, inputs: Inputs) -> Given:
+        """Read them."""
+        regions = self._regions_of(files)
+        return (
+            read_image(files.image) if self._looks else None,
+            label_of(files, inputs, self.label_space),
+            confidence_of(files),
+            None if regions is None else Regions.load(regions),
+        )
+
+    def refine(self, given: Given) -> LabelResult:
+        """Refine one label."""
+        image, label, confidence, regions = given
+        found = refine_with_details(
+            image,
+            label,
+            self.sam,
+            label_space=self.label_space,
+            confidence=confidence,
+            keep_fraction=self.keep_fraction,
+            confidence_threshold=self.confidence_threshold,
+            regions=regions,
+            outside=self.outside,
+            corrector=self.loaded,
+            settings=self.settings,
+        )
+        judged = {} if found.judgements is None else count_decisions(found.judgements[0])
+        return LabelResult(label, found.labels, found.scores, judged)
+
+    def selection(self, inputs: Inputs) -> dict[str, float | None]:
+        """What selects confident pixels, if there are confidences, for a manifest."""
+        if all(files.confidence is None for files in inputs.files):
+            return {}
+        threshold = self.confidence_threshold
+        fraction = self.keep_fraction if threshold is None else None
+        return {"keep_fraction": fraction, "confidence_threshold": threshold}
+
+    @property
+    def _looks(self) -> bool:
+        return self.sam is not None or self.corrector is not None
+
+    def _regions_of(self, files: ImageFiles) -> Path | None:
+        return None if self.regions is None else regions_file(self.regions, files.image_place)
+
+
+def refine_folder(
+    inputs: Inputs,
+    out: Path,
+    refiner: Refiner,
+    *,
+    output: OutputFormat = OutputFormat(),
+    options: JobOptions = JobOptions(),
+) -> Summary:
+    """Refine the labels of a data set.
+
+    Args:
+        inputs: images, labels and, where they have them, confidences.
+        out: folder for the refined labels, named as the labels.
+        refiner: model, classes and settings.
+        output: layout, and where the scores go.
+        options: how the job is run.
+
+    Returns:
+        What became of every image, with the facts of :func:`seco.folder.outputs.write_result`.
+
+    Raises:
+        ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`.
+    """
+    space = refiner.label_space
+    _ = refiner.loaded  # what is wrong with it is no file's fault
+    manifest = manifest_of(
+        "seco refine",
+        {
+            **input_settings(inputs, space),
+            **output.describe(),
+            "regions": refiner.regions is not None,
+            **refiner.selection(inputs),
+            "outside": refiner.outside,
+            "psa": asdict(refiner.settings),
+        },
+        {
+            "sam": describe_model(refiner.sam),
+            "corrector": describe_corrector(refiner.corrector),
+            "encoder": describe_model(refiner.encoder),
+        },
+    )
+
+    def write(item: ImageItem, result: LabelResult) -> Mapping[str, Any]:
+        return write_result(item.outputs, result, space, output)
+
+    return run_job(
+        [
+            ImageItem(files, refiner.files_read(files), output.paths(files, out))
+            for files in inputs.files
+        ],
+        out,
+        manifest,
+        read=lambda item: refiner.read(item.files, inputs),
+        work=lambda item, given: refiner.refine(given),
+        write=write,
+        failures=inputs.failures,
+        options=options,
+    )
+
+
+def refine_file(inputs: Inputs, label: Path, scores: Path | None, refiner: Refiner) -> None:
+    """Refine the label of one image, without a job around it.
+
+    Args:
+        inputs: of :func:`seco.folder.single_input`.
+        label: PNG to write.
+        scores: PNG or ``.npy`` to write the loss weights to, or ``None``.
+        refiner: model, classes and settings.
+
+    Raises:
+        TypeError, ValueError: as :func:`seco.refine_pseudo_labels`.
+        OSError: a file cannot be read or written.
+    """
+    (files,) = inputs.files
+    result = refiner.refine(refiner.read(files, inputs))
+    paths = (label,) if scores is None else (label, scores)
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_result(paths, result, refiner.label_space, OutputFormat())
