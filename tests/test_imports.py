@@ -16,6 +16,8 @@ ALLOWED = {
     "seco.common": ("seco.common",),
     "seco": ("seco",),
     "sgg": ("sgg", "seco.common"),
+    # A demonstration may show the whole distribution: its scenes, their segmenter, the measures.
+    "sgg.demo": ("sgg", "seco.common", "seco.demo", "seco.evaluation"),
 }
 # Slow to import or optional: loaded by the functions that use them.
 HEAVY = ("torchvision", "segment_anything", "transformers", "diffusers", "sklearn", "matplotlib")
@@ -95,6 +97,10 @@ def test_packages_import_only_what_they_may():
          ["seco.refine_pseudo_labels"]),
         ("sgg.translation", "import seco", ["seco"]),
         ("sgg.translation", "import seco.sam.protocol", ["seco.sam.protocol"]),
+        ("sgg.translation", "from seco.demo.scenes import STREETS", ["seco.demo.scenes.STREETS"]),
+        ("sgg.demo.demo", "from seco.demo.scenes import STREETS", []),
+        ("sgg.demo.demo", "from seco.refine import refine_pseudo_labels",
+         ["seco.refine.refine_pseudo_labels"]),
     ],
 )  # fmt: skip
 def test_the_check_sees_violations(module, line, forbidden):
