@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.files import PathLike, read_image, read_label
 from seco.common.images import check_pair
-from seco.common.jobs import JobOptions, Outcome, failure, is_about_file
+from seco.common.jobs import JobOptions, Outcome
+from seco.common.jobs.run import failure, is_about_file
 from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
 from seco.evaluation import (
@@ -25,43 +24,25 @@ from seco.evaluation import (
 )
 from seco.evaluation.boundary import DILATION_RATIO
 from seco.evaluation.quality import plain
-from seco.folder.inputs import find_inputs
+from seco.folder.inputs import Inputs, find_inputs, single_input
 from seco.folder.naming import Naming
+from seco.folder.stage import label_of
 
 _KIND = re.compile(r"\b(no|more than one) (image|label)\b")
 _CALLED = {"image": "label", "label": "truth"}
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A label and the truth about it.
+class TruePairs:
+    """The labels of a data set and the truth about each.
 
     Args:
-        name: what a user knows it by.
-        label: its file.
-        truth: the true label's file.
-        image: the image's file, or ``None``.
+        labels: the labels; where no images are wanted, a label stands for its image.
+        truths: a file for each of the labels.
     """
 
-    name: str
-    label: Path
-    truth: Path
-    image: Path | None = None
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """The labels of a data set with their truth.
-
-    Args:
-        files: in the order of their names, or of the list.
-        failures: one for every file without exactly one partner.
-        ignore_index: the id of unlabelled pixels in the labels, if another than the label space's.
-    """
-
-    files: tuple[Pair, ...]
-    failures: tuple[Outcome, ...] = ()
-    ignore_index: int | None = None
+    labels: Inputs
+    truths: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -111,7 +92,7 @@ def find_pairs(
     list_file: PathLike | None = None,
     naming: str | Naming = "auto",
     match: Literal["path", "name"] = "path",
-) -> Pairs:
+) -> TruePairs:
     """Pair labels with their truth, in folders or as two files.
 
     Args:
@@ -125,33 +106,28 @@ def find_pairs(
     Raises:
         OSError, ValueError: as :func:`seco.folder.find_inputs`, or files and folders mixed.
     """
-    given = [path for path in (labels, truth, images) if path is not None]
-    for path in given:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
-        if path.is_dir() != labels.is_dir():
-            kind = "a folder" if labels.is_dir() else "a file"
-            raise ValueError(f"{path}: expected {kind} as {labels} is one")
     if not labels.is_dir():
-        return Pairs((Pair(labels.name, labels, truth, images),))
+        inputs = single_input(labels if images is None else images, labels)
+        single_input(labels, truth)  # raises as for the labels
+        return TruePairs(inputs, (truth,))
     found = find_inputs(labels, truth, list_file=list_file, naming=naming, match=match)
     failures = [replace(one, reason=_renamed(one.reason)) for one in found.failures]
-    pictures: dict[Path, Path] = {}
+    pictures = {files.image: files.image for files in found.files}
     if images is not None:
-        beside = find_inputs(images, labels, naming=naming, match=match)
-        pictures = {files.label: files.image for files in beside.files if files.label is not None}
-    pairs = []
+        beside = find_inputs(images, labels, naming=naming, match=match).files
+        pictures = {files.label: files.image for files in beside if files.label is not None}
+    paired, truths = [], []
     for files in found.files:
-        if files.label is not None and (images is None or files.image in pictures):
-            picture = pictures.get(files.image)
-            pairs.append(Pair(files.name, files.image, files.label, picture))
+        if files.label is not None and files.image in pictures:
+            paired.append(replace(files, image=pictures[files.image], label=files.image))
+            truths.append(files.label)
         else:
             failures.append(Outcome(files.name, "failed", "no image of that name"))
-    return Pairs(tuple(pairs), tuple(failures), found.ignore_index)
+    return TruePairs(replace(found, files=tuple(paired), failures=tuple(failures)), tuple(truths))
 
 
 def evaluate_folder(
-    pairs: Pairs,
+    pairs: TruePairs,
     label_space: LabelSpace,
     *,
     dilation_ratio: float = DILATION_RATIO,
@@ -167,26 +143,26 @@ def evaluate_folder(
         corrector: a fitted one, to measure how it judges the labels' connectivities.
         options: how the job is run; every process measures its share, and each gets the whole.
     """
-    processes = options.processes
-    places = processes.share(list(range(len(pairs.files))))
-    options.start(len(places))
-    for outcome in pairs.failures if processes.first else ():
+    processes, inputs = options.processes, pairs.labels
+    for outcome in inputs.failures if processes.first else ():
         options.report(outcome)
+    places = processes.share(list(range(len(inputs.files))))
+    options.start(len(places))
     quality, judged = LabelQuality.zero(label_space), []
     failures: list[tuple[int, Outcome]] = []
     for place in places:
-        pair = pairs.files[place]
+        name = inputs.files[place].name
         try:
             measured, connectivities = _measure(
-                pair, pairs.ignore_index, label_space, dilation_ratio, corrector
+                pairs, place, label_space, dilation_ratio, corrector
             )
         except Exception as error:
             if not is_about_file(error):
                 raise
-            outcome = failure(pair.name, error)
+            outcome = failure(name, error)
             failures.append((place, outcome))
         else:
-            outcome = Outcome(pair.name, "skipped")
+            outcome = Outcome(name, "skipped")  # nothing was written
             quality += measured
             judged.append(connectivities)
         options.report(outcome)
@@ -194,27 +170,28 @@ def evaluate_folder(
     bad = sorted((one for _, _, share in shares for one in share), key=lambda one: one[0])
     return Evaluation(
         space=label_space,
-        images=len(pairs.files) - len(bad),
+        images=len(inputs.files) - len(bad),
         quality=sum((share for share, _, _ in shares), LabelQuality.zero(label_space)),
         connectivities=TrueConnectivities.pool([share for _, share, _ in shares]),
         tau_ns=None if corrector is None else corrector.settings.tau_ns,
-        failures=(*pairs.failures, *(outcome for _, outcome in bad)),
+        failures=(*inputs.failures, *(outcome for _, outcome in bad)),
     )
 
 
 def _measure(
-    pair: Pair,
-    ignore_index: int | None,
+    pairs: TruePairs,
+    place: int,
     space: LabelSpace,
     dilation_ratio: float,
     corrector: ConnectivityCorrector | None,
 ) -> tuple[LabelQuality, TrueConnectivities]:
-    label, truth = read_label(pair.label, ignore_index=ignore_index), read_label(pair.truth)
+    files = pairs.labels.files[place]
+    label, truth = label_of(files, pairs.labels, space), read_label(pairs.truths[place])
     check_labels("label", label, space)
     quality = measure_labels(label, truth, space, dilation_ratio=dilation_ratio)
-    if corrector is None or pair.image is None:
+    if corrector is None:
         return quality, TrueConnectivities.pool([])
-    image = read_image(pair.image)
+    image = read_image(files.image)
     check_pair(image, label)
     judgement = corrector.correct_with_details(image, label).judgements[0]
     return quality, compare_with_truth(judgement, truth, space)
