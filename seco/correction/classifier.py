@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seco.correction.pooling import cell_shares, pool_features
+from seco.correction.pooling import cell_shares, find_runs, pool_features
 from seco.correction.protocol import FeatureExtractor
 
 _HEAD, _EXTRACTOR = "head.", "extractor."
@@ -49,19 +49,12 @@ class ConnectivityClassifier:
             ids: (H, W) integers, the region of every pixel, 1..N; 0 is none.
             count: N.
         """
-        device = self.extractor.device
-        pooled = [
-            pool_features(
-                level.values,
-                cell_shares(
-                    ids.to(device),
-                    count,
-                    (level.values.shape[1], level.values.shape[2]),
-                    extent=level.extent,
-                ),
-            )
-            for level in self.extractor(image)
-        ]
+        runs = find_runs(ids.to(self.extractor.device), count)
+        pooled = []
+        for level in self.extractor(image):
+            grid = level.values.shape[1], level.values.shape[2]
+            shares = cell_shares(runs, grid, extent=level.extent)
+            pooled.append(pool_features(level.values, shares))
         return torch.cat([F.layer_norm(level, level.shape[1:]) for level in pooled], dim=1)
 
     def classify(self, features: Tensor) -> Tensor:

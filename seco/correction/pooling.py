@@ -11,9 +11,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from seco.common.checks import check_integer, describe
+
+
+@dataclass(frozen=True)
+class RegionRuns:
+    """The regions of an image as runs: pieces of one row of pixels that lie in one region.
+
+    Args:
+        row: (R,) int64, ascending.
+        start: (R,) int64, first column.
+        end: (R,) int64, the column after the last one.
+        region: (R,) int64, 0..N-1.
+        count: N.
+        size: height and width of the image.
+    """
+
+    row: Tensor
+    start: Tensor
+    end: Tensor
+    region: Tensor
+    count: int
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -21,7 +43,7 @@ class CellShares:
     """How the regions of an image lie on a feature map: one row per region and cell that meet.
 
     Args:
-        region: (E,) int64, 0..N-1.
+        region: (E,) int64, 0..N-1, ascending.
         cell: (E,) int64, row-major number of the cell.
         share: (E,) float32, the part of the region's area in this cell; sums to 1 per region.
         count: N.
@@ -35,33 +57,62 @@ class CellShares:
     grid: tuple[int, int]
 
 
+def find_runs(ids: Tensor, count: int) -> RegionRuns:
+    """Cut regions into runs.
+
+    Args:
+        ids: (H, W) integers, the region of every pixel, 1..N; 0 is none.
+        count: N; a region may have no pixel.
+
+    Raises:
+        ValueError: ``ids`` of another shape or outside 0..N.
+
+    Example:
+        >>> runs = find_runs(torch.tensor([[0, 1, 1, 2]]), 2)
+        >>> runs.start.tolist(), runs.end.tolist(), runs.region.tolist()
+        ([1, 3], [3, 4], [0, 1])
+    """
+    if ids.ndim != 2 or ids.is_floating_point() or 0 in ids.shape:
+        raise ValueError(f"ids: expected integers of shape (H, W), got {describe(ids)}")
+    low, high = (int(value) for value in torch.aminmax(ids))
+    if low < 0 or high > count:
+        raise ValueError(f"ids: expected 0..{count}, got {low} to {high}")
+    height, width = ids.shape
+    edge = torch.ones_like(ids[:, :1], dtype=torch.bool)
+    changes = ids[:, 1:] != ids[:, :-1]
+    inside = ids > 0
+    starts = (torch.cat([edge, changes], dim=1) & inside).flatten().nonzero()[:, 0]
+    ends = (torch.cat([changes, edge], dim=1) & inside).flatten().nonzero()[:, 0]
+    row = starts // width
+    region = ids.flatten()[starts].long() - 1
+    first = row * width
+    return RegionRuns(row, starts - first, ends - first + 1, region, count, (height, width))
+
+
 def cell_shares(
-    ids: Tensor,
-    count: int,
-    grid: tuple[int, int],
-    *,
-    extent: tuple[float, float] | None = None,
+    runs: RegionRuns, grid: tuple[int, int], *, extent: tuple[float, float] | None = None
 ) -> CellShares:
     """Measure how much of every region lies in every cell of a feature map, exactly.
 
     Pixels are split between the cells they straddle, so the stride may be any number.
 
     Args:
-        ids: (H, W) integers, the region of every pixel, 1..N; 0 is none.
-        count: N; regions without a pixel have no rows.
+        runs: the regions.
         grid: height and width of the feature map in cells.
         extent: height and width, in cells and possibly fractional, of the top left part of the
             feature map that shows the image; the rest is padding. All of it if ``None``.
 
+    Returns:
+        No rows for regions without a pixel.
+
     Raises:
-        ValueError: ``ids`` of another shape or outside 0..N, or an impossible grid or extent.
+        ValueError: an impossible grid or extent.
 
     Example:
-        >>> shares = cell_shares(torch.tensor([[0, 1, 1, 1]]), 1, (1, 2))
+        >>> shares = cell_shares(find_runs(torch.tensor([[0, 1, 1, 1]]), 1), (1, 2))
         >>> shares.cell.tolist(), [round(share, 3) for share in shares.share.tolist()]
         ([0, 1], [0.333, 0.667])
     """
-    height, width = _check_ids(ids, count)
     rows, columns = (check_integer("grid", side, low=1) for side in grid)
     tall, wide = (float(rows), float(columns)) if extent is None else extent
     if not (0 < tall <= rows and 0 < wide <= columns):
@@ -69,24 +120,23 @@ def cell_shares(
             f"extent: expected a part of the {rows} x {columns} cells, got {tall:g} x {wide:g}"
         )
 
-    row, start, end, region = _runs(ids)
-    piece, column, share_x = _overlaps(start, end, width, wide, columns)
-    row, region = row[piece], region[piece]
-    lines = torch.arange(height, device=ids.device)
-    line, cell_row, share_y = _overlaps(lines, lines + 1, height, tall, rows)
-    # The pieces of row y meet the cell rows of y: one of them, two where y straddles a border.
-    first = torch.searchsorted(line, lines)
-    meets = torch.bincount(line, minlength=height)
-    entry, offset = _expand(meets[row])
-    met = first[row[entry]] + offset
-
+    (height, width), count = runs.size, runs.count
+    # Vertically: the cell rows that a run meets, and how much of each it fills.
+    run, cell_row, share_y = _overlaps(runs.row, runs.row + 1, height, tall, rows)
+    # Neighbouring rows of pixels mostly hold the same runs; in one cell row they are one.
+    key = (cell_row * count + runs.region[run]) * width + runs.start[run]
+    key = key * width + runs.end[run] - 1
+    key, share_y = _add_equal(key, share_y)
+    start, end = key // width % width, key % width + 1
+    key = key // width**2
+    cell_row, region = key // count, key % count
+    # Horizontally: the cells.
+    run, column, share_x = _overlaps(start, end, width, wide, columns)
     cells = rows * columns
-    key = (region[entry] * rows + cell_row[met]) * columns + column[entry]
-    area = share_x[entry] * share_y[met]
-    key, place = torch.unique(key, return_inverse=True)
-    area = torch.zeros(len(key), dtype=torch.float64, device=ids.device).index_add_(0, place, area)
+    key = region[run] * cells + cell_row[run] * columns + column
+    key, area = _add_equal(key, share_x * share_y[run])
     owner = key // cells
-    total = torch.zeros(count, dtype=torch.float64, device=ids.device).index_add_(0, owner, area)
+    total = area.new_zeros(count).index_add_(0, owner, area)
     return CellShares(owner, key % cells, (area / total[owner]).float(), count, (rows, columns))
 
 
@@ -105,7 +155,8 @@ def pool_features(features: Tensor, shares: CellShares) -> Tensor:
 
     Example:
         >>> features = torch.tensor([[[3.0, 6.0]]])
-        >>> pool_features(features, cell_shares(torch.tensor([[0, 1, 1, 1]]), 1, (1, 2)))
+        >>> runs = find_runs(torch.tensor([[0, 1, 1, 1]]), 1)
+        >>> pool_features(features, cell_shares(runs, (1, 2)))
         tensor([[5.]])
 
     Source: SeCo, equation 2.
@@ -119,29 +170,17 @@ def pool_features(features: Tensor, shares: CellShares) -> Tensor:
             f"features: expected {shares.grid} cells as the shares have, "
             f"got {tuple(features.shape[1:])}"
         )
-    under = features.float().flatten(1).T[shares.cell] * shares.share[:, None]
-    return under.new_zeros(shares.count, len(features)).index_add(0, shares.region, under)
-
-
-def _check_ids(ids: Tensor, count: int) -> tuple[int, int]:
-    if ids.ndim != 2 or ids.is_floating_point() or 0 in ids.shape:
-        raise ValueError(f"ids: expected integers of shape (H, W), got {describe(ids)}")
-    low, high = (int(value) for value in torch.aminmax(ids))
-    if low < 0 or high > count:
-        raise ValueError(f"ids: expected 0..{count}, got {low} to {high}")
-    return ids.shape[0], ids.shape[1]
-
-
-def _runs(ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Row, first column, end column and region (from 0) of every run of one region in a row."""
-    width = ids.shape[1]
-    edge = torch.ones_like(ids[:, :1], dtype=torch.bool)
-    changes = ids[:, 1:] != ids[:, :-1]
-    inside = ids > 0
-    starts = (torch.cat([edge, changes], dim=1) & inside).flatten().nonzero()[:, 0]
-    ends = (torch.cat([changes, edge], dim=1) & inside).flatten().nonzero()[:, 0]
-    row = starts // width
-    return row, starts - row * width, ends - row * width + 1, ids.flatten()[starts].long() - 1
+    regions = torch.arange(shares.count, device=features.device)
+    if len(shares.cell) == 0:
+        return features.new_zeros(shares.count, len(features), dtype=torch.float32)
+    # A product of a sparse matrix, (N, cells), with the cells' features, without building either.
+    return F.embedding_bag(
+        shares.cell,
+        features.float().flatten(1).T.contiguous(),
+        torch.searchsorted(shares.region, regions),
+        mode="sum",
+        per_sample_weights=shares.share,
+    )
 
 
 def _overlaps(
@@ -160,6 +199,12 @@ def _overlaps(
     cell = first[interval] + offset
     overlap = torch.minimum(high[interval], cell + 1.0) - torch.maximum(low[interval], cell + 0.0)
     return interval, cell, overlap
+
+
+def _add_equal(key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """Every key once, ascending, with the sum of its values."""
+    found, place = torch.unique(key, return_inverse=True)
+    return found, value.new_zeros(len(found)).index_add_(0, place, value)
 
 
 def _expand(counts: Tensor) -> tuple[Tensor, Tensor]:
