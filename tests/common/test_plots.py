@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from seco.common.labels import LabelSpace
-from seco.common.plots import label_figure, overlay, write_figure
+from seco.common.plots import label_figure, overlay, picture_figure, write_figure
 
 SPACE = LabelSpace(
     names=("road", "sky", "car"), things=("car",), palette=((200, 0, 0), (0, 200, 0), (0, 0, 200))
@@ -138,6 +138,36 @@ def test_figure_refuses(images, labels, captions, message):
         label_figure(images, labels, SPACE, captions=captions)
 
 
+def test_pictures_stand_in_their_columns_with_captions_where_there_are_any():
+    red, blue = (np.full((20, 40, 3), colour, np.uint8) for colour in ((250, 0, 0), (0, 0, 250)))
+    figure = picture_figure(
+        {"before": [red, blue], "after": [blue, red]},
+        captions={"after": ["", "second"]},
+        legend={"sky": (1, 2, 3)},
+    )
+    assert [axes.get_title() for axes in figure.axes] == ["before", "after", "", ""]
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [
+        [], [], [], ["second"],
+    ]  # fmt: skip
+    shown = [axes.get_images()[0].get_array()[0, 0].tolist() for axes in figure.axes]
+    assert shown == [[250, 0, 0], [0, 0, 250], [0, 0, 250], [250, 0, 0]]
+    assert texts(figure) == ["sky"]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        ({}, "pictures: expected at least one column of at least one, got none"),
+        ({"a": []}, "pictures: expected at least one column of at least one, got none"),
+        ({"a": [IMAGE], "b": []}, r"pictures\['b'\]: expected 1 as the first column has, got 0"),
+        ({"a": [IMAGE / 255]}, r"pictures\['a'\]\[0\]: expected a uint8 array"),
+    ],
+)
+def test_pictures_that_cannot_be_are_refused(pictures, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        picture_figure(pictures)
+
+
 def test_written_twice_the_same_bytes(tmp_path):
     for name in ("a.png", "b.png"):
         figure = label_figure([IMAGE], {"raw": [halves(0, 1)]}, SPACE)
@@ -150,7 +180,7 @@ def test_pyplot_is_never_imported(tmp_path):
     code = """
 import sys
 import numpy as np
-from seco.common.plots import label_figure, overlay, write_figure
+from seco.common.plots import label_figure, overlay, picture_figure, write_figure
 assert "matplotlib" not in sys.modules, "importing must not load matplotlib"
 from seco.common.labels import LabelSpace
 space = LabelSpace(names=("road",))
