@@ -1,8 +1,8 @@
-"""All that is said about the quality of labels: overlap, accuracy, coverage, outlines."""
+"""Measures as plain numbers: of labels (overlap, accuracy, coverage, outlines), of correction."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from seco.common.arrays import Array
 from seco.common.confusion import Confusion, confusion
 from seco.common.labels import LabelSpace
 from seco.evaluation.boundary import DILATION_RATIO, BoundaryOverlap, boundary_overlap
+from seco.evaluation.connectivities import TrueConnectivities, recognition, repair
 
 _DECIMALS = 6
 
@@ -86,6 +87,16 @@ def measure_labels(
         confusion(label, truth, space),
         boundary_overlap(label, truth, space, dilation_ratio=dilation_ratio),
     )
+
+
+def connectivity_numbers(found: TrueConnectivities, tau_ns: float) -> dict[str, Any]:
+    """Recognition and repair as plain numbers, for JSON, by count and by area."""
+    said: dict[str, Any] = {"count": len(found), "wrong": int(found.noisy.sum()), "tau_ns": tau_ns}
+    for name, by_area in (("by_count", False), ("by_area", True)):
+        recognised = asdict(recognition(found, threshold=tau_ns, by_area=by_area))
+        repaired = asdict(repair(found, by_area=by_area))
+        said[name] = {key: plain(value) for key, value in (recognised | repaired).items()}
+    return said
 
 
 def plain(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,11 +19,9 @@ from seco.evaluation import (
     TrueConnectivities,
     compare_with_truth,
     measure_labels,
-    recognition,
-    repair,
 )
 from seco.evaluation.boundary import DILATION_RATIO
-from seco.evaluation.quality import plain
+from seco.evaluation.quality import connectivity_numbers
 from seco.folder.inputs import Inputs, find_inputs, single_input
 from seco.folder.naming import Naming
 from seco.folder.stage import label_of
@@ -72,16 +70,6 @@ class Evaluation:
             said["connectivities"] = connectivity_numbers(self.connectivities, self.tau_ns)
         said["failures"] = {outcome.name: outcome.reason for outcome in self.failures}
         return said
-
-
-def connectivity_numbers(found: TrueConnectivities, tau_ns: float) -> dict[str, Any]:
-    """Recognition and repair as plain numbers, for JSON, by count and by area."""
-    said: dict[str, Any] = {"count": len(found), "wrong": int(found.noisy.sum()), "tau_ns": tau_ns}
-    for name, by_area in (("by_count", False), ("by_area", True)):
-        recognised = asdict(recognition(found, threshold=tau_ns, by_area=by_area))
-        repaired = asdict(repair(found, by_area=by_area))
-        said[name] = {key: plain(value) for key, value in (recognised | repaired).items()}
-    return said
 
 
 def find_pairs(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from seco.correction.fitting import FitRecord
-from seco.report.summary import ImageSteps, Summary
+from seco.evaluation.quality import connectivity_numbers
+from seco.report.summary import ACTIONS, ImageSteps, Summary
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,24 @@ class Report:
     failures: Sequence[tuple[str, str]] = ()
     fit: FitRecord | None = None
     tau_ns: float = 0.6
+
+    def numbers(self) -> dict[str, Any]:
+        """What was counted and measured as plain numbers, shares in 0-1, for JSON."""
+        summary = self.summary
+        names = (*summary.space.names, "ignore")
+        said: dict[str, Any] = {
+            "images": summary.images,
+            "pixels": summary.pixels,
+            "transitions": {"classes": names, "before_by_after": summary.transitions.tolist()},
+            "regions": dict(zip(ACTIONS, summary.decisions[:, 0].tolist(), strict=True)),
+            "region_pixels": dict(zip(ACTIONS, summary.decisions[:, 1].tolist(), strict=True)),
+            "changed": {name: round(share, 6) for name, share in summary.changed},
+            "failures": dict(self.failures),
+        }
+        if summary.compared:
+            said["with_truth"] = summary.compared
+            said["steps"] = {
+                name: quality.numbers(summary.space) for name, quality in summary.quality.items()
+            }
+            said["connectivities"] = connectivity_numbers(summary.connectivities, self.tau_ns)
+        return said

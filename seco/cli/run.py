@@ -1,0 +1,179 @@
+"""``seco run``: the whole chain over a data set, with a report at its end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seco.cli.app import stop
+from seco.cli.jobs import job
+from seco.cli.models import device_named, refused, sam_named, warn_of_tiny
+from seco.cli.options import (
+    Assignments,
+    Checkpoint,
+    Confidence,
+    ConfidenceSuffix,
+    ConfidenceThreshold,
+    Device,
+    ImageFolder,
+    ImageSuffix,
+    KeepFraction,
+    LabelFolder,
+    LabelSpaceName,
+    LabelSuffix,
+    ListFile,
+    MatchRule,
+    NamingName,
+    NamingRule,
+    Outside,
+    OutsideRule,
+    Overwrite,
+    Paper,
+    Sam,
+    SamName,
+    SettingsListed,
+)
+
+_STAGES = {
+    "regions": "1/5 Finding regions",
+    "refine": "2/5 Refining labels",
+    "fit": "3/5 Fitting the corrector",
+    "correct": "4/5 Correcting labels",
+    "report": "5/5 Writing the report",
+}
+
+
+def run(
+    images: ImageFolder,
+    labels: LabelFolder,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="Folder for all that comes out: labels and scores, what they were made by "
+            "(regions, psa, corrector), and report.html.",
+        ),
+    ],
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of true labels of some or all images, to measure every step with; nothing "
+            "else reads them."
+        ),
+    ] = None,
+    truth_naming: Annotated[
+        NamingName | None, typer.Option(help="How images and truth are named, as --naming.")
+    ] = None,
+    label_space: LabelSpaceName = "cityscapes",
+    sam: Sam = SamName.tiny,
+    checkpoint: Checkpoint = None,
+    device: Device = None,
+    confidence: Confidence = None,
+    keep_fraction: KeepFraction = None,
+    confidence_threshold: ConfidenceThreshold = None,
+    outside: OutsideRule = Outside.ignore,
+    paper: Paper = False,
+    assignments: Assignments = None,
+    settings_listed: SettingsListed = False,
+    scc_assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set-scc",
+            metavar="NAME=VALUE",
+            help="Change one setting of fitting and correcting, such as --set-scc iterations=2000 "
+            "(see seco fit --list-settings); repeatable.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is random in fitting.")] = 0,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=1, help="Training steps between two savings of the training.")
+    ] = 500,
+    boundary_ratio: Annotated[
+        float, typer.Option(help="Of boundary IoU, see seco evaluate.")
+    ] = 0.02,
+    shown: Annotated[
+        int, typer.Option(min=0, help="How many images the report's gallery shows.")
+    ] = 8,
+    list_file: ListFile = None,
+    naming: NamingRule = None,
+    match: MatchRule = None,
+    image_suffix: ImageSuffix = None,
+    label_suffix: LabelSuffix = None,
+    confidence_suffix: ConfidenceSuffix = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Refine a data set's pseudo-labels, correct them, and report what changed.
+
+    Every stage is as the command of its name (regions, refine, fit, correct). An image that cannot
+    be used is reported and left out; the exit code is then 1. A run that was stopped is gone on
+    with by the same command, also under torchrun.
+    """
+    from seco import PAPER, PSASettings, SCCSettings, find_label_space
+    from seco.cli.inputs import folder_inputs
+    from seco.common.checks import check_number
+    from seco.folder import Refiner, find_inputs
+    from seco.folder.chain import Places, run_chain
+    from seco.report.chain import ChainReader, write_chain_report
+    from seco.sam.proposal_settings import proposal_settings_of
+    from seco.settings_text import change_settings
+
+    if keep_fraction is not None and confidence_threshold is not None:
+        stop("--keep-fraction and --confidence-threshold exclude each other")
+    if sam is SamName.none:
+        stop("--sam none: expected a model, which finds the regions")
+    with refused():
+        check_number("--boundary-ratio", boundary_ratio, low=0, high=1, low_open=True)
+        space = find_label_space(label_space)
+        inputs = folder_inputs(
+            images, labels, apart=[out], beside=[truth], confidence=confidence,
+            list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
+            label_suffix=label_suffix, confidence_suffix=confidence_suffix,
+        )  # fmt: skip
+        truths = {}
+        if truth is not None:
+            found = find_inputs(
+                images,
+                truth,
+                naming="auto" if truth_naming is None else truth_naming.value,
+                match="path" if match is None else match.value,
+            )
+            truths = {files.image: files.label for files in found.files if files.label is not None}
+        used = device_named(device)
+        model = sam_named(sam, checkpoint, used)
+        settings = replace(PAPER if paper else PSASettings(), proposals=proposal_settings_of(model))
+        refiner = Refiner(
+            sam=model,
+            label_space=space,
+            device=used,
+            keep_fraction=0.5 if keep_fraction is None else keep_fraction,
+            confidence_threshold=confidence_threshold,
+            outside=outside.value,
+            settings=change_settings(settings, assignments or []),
+        )
+        scc = SCCSettings(iterations=5000) if paper else SCCSettings()
+        scc = change_settings(scc, scc_assignments or [])
+    warn_of_tiny(sam)
+    with job(overwrite=overwrite) as options:
+        first = options.processes.first
+
+        def announce(stage: str) -> None:
+            if first:
+                typer.echo(_STAGES[stage], err=True)
+
+        chained = run_chain(
+            inputs, out, refiner, settings=scc, seed=seed, checkpoint_every=checkpoint_every,
+            progress=True, announce=announce, options=options,
+        )  # fmt: skip
+        announce("report")
+        reader = ChainReader(chained, Places(out), refiner, truths)
+        report = write_chain_report(
+            reader, seed=seed, shown=shown, dilation_ratio=boundary_ratio, options=options
+        )
+    if first:
+        typer.echo(f"{report.summary.images} images done, {len(report.failures)} failed")
+        typer.echo(f"Labels: {Places(out).labels}\nReport: {Places(out).report}")
+    if report.failures:
+        raise typer.Exit(1)

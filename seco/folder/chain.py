@@ -1,0 +1,193 @@
+"""The stages one after the other: regions, refine, fit, correct."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from seco.common.jobs import JobOptions, Outcome, Summary
+from seco.correction.settings import SCCSettings
+from seco.folder.correct import correct_folder
+from seco.folder.fit import fit_folder
+from seco.folder.inputs import ImageFiles, Inputs
+from seco.folder.outputs import OutputFormat
+from seco.folder.refine import Refiner, refine_folder
+from seco.folder.regions import find_regions
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the chain keeps what, in one folder.
+
+    Args:
+        out: that folder.
+
+    Example:
+        >>> Places(Path("out")).labels.as_posix()
+        'out/labels'
+    """
+
+    out: Path
+
+    @property
+    def regions(self) -> Path:
+        """What SAM sees in the images."""
+        return self.out / "regions"
+
+    @property
+    def refined(self) -> Path:
+        """The labels after aggregation (PSA)."""
+        return self.out / "psa"
+
+    @property
+    def refined_scores(self) -> Path:
+        """How sure they are."""
+        return self.out / "psa_scores"
+
+    @property
+    def corrector(self) -> Path:
+        """The fitted corrector."""
+        return self.out / "corrector"
+
+    @property
+    def labels(self) -> Path:
+        """The labels after correction (SCC): what the chain is for."""
+        return self.out / "labels"
+
+    @property
+    def scores(self) -> Path:
+        """How sure they are: loss weights."""
+        return self.out / "scores"
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.out / "report.html"
+
+    @property
+    def numbers(self) -> Path:
+        """The same for programs."""
+        return self.out / "report.json"
+
+
+@dataclass(frozen=True)
+class Chained:
+    """What the chain has done.
+
+    Args:
+        finished: the images that went through, with their raw labels.
+        refined: the same with the refined labels and their scores.
+        failures: of the others.
+        facts: an image's name -> what correcting it said, see
+            :func:`seco.folder.outputs.write_result`.
+        iterations: training steps of the corrector.
+    """
+
+    finished: Inputs
+    refined: Inputs
+    failures: tuple[Outcome, ...]
+    facts: Mapping[str, Mapping[str, Any]]
+    iterations: int
+
+
+def run_chain(
+    inputs: Inputs,
+    out: Path,
+    refiner: Refiner,
+    *,
+    settings: SCCSettings = SCCSettings(),
+    seed: int = 0,
+    checkpoint_every: int = 500,
+    progress: bool = False,
+    announce: Callable[[str], None] = lambda stage: None,
+    options: JobOptions = JobOptions(),
+) -> Chained:
+    """Find regions, refine, fit a corrector to what was refined, and correct it.
+
+    Every stage is a job of its own: what is finished is not done again, and an image that fails
+    in one is left out of the next.
+
+    Args:
+        inputs: images, raw labels and, where they have them, confidences.
+        out: see :class:`Places`.
+        refiner: how labels are refined, without regions and corrector, which the chain makes.
+        settings: of fitting and correcting.
+        seed: of fitting.
+        checkpoint_every: training steps between two savings.
+        progress: show the bars of fitting.
+        announce: called with the name of each stage before it begins.
+        options: how the jobs are run.
+
+    Raises:
+        ValueError, OSError, JobStopped: as the stages.
+    """
+    places, failures = Places(out), list(inputs.failures)
+    left = inputs
+    regions = None
+    if refiner.settings.method != "prompts":  # which uses none
+        announce("regions")
+        regions = places.regions
+        summary = find_regions(
+            left, regions, refiner.sam, settings=refiner.settings.proposals, options=options
+        )
+        left, failures = _without_failed(left, summary, failures)
+    announce("refine")
+    written = OutputFormat(scores=places.refined_scores)
+    summary = refine_folder(
+        left, places.refined, replace(refiner, regions=regions), output=written, options=options
+    )
+    left, failures = _without_failed(left, summary, failures)
+    refined = _as_written(left, places.refined, written)
+    announce("fit")
+    summary = fit_folder(
+        refined,
+        places.corrector,
+        label_space=refiner.label_space,
+        settings=settings,
+        seed=seed,
+        device=refiner.device,
+        checkpoint_every=checkpoint_every,
+        progress=progress,
+        options=options,
+    )
+    iterations: int = summary.outcomes[-1].facts["iterations"]
+    announce("correct")
+    summary = correct_folder(
+        refined,
+        places.corrector,
+        places.labels,
+        device=refiner.device,
+        output=OutputFormat(scores=places.scores),
+        options=options,
+    )
+    left, failures = _without_failed(left, summary, failures)
+    return Chained(
+        finished=left,
+        refined=_as_written(left, places.refined, written),
+        failures=tuple(failures),
+        facts=summary.facts(),
+        iterations=iterations,
+    )
+
+
+def _without_failed(
+    inputs: Inputs, summary: Summary, failures: list[Outcome]
+) -> tuple[Inputs, list[Outcome]]:
+    """The images that did not fail, and all failures so far."""
+    known = {outcome.name for outcome in failures}
+    new = [outcome for outcome in summary.of("failed") if outcome.name not in known]
+    bad = {outcome.name for outcome in new}
+    files = tuple(one for one in inputs.files if one.name not in bad)
+    return replace(inputs, files=files, failures=()), failures + new
+
+
+def _as_written(inputs: Inputs, out: Path, output: OutputFormat) -> Inputs:
+    """The same images with the labels and scores that a stage wrote."""
+
+    def written(files: ImageFiles) -> ImageFiles:
+        label, scores = output.paths(files, out)
+        return replace(files, label=label, confidence=scores)
+
+    return Inputs(tuple(written(files) for files in inputs.files))
