@@ -5,7 +5,7 @@
     translated = sgg.translate(src_img, src_label, pipeline, seg_model)
 
 ``pipeline`` is a diffusion model of target images, ``seg_model`` a segmenter of the labels'
-classes. Translation of images and batches is here; a command for folders, tiling of large images,
+classes. Translation of images and batches is here; a command for folders,
 progressive translation, bundled models and measured defaults are not there yet.
 
 SGG is Peng et al., "Diffusion-based Image Translation with Label Guidance for Domain Adaptive
@@ -22,7 +22,8 @@ from sgg.diffusion import (
     as_diffusion,
     from_diffusers,
 )
-from sgg.guidance import global_gradient, guided_prediction, limit_gradient, local_gradient
+from sgg.guidance import global_gradient, local_gradient
+from sgg.guided_steps import guided_prediction, limit_gradient
 from sgg.sampling import add_noise, ddim_step, ddpm_step, reverse_process, reverse_timesteps
 from sgg.segmenter import IMAGENET, Segmenter, as_segmenter
 from sgg.settings import PAPER, GuidanceSettings

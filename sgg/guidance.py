@@ -7,17 +7,15 @@ Guidance (GSG).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seco.common.checks import check_choice, check_integer, check_number, describe
-from sgg.diffusion.protocol import DiffusionModel, Prediction
+from seco.common.checks import check_choice, check_integer, describe
+from sgg.crops import region_windows
 
 Segment = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) in [-1, 1], possibly noisy and beyond, to logits (N, K, h, w)."""
@@ -34,12 +32,20 @@ def local_gradient(
     reduction: Reduction = "sum",
     class_weights: Sequence[float] | Tensor | None = None,
     max_copies: int = 8,
+    crop_margin: int | None = None,
 ) -> Tensor:
     """Gradient of the class-regional losses, every class seen alone in its region (LCG).
 
     For each class c present in an image, with region m_c, the segmenter sees ``image * m_c`` and
     only the pixels of m_c count. All classes of all images are one batch of copies, in chunks;
     no copy sees another, so each gradient is the one the class would get alone.
+
+    With a ``crop_margin`` the segmenter sees only a window around the region (see
+    :func:`sgg.crops.region_windows`). That changes nothing where the margin is at least the
+    segmenter's receptive field (the farthest pixel, in any one direction, that logits enlarged to
+    the image depend on), its stride divides 32 and the image's sides, and no layer gathers
+    statistics of the whole image (attention, global pooling, group or instance normalisation);
+    elsewhere it is an approximation.
 
     Args:
         images: (B, 3, H, W) floating point in [-1, 1] or noisy; 0 is what regions are blanked to.
@@ -50,7 +56,9 @@ def local_gradient(
         reduction: ``"sum"`` of the pixels' cross-entropies, the negative log-likelihood of the
             label (the paper does not say), or ``"mean"`` over each region.
         class_weights: K factors on the classes' losses.
-        max_copies: most images in one forward and backward of the segmenter; bounds memory.
+        max_copies: most images, or windows of as many pixels together, in one forward and backward
+            of the segmenter; bounds memory.
+        crop_margin: pixels around a region that the segmenter sees; ``None`` is the whole image.
 
     Returns:
         (B, 3, H, W): the sum over c of m_c times the gradient of class c's loss.
@@ -65,21 +73,27 @@ def local_gradient(
         [[0.5, 0.5, 0.0, 0.0], [-0.5, -0.5, 0.0, 0.0]]
     """
     _check(images, labels, reduction, max_copies)
+    if crop_margin is not None:
+        check_integer("crop_margin", crop_margin, low=0)
     gradient = torch.zeros_like(images)
-    rows, classes = _regions(labels, ignore_index)
-    for start in range(0, len(rows), max_copies):
-        index, ids = rows[start : start + max_copies], classes[start : start + max_copies]
-        region = labels[index] == ids[:, None, None]
-        mask = region[:, None]
-        own = _loss_gradient(
-            torch.where(mask, images[index], 0),
-            torch.where(region, ids[:, None, None], ignore_index),
-            segment,
-            ignore_index,
-            reduction,
-            class_weights,
-        )
-        gradient.index_add_(0, index, torch.where(mask, own, 0))
+    groups = region_windows(labels, ignore_index=ignore_index, margin=crop_margin)
+    for (height, width), windows in groups.items():
+        most = max_copies * labels[0].numel() // (height * width)
+        for start in range(0, len(windows), most):
+            chunk = windows[start : start + most]
+            ids = torch.tensor([w.class_id for w in chunk], device=labels.device)[:, None, None]
+            region = torch.stack([labels[w.image, w.rows, w.columns] for w in chunk]) == ids
+            seen = torch.stack([images[w.image, :, w.rows, w.columns] for w in chunk])
+            own = _loss_gradient(
+                torch.where(region[:, None], seen, 0),
+                torch.where(region, ids, ignore_index),
+                segment,
+                ignore_index,
+                reduction,
+                class_weights,
+            )
+            for window, part in zip(chunk, torch.where(region[:, None], own, 0), strict=True):
+                gradient[window.image, :, window.rows, window.columns] += part
     return gradient
 
 
@@ -95,9 +109,9 @@ def global_gradient(
 ) -> Tensor:
     """Gradient of the loss on whole images, so that regions come to fit together (GSG).
 
-    Arguments, errors and shapes are those of :func:`local_gradient`; ``"mean"`` is over the
-    labelled pixels of each image. Pixels of ``ignore_index`` get no gradient, though the loss of
-    their neighbours depends on them.
+    Arguments, errors and shapes are those of :func:`local_gradient`; images are always seen whole.
+    ``"mean"`` is over the labelled pixels of each image. Pixels of ``ignore_index`` get no
+    gradient, though the loss of their neighbours depends on them.
 
     Example:
         >>> images, labels = torch.zeros(1, 3, 4, 6), torch.full((1, 4, 6), 255)
@@ -116,107 +130,6 @@ def global_gradient(
         )
         gradient[index] = torch.where(labelled[index][:, None], own, 0)
     return gradient
-
-
-def guided_prediction(
-    model: DiffusionModel,
-    x_t: Tensor,
-    t: int,
-    image_gradient: Callable[[Tensor], Tensor],
-    *,
-    guidance_input: Literal["x_t", "pred_x0"] = "x_t",
-    differentiate_denoiser: bool = False,
-) -> tuple[Prediction, Tensor]:
-    """Predict at step ``t``, and bring the gradient that an image gets back to ``x_t``.
-
-    The gradients of all regions are summed on the image and go through decoder and denoiser
-    together. For a pixel-space model with ``"x_t"``, this is the paper's form; with a decoder, a
-    region's gradient may so act on latents beside the region.
-
-    Args:
-        model: the diffusion model.
-        x_t: (B, C, h, w) samples at step ``t``.
-        t: the step.
-        image_gradient: images (B, 3, H, W) to the gradient of a loss with respect to them.
-        guidance_input: the segmenter sees the noisy ``"x_t"`` (paper) or ``"pred_x0"``.
-        differentiate_denoiser: with ``"pred_x0"``, whether the gradient goes through the denoiser
-            or takes its noise estimate as constant: d pred_x0 / d x_t = 1 / sqrt(alpha_cumprod).
-
-    Returns:
-        The prediction, detached, and the gradient with respect to ``x_t``.
-
-    Raises:
-        ValueError: an unknown option, or a denoiser to differentiate that is not asked.
-    """
-    check_choice("guidance_input", guidance_input, ("x_t", "pred_x0"))
-    if differentiate_denoiser and guidance_input == "x_t":
-        raise ValueError(
-            "differentiate_denoiser: expected False with guidance_input 'x_t', where the segmenter "
-            "does not see what the denoiser says, got True"
-        )
-    with torch.set_grad_enabled(differentiate_denoiser):
-        leaf = x_t.detach().requires_grad_(differentiate_denoiser)
-        predicted = model.predict(leaf, t)
-    seen = predicted.pred_x0 if guidance_input == "pred_x0" else x_t
-    if not differentiate_denoiser:
-        leaf = seen = seen.detach().requires_grad_(True)
-    with torch.enable_grad():
-        images = model.decode(seen)
-    (gradient,) = torch.autograd.grad(images, leaf, image_gradient(images.detach()))
-    if guidance_input == "pred_x0" and not differentiate_denoiser:
-        gradient = gradient / math.sqrt(float(model.alphas_cumprod[t]))
-    return _detached(predicted), gradient
-
-
-def limit_gradient(
-    gradient: Tensor,
-    *,
-    normalization: Literal["none", "rms"] = "none",
-    clip: float | None = None,
-) -> Tensor:
-    """Rescale a gradient per image and bound its values; neither is in the paper.
-
-    Args:
-        gradient: (B, C, h, w).
-        normalization: ``"rms"`` divides each image's gradient by the root mean square of those of
-            its values that are not 0, so that guidance is as strong at every step.
-        clip: values are then limited to ``[-clip, clip]``.
-
-    Raises:
-        TypeError, ValueError: an option of another kind or range.
-
-    Example:
-        >>> gradient = torch.tensor([0.0, 3.0, -4.0]).reshape(1, 3, 1, 1)
-        >>> limit_gradient(gradient, normalization="rms", clip=1.0).flatten()
-        tensor([ 0.0000,  0.8485, -1.0000])
-    """
-    check_choice("normalization", normalization, ("none", "rms"))
-    if normalization == "rms":
-        count = (gradient != 0).flatten(1).sum(1).clamp(min=1)
-        rms = (gradient.flatten(1).square().sum(1) / count).sqrt()
-        gradient = gradient / torch.where(rms > 0, rms, 1)[:, None, None, None]
-    if clip is not None:
-        limit = check_number("clip", clip, low=0, low_open=True)
-        gradient = gradient.clamp(-limit, limit)
-    return gradient
-
-
-def _detached(prediction: Prediction) -> Prediction:
-    fraction = prediction.variance_fraction
-    return replace(
-        prediction,
-        pred_x0=prediction.pred_x0.detach(),
-        epsilon=prediction.epsilon.detach(),
-        variance_fraction=fraction.detach() if isinstance(fraction, Tensor) else fraction,
-    )
-
-
-def _regions(labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Every class of every image: (R,) indices of images and (R,) class ids."""
-    classes = [torch.unique(label[label != ignore_index]) for label in labels]
-    counts = torch.tensor([len(ids) for ids in classes], device=labels.device)
-    rows = torch.arange(len(labels), device=labels.device).repeat_interleave(counts)
-    return rows, torch.cat(classes)
 
 
 def _loss_gradient(

@@ -23,10 +23,11 @@ from seco.common.images import check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
-from sgg.guidance import global_gradient, guided_prediction, limit_gradient, local_gradient
+from sgg.guided_steps import label_guidance
 from sgg.sampling import Predict, Sampler, add_noise, reverse_process, reverse_timesteps
 from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
 from sgg.settings import GuidanceSettings
+from sgg.tiling import TileSize, check_tile_size, tiled
 
 Image = TypeVar("Image", Array, Tensor)
 
@@ -50,6 +51,8 @@ def translate(
     seg_normalization: Normalization | None = IMAGENET,
     ignore_index: int = 255,
     settings: GuidanceSettings = GuidanceSettings(),
+    tile_size: TileSize = "auto",
+    tile_overlap: int | None = None,
     dtype: torch.dtype | None = None,
     generator: torch.Generator | None = None,
     progress: bool = False,
@@ -87,6 +90,12 @@ def translate(
             :class:`sgg.Segmenter`, whose instances have their own.
         ignore_index: the label of unlabelled pixels.
         settings: the finer choices of the guidance.
+        tile_size: side or (height, width) in pixels of the tiles in which the denoiser sees
+            larger images, blended at every step; ``None`` for whole images. ``"auto"`` is the
+            size that the model was trained on if it has attention (diffusers'
+            ``config.sample_size``, guided-diffusion's ``image_size``), else whole images.
+        tile_overlap: least overlap of neighbouring tiles in pixels; ``None`` is a quarter of the
+            tiles' shorter side.
         dtype: ``torch.bfloat16`` or ``torch.float16`` to run the models in autocast; ``None`` for
             their own precision, whatever the caller's autocast.
         generator: decides the noise: it gives one seed per image, so a batch is its images one
@@ -129,6 +138,7 @@ def translate(
         raise ValueError(f"dtype: expected torch.bfloat16, torch.float16 or None, got {dtype}")
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(f"generator: expected a torch.Generator, got {describe(generator)}")
+    check_tile_size(tile_size)
     model = as_diffusion(diffusion)
     guided = guidance != "none" and guidance_scale > 0
     segmenter = None
@@ -142,7 +152,7 @@ def translate(
         _DDIM_STEPS if num_inference_steps is None and sampler == "ddim" else num_inference_steps,
     )
     with _own_context(model, segmenter, dtype):
-        pixels = to_batch(src_img, name="src_img")
+        pixels = to_batch(src_img, name="src_img", normalizable=False)
         labels = labels_to_batch(src_label, name="src_label")
         check_pair(src_img, src_label, names=("src_img", "src_label"))
         check_holds_ignore("src_label", src_label, ignore_index)
@@ -153,21 +163,22 @@ def translate(
             model.size_multiple,
             ignore_index,
         )
+        x_0 = model.encode(images)
+        model = tiled(model, images, x_0, tile_size=tile_size, tile_overlap=tile_overlap)
         predict = _unguided(model)
-        if guided and segmenter is not None:
+        if guided and segmenter is not None and guidance != "none":
             space = _label_space(segmenter, images, ignore_index)
             check_labels("src_label", src_label, space)
-            predict = _guided(
+            predict = label_guidance(
                 model,
                 segmenter,
                 labels,
                 guidance=guidance,
-                scale=guidance_scale,
+                guidance_scale=guidance_scale,
                 guidance_input=guidance_input,
                 ignore_index=ignore_index,
                 settings=settings,
             )
-        x_0 = model.encode(images)
         draw_noise = _noise(generator, x_0)
         x_n = add_noise(x_0, draw_noise(), float(model.alphas_cumprod[steps[0]]))
         with _progress(predict, len(steps), progress) as reported:
@@ -190,55 +201,6 @@ def translate(
 
 def _unguided(model: DiffusionModel) -> Predict:
     return lambda x_t, t, to_go: (model.predict(x_t, t), None)
-
-
-def _guided(
-    model: DiffusionModel,
-    segmenter: Segmenter,
-    labels: Tensor,
-    *,
-    guidance: str,
-    scale: float,
-    guidance_input: Literal["x_t", "pred_x0"],
-    ignore_index: int,
-    settings: GuidanceSettings,
-) -> Predict:
-    labelled = (labels != ignore_index)[:, None].float()
-    odd_steps = "global" if settings.even_steps == "local" else "local"
-    by_parity = (settings.even_steps, odd_steps) if guidance == "sgg" else (guidance, guidance)
-
-    def predict(x_t: Tensor, t: int, to_go: int) -> tuple[Prediction, Tensor | None]:
-        of_images = local_gradient if by_parity[to_go % 2] == "local" else global_gradient
-
-        def image_gradient(images: Tensor) -> Tensor:
-            return of_images(
-                images,
-                labels,
-                segmenter,
-                ignore_index=ignore_index,
-                reduction=settings.reduction,
-                class_weights=settings.class_weights,
-                max_copies=settings.max_copies,
-            )
-
-        prediction, gradient = guided_prediction(
-            model,
-            x_t,
-            t,
-            image_gradient,
-            guidance_input=guidance_input,
-            differentiate_denoiser=settings.differentiate_denoiser,
-        )
-        # Decoder and denoiser carry gradients to where nothing is labelled. A latent cell is
-        # guided as far as it is labelled.
-        height, width = gradient.shape[-2:]
-        gradient = gradient * F.adaptive_avg_pool2d(labelled, (height, width))
-        gradient = limit_gradient(
-            gradient, normalization=settings.normalization, clip=settings.clip
-        )
-        return prediction, scale * gradient
-
-    return predict
 
 
 @contextmanager

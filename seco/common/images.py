@@ -24,7 +24,11 @@ _ROUNDING = 1e-4
 
 
 def to_batch(
-    img: Array | Tensor, *, normalization: Normalization | None = None, name: str = "img"
+    img: Array | Tensor,
+    *,
+    normalization: Normalization | None = None,
+    name: str = "img",
+    normalizable: bool = True,
 ) -> Tensor:
     """Bring an RGB image or batch of images into the one form used inside.
 
@@ -37,6 +41,7 @@ def to_batch(
             0-1 if they do not (mean 0.485, ..., std 0.229, ...). Mean 0 with std 1 says nothing
             and is refused.
         name: the argument's name, for messages.
+        normalizable: whether the caller's caller can give a ``normalization``, for messages.
 
     Returns:
         (B, 3, H, W) on the device of ``img``, in 0-255: uint8 where ``img`` is, else float32. It
@@ -84,10 +89,14 @@ def to_batch(
     if normalization is None:
         low, high = _finite_range(batch, name)
         if low < -_ROUNDING or high > 1 + _ROUNDING:
+            of_normalised = (
+                "give normalization=(mean, std) with normalised ones"
+                if normalizable
+                else "undo the normalisation of normalised ones"
+            )
             raise ValueError(
                 f"{name}: expected floats in 0-1, got {low:.4g} to {high:.4g}; divide 0-255 images "
-                "by 255 or pass them as uint8, and give normalization=(mean, std) with "
-                "normalised ones"
+                f"by 255 or pass them as uint8, and {of_normalised}"
             )
         batch = batch * 255
         return batch if low >= 0 and high <= 1 else batch.clamp_(0, 255)

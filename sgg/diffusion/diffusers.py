@@ -23,6 +23,7 @@ from sgg.diffusion.callables import (
 )
 from sgg.diffusion.latent import LatentDiffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
+from sgg.diffusion.tiles import tile_size_of
 from sgg.frozen import frozen
 
 # Parts of the names of schedulers whose models are of another kind, though some of them keep an
@@ -80,6 +81,8 @@ class DiffusersDiffusion:
             if size_multiple is None
             else check_integer("size_multiple", size_multiple, low=1)
         )
+        size = getattr(getattr(unet, "config", None), "sample_size", None)
+        self.tile_size = tile_size_of(unet, size)
 
     @property
     def device(self) -> torch.device:

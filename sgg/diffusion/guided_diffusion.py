@@ -13,6 +13,7 @@ from seco.common.checks import check_choice, check_integer, describe
 from seco.common.modules import device_of
 from sgg.diffusion.callables import check_alphas_cumprod, check_condition, expand_condition
 from sgg.diffusion.protocol import Prediction
+from sgg.diffusion.tiles import tile_size_of
 from sgg.frozen import frozen
 
 
@@ -71,6 +72,7 @@ class GuidedDiffusion:
         self.size_multiple = 1 if levels is None else 2 ** (len(levels) - 1)
         if size_multiple is not None:
             self.size_multiple = check_integer("size_multiple", size_multiple, low=1)
+        self.tile_size = tile_size_of(model, getattr(model, "image_size", None))
 
     @property
     def device(self) -> torch.device:

@@ -58,8 +58,13 @@ class LatentDiffusion:
     @property
     def size_multiple(self) -> int:
         """The autoencoder's reduction times what the latents' model asks for."""
-        reduction = 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
-        return int(reduction) * self.latents.size_multiple
+        return self._reduction * self.latents.size_multiple
+
+    @property
+    def tile_size(self) -> tuple[int, int] | None:
+        """What the latents' model has as ``tile_size``, in pixels of images."""
+        size: tuple[int, int] | None = getattr(self.latents, "tile_size", None)
+        return None if size is None else (self._reduction * size[0], self._reduction * size[1])
 
     @property
     def device(self) -> torch.device:
@@ -85,6 +90,10 @@ class LatentDiffusion:
             decoded = self.autoencoder.decode(found.to(self._dtype(x_0)))
         images: Tensor = decoded.sample
         return images.to(x_0.dtype)
+
+    @property
+    def _reduction(self) -> int:
+        return int(2 ** (len(self.autoencoder.config.block_out_channels) - 1))
 
     def _dtype(self, like: Tensor) -> torch.dtype:
         return dtype_of(self.autoencoder, like.dtype)

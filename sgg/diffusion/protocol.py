@@ -37,6 +37,9 @@ class DiffusionModel(Protocol):
     Implementations keep no state between calls and touch no global random number generator.
     ``predict`` and ``decode`` are differentiable with respect to their first argument wherever
     the caller has gradients enabled.
+
+    An attribute ``tile_size`` (height, width), in pixels of images, is optional: larger images
+    are then shown to the denoiser in tiles of this size.
     """
 
     @property

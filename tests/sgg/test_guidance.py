@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgg.diffusion import Prediction
-from sgg.guidance import global_gradient, guided_prediction, limit_gradient, local_gradient
+from sgg.guidance import global_gradient, local_gradient
 
 
 def network(seed: int = 0, classes: int = 5, stride: int = 1):
@@ -151,6 +150,88 @@ def test_chunks_bound_the_batch():
     assert sizes == [4, 4, 2]  # five classes in each of two images
 
 
+def seeing_3_pixels_far(seed: int, stride: int = 1):
+    """Logits enlarged to the image depend on 2 * stride + 1 pixels around, at most 9."""
+    rng = torch.Generator().manual_seed(seed)
+    first = torch.randn(6, 3, 3, 3, generator=rng, dtype=torch.float64) / 3
+    last = torch.randn(5, 6, 3, 3, generator=rng, dtype=torch.float64)
+    return lambda images: F.conv2d(
+        torch.tanh(F.conv2d(images, first, padding=1, stride=stride)), last, padding=1
+    )
+
+
+def blobs(seed: int, size: tuple[int, int]):
+    """Boxes of four classes anywhere, one of them often at the image's edge, one in two parts."""
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randn(2, 3, *size, generator=rng, dtype=torch.float64)
+    labels = torch.full((2, *size), 4)
+    labels[torch.rand(labels.shape, generator=rng) < 0.1] = 255
+    for label in labels:
+        for kind in (0, 1, 2, 3, 3):
+            y, x = (int(torch.randint(-8, side, (), generator=rng)) for side in size)
+            label[max(0, y) : y + 12, max(0, x) : x + 20] = kind
+    return images, labels
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([(96, 160), (128, 64), (64, 256)]),
+    stride=st.sampled_from([1, 2, 4]),
+    max_copies=st.sampled_from([1, 8]),
+    reduction=st.sampled_from(["sum", "mean"]),
+)
+def test_crops_with_a_margin_of_the_receptive_field_change_nothing(
+    seed, size, stride, max_copies, reduction
+):
+    images, labels = blobs(seed, size)
+    segment = seeing_3_pixels_far(seed, stride)
+    seen = images.clone().requires_grad_(True)
+    loss = local_loss(seen, labels, segment, reduction, torch.ones(5).double(), 255)
+    (expected,) = torch.autograd.grad(loss, seen)
+    options = {"reduction": reduction, "max_copies": max_copies, "crop_margin": 4 * stride}
+    found = local_gradient(images, labels, segment, **options)
+    torch.testing.assert_close(found, expected * (labels != 255)[:, None], rtol=0, atol=1e-10)
+
+
+def test_crops_save_and_stay_within_the_memory_bound():
+    images, labels = blobs(1, (128, 256))
+    labels[:, 100:] = 4
+    pixels = {}
+    for margin in (None, 4):
+        batches = []
+
+        def segment(x, batches=batches):
+            batches.append(x[:, 0].numel())
+            return seeing_3_pixels_far(0)(x)
+
+        local_gradient(images, labels, segment, max_copies=3, crop_margin=margin)
+        assert max(batches) <= 3 * 128 * 256
+        pixels[margin] = batches
+    assert sum(pixels[4]) < 0.6 * sum(pixels[None])
+    assert len(pixels[4]) < 10  # regions of one size go together
+
+
+def test_a_margin_below_the_receptive_field_is_an_approximation():
+    images, labels = blobs(2, (96, 160))
+
+    def segment(x):
+        return seeing_3_pixels_far(0)(F.avg_pool2d(x, 41, 1, 20))
+
+    exact = local_gradient(images, labels, segment)
+    near = local_gradient(images, labels, segment, crop_margin=0)
+    assert not torch.allclose(near, exact)
+    assert F.cosine_similarity(near.flatten(), exact.flatten(), 0) > 0.9
+    alone = local_gradient(images[1:], labels[1:], segment, crop_margin=0)
+    torch.testing.assert_close(alone, near[1:])  # not by what else is in the batch
+
+
+@pytest.mark.parametrize("margin", [-1, 1.5])
+def test_bad_margin(margin):
+    with pytest.raises((ValueError, TypeError), match="crop_margin: expected an integer"):
+        local_gradient(*sample(0), network(), crop_margin=margin)
+
+
 @pytest.mark.parametrize("function", [local_gradient, global_gradient])
 def test_nothing_labelled_is_no_gradient_and_no_call(function):
     images, labels = sample(0)
@@ -191,75 +272,3 @@ def test_bad_input(function, change, error, message):
     arguments = {"images": images, "labels": labels, "segment": network()} | change
     with pytest.raises(error, match=message):
         function(**arguments)
-
-
-class Curved:
-    """A denoiser and a decoder, both bent, so that their derivatives matter."""
-
-    alphas_cumprod = torch.tensor([0.9, 0.5], dtype=torch.float64)
-    size_multiple = 1
-    device = torch.device("cpu")
-
-    def predict(self, x_t, t):
-        a = float(self.alphas_cumprod[t])
-        pred_x0 = torch.sin(x_t)
-        return Prediction(pred_x0, (x_t - math.sqrt(a) * pred_x0) / math.sqrt(1 - a), x_t**2)
-
-    def encode(self, images):
-        return images
-
-    def decode(self, x_0):
-        return torch.exp(x_0)
-
-
-@pytest.mark.parametrize(
-    ("guidance_input", "through", "derivative"),
-    [
-        ("x_t", False, lambda x: torch.exp(x)),
-        ("pred_x0", False, lambda x: torch.exp(torch.sin(x)) / math.sqrt(0.5)),
-        ("pred_x0", True, lambda x: torch.exp(torch.sin(x)) * torch.cos(x)),
-    ],
-)
-def test_gradient_comes_back_to_x_t(guidance_input, through, derivative):
-    x_t, _ = sample(0)
-    slopes, _ = sample(1)
-    seen = []
-
-    def image_gradient(images):
-        seen.append(images)
-        return slopes
-
-    prediction, gradient = guided_prediction(
-        Curved(),
-        x_t,
-        1,
-        image_gradient,
-        guidance_input=guidance_input,
-        differentiate_denoiser=through,
-    )
-    torch.testing.assert_close(gradient, slopes * derivative(x_t))
-    expected = torch.exp(x_t if guidance_input == "x_t" else torch.sin(x_t))
-    torch.testing.assert_close(seen[0], expected)
-    torch.testing.assert_close(prediction.pred_x0, torch.sin(x_t))
-    tensors = (prediction.pred_x0, prediction.epsilon, prediction.variance_fraction, gradient)
-    assert not any(tensor.requires_grad for tensor in tensors)
-
-
-def test_refuses_a_derivative_of_what_is_not_seen():
-    with pytest.raises(ValueError, match="differentiate_denoiser: expected False"):
-        guided_prediction(Curved(), sample(0)[0], 1, lambda x: x, differentiate_denoiser=True)
-    with pytest.raises(ValueError, match="guidance_input: expected one of"):
-        guided_prediction(Curved(), sample(0)[0], 1, lambda x: x, guidance_input="x_0")
-
-
-def test_limits():
-    gradient, _ = sample(0)
-    gradient[:, :, 0] = 0
-    assert torch.equal(limit_gradient(gradient), gradient)
-    scaled = limit_gradient(gradient, normalization="rms")
-    assert scaled[:, :, 1:].square().mean((1, 2, 3)).tolist() == pytest.approx([1, 1])
-    torch.testing.assert_close(scaled, limit_gradient(gradient * 7, normalization="rms"))
-    assert limit_gradient(gradient, clip=0.5).abs().max() == 0.5
-    assert not limit_gradient(torch.zeros_like(gradient), normalization="rms").any()
-    with pytest.raises(ValueError, match="clip: expected a number in"):
-        limit_gradient(gradient, clip=0)

@@ -361,6 +361,31 @@ def test_the_finer_choices_matter():
     torch.testing.assert_close(chunked, default, rtol=0, atol=1e-5)
 
 
+def test_crops_are_an_option():
+    images, labels = batch(0, size=(64, 96))
+    labels[:] = 0
+    labels[:, 5:20, 40:60] = 1
+    seen = {}
+    for margin in (None, 2):
+        sizes = []
+
+        def segmenter(x, sizes=sizes):
+            sizes.append(tuple(x.shape[-2:]))
+            return seeing_neighbours(x)
+
+        chosen = GuidanceSettings(crop_margin=margin)
+        options = {"guidance": "local", "settings": chosen}
+        seen[margin] = run(images, labels, segmenter=segmenter, **options)
+        assert ((32, 32) in sizes) == (margin is not None)
+    torch.testing.assert_close(seen[2], seen[None], rtol=0, atol=1e-5)
+
+
+def test_out_of_range_images_are_refused_without_a_hint_at_what_is_no_argument():
+    with pytest.raises(ValueError, match="expected floats in 0-1, got -3 to -3") as raised:
+        run(torch.full((3, 7, 10), -3.0), torch.from_numpy(LABEL))
+    assert "normalization=" not in str(raised.value)
+
+
 def test_the_papers_form_is_a_preset():
     images, labels = batch(0)
     calls = []
@@ -465,6 +490,8 @@ def test_bad_input(change, error, message):
         ({"class_weights": (1, -1)}, ValueError),
         ({"class_weights": ("1",)}, TypeError),
         ({"max_copies": 0}, ValueError),
+        ({"crop_margin": -1}, ValueError),
+        ({"crop_margin": 0.5}, TypeError),
     ],
 )
 def test_bad_settings(choice, error):

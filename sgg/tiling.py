@@ -1,0 +1,205 @@
+"""Images larger than those of a diffusion model: its denoiser asked tile by tile.
+
+As MultiDiffusion (Bar-Tal et al., ICML 2023) does, the tiles' predictions are blended at every
+step, not the final images: there is one sample, with one noise, and the tiles agree on it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from seco.common.checks import check_integer, describe
+from sgg.diffusion.protocol import DiffusionModel, Prediction
+
+TileSize = int | tuple[int, int] | Literal["auto"] | None
+
+
+class TiledDiffusion:
+    """A diffusion model whose denoiser sees large samples in overlapping tiles.
+
+    Predictions are averaged where tiles overlap, with weights that rise from the tiles' edges. All
+    tiles have one size and lie on the grid that the model's sides are multiples of, evenly spread.
+    They are asked one after the other, all images of a batch together; gradients through the
+    denoiser recompute a tile at a time. So memory is that of one tile. The autoencoder of a latent
+    model sees whole images (diffusers' have an ``enable_tiling()`` of their own).
+
+    Args:
+        model: the diffusion model.
+        tile_size: (height, width) in pixels of images; samples that are smaller are one tile.
+        overlap: least overlap of neighbours in pixels; it is rounded up to the grid.
+        reduction: side of an image divided by that of its sample, 1 in pixel space.
+
+    Raises:
+        ValueError: sides that the model cannot take, or an overlap that leaves no way forward.
+
+    Example:
+        >>> from sgg import CallableDiffusion
+        >>> seen = []
+        >>> def denoiser(x_t, t):
+        ...     seen.append(tuple(x_t.shape))
+        ...     return torch.zeros_like(x_t)
+        >>> model = TiledDiffusion(CallableDiffusion(denoiser, [0.9]), (8, 8), 2)
+        >>> model.predict(torch.zeros(1, 3, 8, 14), 0).pred_x0.shape, seen
+        (torch.Size([1, 3, 8, 14]), [(1, 3, 8, 8), (1, 3, 8, 8)])
+    """
+
+    def __init__(
+        self,
+        model: DiffusionModel,
+        tile_size: tuple[int, int],
+        overlap: int,
+        *,
+        reduction: int = 1,
+    ) -> None:
+        multiple = model.size_multiple
+        for side in tile_size:
+            if check_integer("tile_size", side, low=1) % multiple:
+                raise ValueError(
+                    f"tile_size: expected multiples of {multiple}, which the model takes, "
+                    f"got {tile_size}"
+                )
+        cells = -(-check_integer("tile_overlap", overlap, low=0) // multiple)
+        if cells * multiple >= min(tile_size):
+            raise ValueError(
+                f"tile_overlap: expected less than {min(tile_size)}, the tiles' shorter side, also "
+                f"when rounded up to a multiple of {multiple}, got {overlap}"
+            )
+        self.model = model
+        self.tile_size = tile_size
+        self._overlap = cells
+        self._cell = multiple // reduction
+
+    @property
+    def alphas_cumprod(self) -> Tensor:
+        """See :class:`sgg.diffusion.DiffusionModel`."""
+        return self.model.alphas_cumprod
+
+    @property
+    def size_multiple(self) -> int:
+        """See :class:`sgg.diffusion.DiffusionModel`."""
+        return self.model.size_multiple
+
+    @property
+    def device(self) -> torch.device:
+        """See :class:`sgg.diffusion.DiffusionModel`."""
+        return self.model.device
+
+    def predict(self, x_t: Tensor, t: int) -> Prediction:
+        """See :meth:`sgg.diffusion.DiffusionModel.predict`."""
+        rows, columns = (
+            _tiles(length // self._cell, side // self.size_multiple, self._overlap, self._cell)
+            for length, side in zip(x_t.shape[-2:], self.tile_size, strict=True)
+        )
+        if len(rows) == len(columns) == 1:
+            return self.model.predict(x_t, t)
+        pred_x0, epsilon = torch.zeros_like(x_t), torch.zeros_like(x_t)
+        fractions = torch.zeros_like(x_t)
+        fraction: Tensor | float = 0.0
+        for vertical, tall in rows:
+            for horizontal, wide in columns:
+                place = (..., vertical, horizontal)
+                weight = (tall[:, None] * wide).to(x_t)
+                found = self._ask(x_t[place], t)
+                pred_x0[place] += weight * found.pred_x0
+                epsilon[place] += weight * found.epsilon
+                fraction = found.variance_fraction
+                if isinstance(fraction, Tensor):
+                    fractions[place] += weight * fraction
+        return Prediction(pred_x0, epsilon, fractions if isinstance(fraction, Tensor) else fraction)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """See :meth:`sgg.diffusion.DiffusionModel.encode`."""
+        return self.model.encode(images)
+
+    def decode(self, x_0: Tensor) -> Tensor:
+        """See :meth:`sgg.diffusion.DiffusionModel.decode`."""
+        return self.model.decode(x_0)
+
+    def _ask(self, tile: Tensor, t: int) -> Prediction:
+        if not tile.requires_grad:
+            return self.model.predict(tile, t)
+        found: Prediction = checkpoint(
+            self.model.predict, tile, t, use_reentrant=False, preserve_rng_state=False
+        )
+        return found
+
+
+def tiled(
+    model: DiffusionModel,
+    images: Tensor,
+    x_0: Tensor,
+    *,
+    tile_size: TileSize = "auto",
+    tile_overlap: int | None = None,
+) -> DiffusionModel:
+    """Return a model that sees images of a size in tiles, or the model itself.
+
+    Args:
+        model: the diffusion model.
+        images: (B, 3, H, W), of the size to be worked on.
+        x_0: (B, C, h, w), what the model encodes them to.
+        tile_size: side or (height, width) in pixels; ``None`` for no tiles, ``"auto"`` for what
+            the model has as ``tile_size``, if anything.
+        tile_overlap: in pixels; ``None`` is a quarter of the tiles' shorter side.
+
+    Raises:
+        TypeError, ValueError: a size or overlap of another kind or range.
+    """
+    size = check_tile_size(tile_size)
+    if size == "auto":
+        size = getattr(model, "tile_size", None)
+    if size is None:
+        return model
+    overlap = min(size) // 4 if tile_overlap is None else tile_overlap
+    reduction = images.shape[-1] // x_0.shape[-1]
+    return TiledDiffusion(model, size, overlap, reduction=reduction)
+
+
+def check_tile_size(tile_size: object) -> tuple[int, int] | Literal["auto"] | None:
+    """Return the sides of tiles as (height, width), or ``"auto"`` or ``None`` as they are.
+
+    Raises:
+        TypeError, ValueError: something else.
+
+    Example:
+        >>> check_tile_size(64)
+        (64, 64)
+        >>> check_tile_size((64, 0))
+        Traceback (most recent call last):
+            ...
+        ValueError: tile_size: expected an integer >= 1, got 0
+    """
+    if tile_size is None:
+        return None
+    if isinstance(tile_size, str) and tile_size == "auto":
+        return "auto"
+    sides = tile_size if isinstance(tile_size, (tuple, list)) else (tile_size,) * 2
+    if len(sides) != 2 or isinstance(tile_size, str):
+        raise ValueError(
+            f"tile_size: expected a side, (height, width), 'auto' or None, "
+            f"got {describe(tile_size)}"
+        )
+    height, width = (check_integer("tile_size", side, low=1) for side in sides)
+    return height, width
+
+
+def _tiles(length: int, tile: int, overlap: int, cell: int) -> list[tuple[slice, Tensor]]:
+    """Places along one side and their weights, which sum to 1; lengths in cells, places not."""
+    if length <= tile:
+        return [(slice(0, length * cell), torch.ones(length * cell, dtype=torch.float64))]
+    count = -(-(length - overlap) // (tile - overlap))
+    starts = [cell * (index * (length - tile) // (count - 1)) for index in range(count)]
+    from_edge = torch.arange(tile * cell, dtype=torch.float64) + 0.5
+    from_edge = torch.minimum(from_edge, from_edge.flip(0))
+    ramp = (from_edge / max(overlap * cell, 0.5)).clamp(max=1)
+    weight = (math.pi / 2 * ramp).sin().square()
+    total = torch.zeros(length * cell, dtype=torch.float64)
+    places = [slice(start, start + tile * cell) for start in starts]
+    for place in places:
+        total[place] += weight
+    return [(place, weight / total[place]) for place in places]

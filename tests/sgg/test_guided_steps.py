@@ -1,0 +1,88 @@
+"""What a step is told: derivatives brought back to x_t, limits of the gradient."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sgg.diffusion import Prediction
+from sgg.guided_steps import guided_prediction, limit_gradient
+
+
+def sample(seed: int):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(2, 3, 5, 7, generator=rng, dtype=torch.float64)
+
+
+class Curved:
+    """A denoiser and a decoder, both bent, so that their derivatives matter."""
+
+    alphas_cumprod = torch.tensor([0.9, 0.5], dtype=torch.float64)
+    size_multiple = 1
+    device = torch.device("cpu")
+
+    def predict(self, x_t, t):
+        a = float(self.alphas_cumprod[t])
+        pred_x0 = torch.sin(x_t)
+        return Prediction(pred_x0, (x_t - math.sqrt(a) * pred_x0) / math.sqrt(1 - a), x_t**2)
+
+    def encode(self, images):
+        return images
+
+    def decode(self, x_0):
+        return torch.exp(x_0)
+
+
+@pytest.mark.parametrize(
+    ("guidance_input", "through", "derivative"),
+    [
+        ("x_t", False, lambda x: torch.exp(x)),
+        ("pred_x0", False, lambda x: torch.exp(torch.sin(x)) / math.sqrt(0.5)),
+        ("pred_x0", True, lambda x: torch.exp(torch.sin(x)) * torch.cos(x)),
+    ],
+)
+def test_gradient_comes_back_to_x_t(guidance_input, through, derivative):
+    x_t = sample(0)
+    slopes = sample(1)
+    seen = []
+
+    def image_gradient(images):
+        seen.append(images)
+        return slopes
+
+    prediction, gradient = guided_prediction(
+        Curved(),
+        x_t,
+        1,
+        image_gradient,
+        guidance_input=guidance_input,
+        differentiate_denoiser=through,
+    )
+    torch.testing.assert_close(gradient, slopes * derivative(x_t))
+    expected = torch.exp(x_t if guidance_input == "x_t" else torch.sin(x_t))
+    torch.testing.assert_close(seen[0], expected)
+    torch.testing.assert_close(prediction.pred_x0, torch.sin(x_t))
+    tensors = (prediction.pred_x0, prediction.epsilon, prediction.variance_fraction, gradient)
+    assert not any(tensor.requires_grad for tensor in tensors)
+
+
+def test_refuses_a_derivative_of_what_is_not_seen():
+    with pytest.raises(ValueError, match="differentiate_denoiser: expected False"):
+        guided_prediction(Curved(), sample(0), 1, lambda x: x, differentiate_denoiser=True)
+    with pytest.raises(ValueError, match="guidance_input: expected one of"):
+        guided_prediction(Curved(), sample(0), 1, lambda x: x, guidance_input="x_0")
+
+
+def test_limits():
+    gradient = sample(0)
+    gradient[:, :, 0] = 0
+    assert torch.equal(limit_gradient(gradient), gradient)
+    scaled = limit_gradient(gradient, normalization="rms")
+    assert scaled[:, :, 1:].square().mean((1, 2, 3)).tolist() == pytest.approx([1, 1])
+    torch.testing.assert_close(scaled, limit_gradient(gradient * 7, normalization="rms"))
+    assert limit_gradient(gradient, clip=0.5).abs().max() == 0.5
+    assert not limit_gradient(torch.zeros_like(gradient), normalization="rms").any()
+    with pytest.raises(ValueError, match="clip: expected a number in"):
+        limit_gradient(gradient, clip=0)
