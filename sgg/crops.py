@@ -55,7 +55,9 @@ def region_windows(
     for image, label in enumerate(labels):
         ids = torch.unique(label[label != ignore_index])
         if margin is None:
-            whole = (slice(0, height), slice(0, width))
+            boxes = [(slice(0, height), slice(0, width))] * len(ids)
+        else:
+            own = label == ids[:, None, None]
             boxes = [
                 (_side(vertical, height, margin), _side(horizontal, width, margin))
                 for vertical, horizontal in zip(
