@@ -128,13 +128,33 @@ def cell_shares(
     key = key * width + runs.end[run] - 1
     key, share_y = _add_equal(key, share_y)
     start, end = key // width % width, key % width + 1
-    key = key // width**2
-    cell_row, region = key // count, key % count
-    # Horizontally: the cells.
-    run, column, share_x = _overlaps(start, end, width, wide, columns)
+    line = key // width**2
+    line = line % count * rows + line // count  # region by region, then cell row by cell row
+    # Horizontally: the cells that a run covers whole, again mostly the same in neighbouring rows,
+    # and what of it lies in a cell to their left and in one to their right.
+    low, high = (edge.double() * wide / width for edge in (start, end))
+    first, last = low.ceil().long(), high.floor().long()
+    left = first > low
+    right = (last >= first) & (high > last)
+    lengths = torch.minimum(high, first.double()) - low, high - last
+    whole = last > first
+    key = (line * columns + first) * columns + last - 1
+    middle, fill = _add_equal(key[whole], share_y[whole])
+    start, end = middle // columns % columns, middle % columns + 1
+    interval, offset = _expand(end - start)
     cells = rows * columns
-    key = region[run] * cells + cell_row[run] * columns + column
-    key, area = _add_equal(key, share_x * share_y[run])
+    key, area = _add_equal(
+        torch.cat(
+            [
+                line[left] * columns + first[left] - 1,
+                (middle // columns**2 * columns + start)[interval] + offset,
+                line[right] * columns + last[right],
+            ]
+        ),
+        torch.cat(
+            [(lengths[0] * share_y)[left], fill[interval], (lengths[1] * share_y)[right]],
+        ),
+    )
     owner = key // cells
     total = area.new_zeros(count).index_add_(0, owner, area)
     return CellShares(owner, key % cells, (area / total[owner]).float(), count, (rows, columns))
