@@ -1,8 +1,8 @@
-"""The command ``seco`` itself, and how a command says that it cannot start."""
+"""The command ``seco`` itself."""
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -13,12 +13,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-def stop(message: str) -> NoReturn:
-    """Say why nothing was done; exit code 2, as for a wrong option."""
-    typer.echo(f"Error: {message}", err=True)
-    raise typer.Exit(2)
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,27 +7,28 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.jobs import conclude, job
-from seco.cli.models import device_named, refused
 from seco.cli.options import (
     ConfidenceSuffix,
+    LayoutName,
+    LayoutRule,
+    LeastShare,
+    ListRoot,
+    ScoreFormatName,
+    ScoreFormatRule,
+    Scores,
+)
+from seco.common.cli.options import (
     Device,
     ImageFolder,
     ImageSuffix,
     LabelFolder,
     LabelSuffix,
-    LayoutName,
-    LayoutRule,
-    LeastShare,
     ListFile,
-    ListRoot,
     MatchRule,
     NamingRule,
     Overwrite,
-    ScoreFormatName,
-    ScoreFormatRule,
-    Scores,
 )
+from seco.common.cli.running import conclude, device_named, job, refused
 
 
 def correct(
@@ -65,8 +66,9 @@ def correct(
     An image that cannot be used is reported and the rest goes on; the exit code is then 1. A run
     that was stopped is gone on with by the same command, also under torchrun.
     """
-    from seco.cli.inputs import check_lists, folder_inputs, save_lists
+    from seco.cli.lists import check_lists, save_lists
     from seco.common.checks import check_number
+    from seco.common.cli.inputs import folder_inputs
     from seco.folder import OutputFormat, correct_folder
 
     with refused():

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.app import stop
+from seco.common.cli.running import stop
 
 
 def demo(

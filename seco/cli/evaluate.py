@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.jobs import job
-from seco.cli.models import device_named, refused
-from seco.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
+from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
+from seco.common.cli.running import device_named, job, refused
 
 
 def evaluate(

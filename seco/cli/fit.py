@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.jobs import conclude, job
-from seco.cli.models import device_named, refused
 from seco.cli.options import (
     Assignments,
+    SCCSettingsListed,
+)
+from seco.common.cli.options import (
     Device,
     ImageFolder,
     ImageSuffix,
@@ -22,8 +23,8 @@ from seco.cli.options import (
     MatchRule,
     NamingRule,
     Overwrite,
-    SCCSettingsListed,
 )
+from seco.common.cli.running import conclude, device_named, job, refused
 
 
 def fit(
@@ -51,7 +52,7 @@ def fit(
     was stopped is gone on with by the same command.
     """
     from seco import SCCSettings, find_label_space
-    from seco.cli.inputs import folder_inputs
+    from seco.common.cli.inputs import folder_inputs
     from seco.folder import fit_folder
     from seco.settings_text import change_settings
 

@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.app import stop
-from seco.cli.jobs import conclude, job
-from seco.cli.models import device_named, refused, sam_named, warn_of_tiny
+from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
     Assignments,
     Checkpoint,
@@ -18,24 +16,16 @@ from seco.cli.options import (
     ConfidenceSuffix,
     ConfidenceThreshold,
     CorrectorFolder,
-    Device,
     ImagePath,
-    ImageSuffix,
     KeepFraction,
     LabelPath,
-    LabelSpaceName,
-    LabelSuffix,
     LayoutName,
     LayoutRule,
     LeastShare,
-    ListFile,
     ListRoot,
-    MatchRule,
     Method,
-    NamingRule,
     Outside,
     OutsideRule,
-    Overwrite,
     Paper,
     PSAMethod,
     Sam,
@@ -45,6 +35,17 @@ from seco.cli.options import (
     Scores,
     SettingsListed,
 )
+from seco.common.cli.options import (
+    Device,
+    ImageSuffix,
+    LabelSpaceName,
+    LabelSuffix,
+    ListFile,
+    MatchRule,
+    NamingRule,
+    Overwrite,
+)
+from seco.common.cli.running import conclude, device_named, job, refused, stop
 
 
 def refine(
@@ -98,11 +99,12 @@ def refine(
     gone on with by the same command, also under torchrun.
     """
     from seco import PAPER, PSASettings, find_label_space
-    from seco.cli.inputs import check_lists, folder_inputs, save_lists
+    from seco.cli.lists import check_lists, save_lists
     from seco.common.checks import check_number
+    from seco.common.cli.inputs import folder_inputs
+    from seco.common.inputs import check_apart
     from seco.common.jobs.run import is_about_file
     from seco.folder import OutputFormat, Refiner, refine_file, refine_folder, single_input
-    from seco.folder.inputs import check_apart
     from seco.sam.proposal_settings import proposal_settings_of
     from seco.settings_text import change_settings
 

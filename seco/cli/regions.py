@@ -7,22 +7,23 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.app import stop
-from seco.cli.jobs import conclude, job
-from seco.cli.models import device_named, refused, sam_named, warn_of_tiny
+from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
     Assignments,
     Checkpoint,
+    ProposalSettingsListed,
+    Sam,
+    SamName,
+)
+from seco.common.cli.options import (
     Device,
     ImageFolder,
     ImageSuffix,
     ListFile,
     NamingRule,
     Overwrite,
-    ProposalSettingsListed,
-    Sam,
-    SamName,
 )
+from seco.common.cli.running import conclude, device_named, job, refused, stop
 
 
 def regions(
@@ -43,7 +44,7 @@ def regions(
     An image that cannot be used is reported and the rest goes on; the exit code is then 1. A run
     that was stopped is gone on with by the same command, also under torchrun.
     """
-    from seco.cli.inputs import folder_inputs
+    from seco.common.cli.inputs import folder_inputs
     from seco.folder import find_regions
     from seco.sam.proposal_settings import proposal_settings_of
     from seco.settings_text import change_settings

@@ -8,19 +8,25 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.app import stop
-from seco.cli.jobs import job
-from seco.cli.models import device_named, refused, sam_named, warn_of_tiny
+from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
     Assignments,
     Checkpoint,
     Confidence,
     ConfidenceSuffix,
     ConfidenceThreshold,
+    KeepFraction,
+    Outside,
+    OutsideRule,
+    Paper,
+    Sam,
+    SamName,
+    SettingsListed,
+)
+from seco.common.cli.options import (
     Device,
     ImageFolder,
     ImageSuffix,
-    KeepFraction,
     LabelFolder,
     LabelSpaceName,
     LabelSuffix,
@@ -28,14 +34,9 @@ from seco.cli.options import (
     MatchRule,
     NamingName,
     NamingRule,
-    Outside,
-    OutsideRule,
     Overwrite,
-    Paper,
-    Sam,
-    SamName,
-    SettingsListed,
 )
+from seco.common.cli.running import device_named, job, refused, stop
 
 _STAGES = {
     "regions": "1/5 Finding regions",
@@ -112,8 +113,8 @@ def run(
     with by the same command, also under torchrun.
     """
     from seco import PAPER, PSASettings, SCCSettings, find_label_space
-    from seco.cli.inputs import folder_inputs
     from seco.common.checks import check_number
+    from seco.common.cli.inputs import folder_inputs
     from seco.folder import Refiner, find_inputs
     from seco.folder.chain import Places, run_chain
     from seco.report.chain import ChainReader, write_chain_report

@@ -1,18 +1,18 @@
 """Folders: the stages of the pipeline as jobs over data sets.
 
-- ``naming.py``, ``lists.py``, ``inputs.py``: which files belong together.
 - ``outputs.py``: what is written, and in whose layout.
 - ``regions.py``, ``refine.py``, ``fit.py``, ``correct.py``: the stages, one function each.
 - ``provenance.py``: what a stage's manifest says.
 
+Which files belong together: :mod:`seco.common.inputs`, ``naming`` and ``lists``.
 How a job survives kills, bad files and changed settings: :mod:`seco.common.jobs`.
 """
 
+from seco.common.inputs import ImageFiles, Inputs, find_inputs, single_input
+from seco.common.lists import write_lists
+from seco.common.naming import NAMINGS, Naming
 from seco.folder.correct import correct_folder
 from seco.folder.fit import fit_folder
-from seco.folder.inputs import ImageFiles, Inputs, find_inputs, single_input
-from seco.folder.lists import write_lists
-from seco.folder.naming import NAMINGS, Naming
 from seco.folder.outputs import OutputFormat
 from seco.folder.refine import Refiner, refine_file, refine_folder
 from seco.folder.regions import find_regions

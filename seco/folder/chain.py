@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from seco.common.inputs import ImageFiles, Inputs
 from seco.common.jobs import JobOptions, Outcome, Summary
 from seco.correction.settings import SCCSettings
 from seco.folder.correct import correct_folder
 from seco.folder.fit import fit_folder
-from seco.folder.inputs import ImageFiles, Inputs
 from seco.folder.outputs import OutputFormat
 from seco.folder.refine import Refiner, refine_folder
 from seco.folder.regions import find_regions

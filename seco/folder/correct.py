@@ -10,18 +10,13 @@ from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.files import read_image
 from seco.common.images import check_pair, confidence_to_batch, labels_to_batch, to_batch
+from seco.common.inputs import Inputs
+from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.correction.corrector import ConnectivityCorrector
-from seco.folder.inputs import Inputs
 from seco.folder.outputs import LabelResult, OutputFormat, write_result
 from seco.folder.provenance import describe_corrector, describe_model, manifest_of
-from seco.folder.stage import (
-    ImageItem,
-    confidence_of,
-    count_decisions,
-    input_settings,
-    label_of,
-)
+from seco.folder.stage import count_decisions, input_settings
 
 
 def correct_folder(

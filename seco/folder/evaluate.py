@@ -10,9 +10,12 @@ from typing import Any, Literal
 from seco.common.checks import check_labels
 from seco.common.files import PathLike, read_image, read_label
 from seco.common.images import check_pair
+from seco.common.inputs import Inputs, find_inputs, single_input
+from seco.common.items import label_of
 from seco.common.jobs import JobOptions, Outcome
 from seco.common.jobs.run import failure, is_about_file
 from seco.common.labels import LabelSpace
+from seco.common.naming import Naming
 from seco.correction.corrector import ConnectivityCorrector
 from seco.evaluation import (
     LabelQuality,
@@ -22,9 +25,6 @@ from seco.evaluation import (
 )
 from seco.evaluation.boundary import DILATION_RATIO
 from seco.evaluation.quality import connectivity_numbers
-from seco.folder.inputs import Inputs, find_inputs, single_input
-from seco.folder.naming import Naming
-from seco.folder.stage import label_of
 
 _KIND = re.compile(r"\b(no|more than one) (image|label)\b")
 _CALLED = {"image": "label", "label": "truth"}
@@ -88,11 +88,11 @@ def find_pairs(
         truth: folder of true labels.
         images: folder of the images, if they are wanted.
         list_file: take the labels that a list names instead, a line each: label and truth.
-        naming: see :func:`seco.folder.find_inputs`; of images, likewise.
+        naming: see :func:`seco.common.inputs.find_inputs`; of images, likewise.
         match: see there.
 
     Raises:
-        OSError, ValueError: as :func:`seco.folder.find_inputs`, or files and folders mixed.
+        OSError, ValueError: as :func:`seco.common.inputs.find_inputs`, or files and folders mixed.
     """
     if not labels.is_dir():
         inputs = single_input(labels if images is None else images, labels)

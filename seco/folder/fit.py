@@ -12,6 +12,8 @@ from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.files import read_image
 from seco.common.images import check_pair
+from seco.common.inputs import ImageFiles, Inputs
+from seco.common.items import label_of
 from seco.common.jobs import JobOptions, Manifest, Outcome, Signature, Summary, overlap
 from seco.common.jobs.journal import HIDDEN, Entry, open_journal
 from seco.common.jobs.manifest import claim_folder
@@ -20,9 +22,8 @@ from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import CORRECTOR_FILE
-from seco.folder.inputs import ImageFiles, Inputs
 from seco.folder.provenance import describe_model, manifest_of
-from seco.folder.stage import input_settings, label_of
+from seco.folder.stage import input_settings
 
 
 @dataclass(frozen=True)

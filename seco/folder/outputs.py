@@ -13,9 +13,9 @@ from seco.common.arrays import Array
 from seco.common.checks import check_choice
 from seco.common.files import write_confidence, write_label
 from seco.common.images import restore
+from seco.common.inputs import ImageFiles
 from seco.common.labels import LabelSpace
-from seco.folder.inputs import ImageFiles
-from seco.folder.naming import NAMINGS
+from seco.common.naming import NAMINGS
 
 Layout = Literal["palette", "proda"]
 ScoreFormat = Literal["png", "npy"]

@@ -10,20 +10,15 @@ from typing import Any, Literal
 
 from seco.common.arrays import Array
 from seco.common.files import read_image
+from seco.common.inputs import ImageFiles, Inputs
+from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
-from seco.folder.inputs import ImageFiles, Inputs
 from seco.folder.outputs import LabelResult, OutputFormat, write_result
 from seco.folder.provenance import describe_corrector, describe_model, manifest_of
 from seco.folder.regions import regions_file
-from seco.folder.stage import (
-    ImageItem,
-    confidence_of,
-    count_decisions,
-    input_settings,
-    label_of,
-)
+from seco.folder.stage import count_decisions, input_settings
 from seco.refine import check_corrector, refine_with_details
 from seco.regions import Regions
 from seco.settings import PSASettings

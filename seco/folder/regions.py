@@ -9,11 +9,11 @@ from typing import Any
 
 from seco.common.arrays import Array
 from seco.common.files import read_image
+from seco.common.inputs import Inputs
+from seco.common.items import ImageItem
 from seco.common.jobs import JobOptions, Summary, run_job
-from seco.folder.inputs import Inputs
 from seco.folder.outputs import file_at
 from seco.folder.provenance import describe_model, manifest_of
-from seco.folder.stage import ImageItem
 from seco.regions import Regions
 from seco.sam.loading import as_segmenter
 from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of

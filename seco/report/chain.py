@@ -13,6 +13,8 @@ import torch
 
 from seco.common.arrays import Array
 from seco.common.files import read_image, read_label, write_bytes
+from seco.common.inputs import ImageFiles
+from seco.common.items import confidence_of, label_of
 from seco.common.jobs import JobOptions, Manifest, Outcome
 from seco.common.jobs.run import failure, is_about_file
 from seco.correction.corrector import ConnectivityCorrector
@@ -20,11 +22,9 @@ from seco.correction.judging import Judgement
 from seco.correction.settings import SCCSettings
 from seco.evaluation.boundary import DILATION_RATIO
 from seco.folder.chain import Chained, Places
-from seco.folder.inputs import ImageFiles
 from seco.folder.outputs import OutputFormat
 from seco.folder.provenance import describe_corrector, describe_model
 from seco.folder.refine import Refiner
-from seco.folder.stage import confidence_of, label_of
 from seco.report.content import Report, Setting
 from seco.report.page import write_report
 from seco.report.summary import ACTIONS, ImageSteps, Summary, summarise

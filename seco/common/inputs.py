@@ -12,8 +12,8 @@ from seco.common.checks import check_choice
 from seco.common.files import PathLike
 from seco.common.jobs import Outcome
 from seco.common.jobs.run import failure
-from seco.folder.lists import read_list
-from seco.folder.naming import NAMINGS, Naming, by_key, detect_naming
+from seco.common.lists import read_list
+from seco.common.naming import NAMINGS, Naming, by_key, detect_naming
 
 IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 CONFIDENCE_FORMATS = (*IMAGE_FORMATS, ".npy")
@@ -76,7 +76,7 @@ def find_inputs(
         labels: folder of label maps, if they are wanted.
         confidence: folder of confidences, images or ``.npy``, if they are wanted.
         list_file: take the files that a list names instead, see
-            :func:`seco.folder.lists.read_list`; the folders are then what its paths are relative
+            :func:`seco.common.lists.read_list`; the folders are then what its paths are relative
             to (confidences without a folder: the labels').
         naming: how names are built, a key of ``NAMINGS``, one of your own, or ``"auto"`` to find
             out where that is unambiguous.

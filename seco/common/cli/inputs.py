@@ -1,16 +1,13 @@
-"""From the options of a command to the files it works on, and to the lists it writes."""
+"""From the options of a command to the files it works on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from seco.cli.options import Match, NamingName
-from seco.common.jobs import JobOptions, Summary
-from seco.folder.inputs import Inputs, check_apart, find_inputs
-from seco.folder.lists import check_listable, write_lists
-from seco.folder.naming import Naming
-from seco.folder.outputs import OutputFormat, labelled_share
+from seco.common.cli.options import Match, NamingName
+from seco.common.inputs import Inputs, check_apart, find_inputs
+from seco.common.naming import Naming
 
 
 def folder_inputs(
@@ -43,8 +40,8 @@ def folder_inputs(
         confidence_suffix: see there.
 
     Raises:
-        OSError, ValueError: as :func:`seco.folder.find_inputs`, or options or places that do not
-            go together.
+        OSError, ValueError: as :func:`seco.common.inputs.find_inputs`, or options or places that
+            do not go together.
     """
     suffixes = image_suffix, label_suffix, confidence_suffix
     given = any(suffix is not None for suffix in suffixes)
@@ -65,32 +62,3 @@ def folder_inputs(
         naming=rule,
         match="path" if match is None else match.value,
     )
-
-
-def check_lists(inputs: Inputs, out: Path, output: OutputFormat, root: Path | None) -> None:
-    """Raise ``ValueError`` if :func:`save_lists` would."""
-    if root is not None:
-        for files in inputs.files:
-            check_listable([files.image, output.paths(files, out)[0]], root)
-
-
-def save_lists(
-    inputs: Inputs,
-    out: Path,
-    output: OutputFormat,
-    summary: Summary,
-    *,
-    root: Path | None,
-    least_share: float,
-    options: JobOptions,
-) -> None:
-    """Write UniMatch's lists of all images that did not fail, if a root is given."""
-    if root is None or not options.processes.first:
-        return
-    facts = summary.facts()
-    pairs = [
-        (files.image, output.paths(files, out)[0], labelled_share(facts[files.name]))
-        for files in inputs.files
-        if files.name in facts
-    ]
-    write_lists(out, pairs, root=root, least_share=least_share)

@@ -1,4 +1,4 @@
-"""What the commands that work on folders have in common: progress, what is said, exit codes."""
+"""How a command runs: its device, its progress, what is said, exit codes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,36 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 
-from seco.cli.app import stop
 from seco.common.jobs import JobOptions, JobStopped, Outcome, Summary
-from seco.common.processes import Processes
+from seco.common.processes import Processes, local_device
+
+
+def stop(message: str) -> NoReturn:
+    """Say why nothing was done; exit code 2, as for a wrong option."""
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """End the command with exit code 2 and the reason where its options cannot work."""
+    try:
+        yield
+    except (OSError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+        if isinstance(error, typer.Exit):
+            raise
+        stop(str(error))  # the last two are torch's about a device that is not there
+
+
+def device_named(device: str | None) -> str:
+    """The device of ``--device``: ``cuda`` if there is one, and under ``torchrun`` one's own."""
+    import torch
+
+    return local_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @contextmanager

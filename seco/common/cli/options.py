@@ -1,0 +1,90 @@
+"""Options of all commands that work on data sets: values and help are said here, once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Match(str, Enum):
+    """What ``--match`` takes."""
+
+    path = "path"
+    name = "name"
+
+
+class NamingName(str, Enum):
+    """What ``--naming`` takes."""
+
+    auto = "auto"
+    plain = "plain"
+    cityscapes = "cityscapes"
+    gta = "gta"
+    synthia = "synthia"
+    bdd = "bdd"
+    proda = "proda"
+
+
+LabelSpaceName = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|FILE.json",
+        help="The classes: cityscapes, synthia, camvid, ade20k, medical, potsdam, or a JSON "
+        'file such as {"names": ["road", "car"], "things": ["car"]}, optionally with '
+        '"palette" and "ignore_index".',
+    ),
+]
+ImageFolder = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="Folder of RGB images, subfolders included.")
+]
+LabelFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LABELS",
+        help="Folder of their labels: one class id per pixel, 8- or 16-bit grey or palette "
+        "images, named as the images (see --naming and --match).",
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; cuda if there is one.")]
+ListFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--list",
+        metavar="FILE",
+        help="Take the images that a list names, a line each: image, label and optionally "
+        "confidence, paths within the given folders.",
+    ),
+]
+NamingRule = Annotated[
+    NamingName | None,
+    typer.Option(
+        "--naming",
+        help="In folders, how names are built: cityscapes (_leftImg8bit, "
+        "_gtFine_labelTrainIds), gta and synthia (_labelTrainIds), bdd (_train_id), proda "
+        "(_conf.npy, 250 is ignore), plain (the same names). Found out if not said and "
+        "unambiguous.",
+    ),
+]
+MatchRule = Annotated[
+    Match | None,
+    typer.Option(
+        "--match",
+        help="In folders, files belong together whose path within the folder (default), or "
+        "whose name alone, is the same but for the format.",
+    ),
+]
+ImageSuffix = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of --naming: the end of the image names that is not part of it, such as "
+        "_rgb_anon."
+    ),
+]
+LabelSuffix = Annotated[str | None, typer.Option(help="The same of the labels.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Make all outputs anew, whatever was there before."),
+]

@@ -1,0 +1,57 @@
+"""An image's files as an item of a job, and how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seco.common.arrays import Array
+from seco.common.files import read_confidence, read_label
+from seco.common.inputs import ImageFiles, Inputs
+from seco.common.labels import LabelSpace
+
+
+@dataclass(frozen=True)
+class ImageItem:
+    """An image as an item of a job, see :class:`seco.common.jobs.Item`.
+
+    Args:
+        files: the image and what belongs to it.
+        inputs: those that are read.
+        outputs: those that are written.
+    """
+
+    files: ImageFiles
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """The image's."""
+        return self.files.name
+
+
+def label_of(files: ImageFiles, inputs: Inputs, space: LabelSpace) -> Array:
+    """Read an image's label; its unlabelled pixels have the label space's id.
+
+    Raises:
+        OSError, ValueError: as :func:`seco.common.files.read_label`, or there is none.
+    """
+    if files.label is None:
+        raise ValueError(f"{files.name}: expected an image with a label, got one without")
+    label = read_label(files.label)
+    if inputs.ignore_index is None or inputs.ignore_index == space.ignore_index:
+        return label
+    stored: Array = np.where(label == inputs.ignore_index, space.ignore_index, label)
+    return stored.astype(label.dtype)
+
+
+def confidence_of(files: ImageFiles) -> Array | None:
+    """Read an image's confidence, if it has one.
+
+    Raises:
+        OSError, ValueError: as :func:`seco.common.files.read_confidence`.
+    """
+    return None if files.confidence is None else read_confidence(files.confidence)
