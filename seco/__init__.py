@@ -31,6 +31,7 @@ from seco.correction.extractors import ModuleExtractor
 from seco.correction.fitting import FitRecord
 from seco.correction.judging import Judgement
 from seco.correction.mixture import NoNoiseFoundWarning
+from seco.correction.settings import PAPER as SCC_PAPER
 from seco.correction.settings import SCCSettings
 from seco.refine import Refinement, refine_pseudo_labels, refine_with_details
 from seco.regions import Regions
@@ -50,6 +51,7 @@ __all__ = [
     "MEDICAL",
     "PAPER",
     "POTSDAM",
+    "SCC_PAPER",
     "SYNTHIA",
     "Components",
     "Connectivities",

@@ -74,6 +74,8 @@ def fit_classifier(
         areas.numpy(),
         mixture=settings.mixture,
         area_weighting=settings.area_weighting,
+        max_loss=settings.max_loss,
+        max_noise_share=settings.max_noise_share,
     )
     return FitRecord(iterations, losses, classes, areas, noise_model)
 

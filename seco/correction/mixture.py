@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -24,7 +25,7 @@ class LossMixture:
 
     Args:
         low: the loss that is 0 when normalised.
-        high: the loss that is 1 when normalised.
+        high: the loss that is 1 when normalised; larger ones count as this.
         weights: of the components with the smaller and the larger mean; they sum to 1.
         means: of these, normalised.
         variances: of these, normalised.
@@ -53,7 +54,7 @@ class LossMixture:
         below the lower mean is as clean as that mean, one above the upper as noisy as that.
 
         Args:
-            losses: (N,) cross-entropies.
+            losses: (N,).
         """
         losses = np.asarray(losses, np.float64)
         if not self.supported:
@@ -77,10 +78,12 @@ class NoiseModel:
     Args:
         overall: of all connectivities.
         per_class: of the classes that have their own, by their id.
+        floors: of classes, by their id, the loss up to which their connectivities are never noise.
     """
 
     overall: LossMixture
     per_class: dict[int, LossMixture]
+    floors: dict[int, float]
 
     @property
     def noise_rate(self) -> float:
@@ -91,13 +94,15 @@ class NoiseModel:
         """Probability that each connectivity's class is wrong: (N,) float64.
 
         Args:
-            losses: (N,) cross-entropies.
+            losses: (N,), as those it was fitted to.
             classes: (N,) integers, the classes they are losses of.
         """
         found = self.overall.noise_probability(losses)
         for number, mixture in self.per_class.items():
             own = classes == number
             found[own] = mixture.noise_probability(losses[own])
+        for number, floor in self.floors.items():
+            found[(classes == number) & (losses <= floor)] = 0
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -105,6 +110,7 @@ class NoiseModel:
         return {
             "overall": asdict(self.overall),
             "per_class": {str(number): asdict(m) for number, m in self.per_class.items()},
+            "floors": {str(number): floor for number, floor in self.floors.items()},
         }
 
     @classmethod
@@ -113,6 +119,7 @@ class NoiseModel:
         return cls(
             _mixture(given["overall"]),
             {int(number): _mixture(m) for number, m in given["per_class"].items()},
+            {int(number): float(floor) for number, floor in given["floors"].items()},
         )
 
 
@@ -123,15 +130,19 @@ def fit_noise_model(
     *,
     mixture: Literal["global", "per_class"] = "global",
     area_weighting: bool = False,
+    max_loss: float = math.inf,
+    max_noise_share: float = 1.0,
 ) -> NoiseModel:
     """Fit the mixture(s) to the losses of a set of connectivities.
 
     Args:
-        losses: (N,) cross-entropies, N > 0.
+        losses: (N,), N > 0.
         classes: (N,) integers, the classes they are losses of.
         areas: (N,) pixels.
         mixture: see :class:`seco.SCCSettings`.
         area_weighting: see there.
+        max_loss: see there.
+        max_noise_share: see there.
 
     Warns:
         NoNoiseFoundWarning: the data do not support two components, overall or in a class.
@@ -149,15 +160,22 @@ def fit_noise_model(
     if len(losses) == 0 or not np.isfinite(losses).all():
         raise ValueError(f"losses: expected finite numbers, at least one, got {len(losses)}")
     weights = areas if area_weighting else np.ones(len(losses))
-    overall = _fit(losses, weights)
+    clipped = np.minimum(losses, max_loss)
+    overall = _fit(clipped, weights)
     per_class = {}
     if mixture == "per_class":
         for number, count in zip(*np.unique(classes, return_counts=True), strict=True):
             if count >= _LEAST_PER_CLASS:
                 own = classes == number
-                per_class[int(number)] = _fit(losses[own], weights[own])
+                per_class[int(number)] = _fit(clipped[own], weights[own])
     _tell(overall, per_class)
-    return NoiseModel(overall, per_class)
+    floors = {}
+    if max_noise_share < 1:
+        for number in np.unique(classes).tolist():
+            own = np.sort(losses[classes == number])
+            most = int(max_noise_share * len(own))
+            floors[number] = float(own[len(own) - most - 1])
+    return NoiseModel(overall, per_class, floors)
 
 
 def _fit(losses: Array, weights: Array) -> LossMixture:

@@ -19,7 +19,7 @@ from seco.correction.parallel import Team
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
 
-_PASSES, _LEAST, _MOST = 10, 100, 5000
+_PASSES, _LEAST, _MOST = 4, 100, 5000
 
 
 @dataclass(frozen=True)
@@ -127,22 +127,17 @@ def steps(
                 visits, wanting = [], settings.batch_size
 
 
-def choose(
-    classes: Tensor, count: int, rng: np.random.Generator, weights: Tensor | None = None
-) -> Tensor:
+def choose(weights: Tensor, count: int, rng: np.random.Generator) -> Tensor:
     """Draw ``count`` of N connectivities without replacement.
 
     Args:
-        classes: (N,) int64.
+        weights: (N,) above 0, how much each is preferred.
         count: at most N.
         rng: moved by N draws.
-        weights: (K,) of each class; all alike if ``None``.
 
     Returns:
         (count,) int64 on the CPU, of 0..N-1.
     """
     # The largest keys u^(1/w) are a weighted draw without replacement (Efraimidis, Spirakis 2006).
-    keys = np.log(1 - rng.random(len(classes)))
-    if weights is not None:
-        keys = keys / weights[classes.cpu()].numpy()
+    keys = np.log(1 - rng.random(len(weights))) / weights.cpu().numpy()
     return torch.from_numpy(np.argsort(-keys, kind="stable")[:count])

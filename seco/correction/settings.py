@@ -17,13 +17,15 @@ class SCCSettings:
 
     Args:
         iterations: training steps (paper: 5,000 for every task). ``None`` fits them to the data:
-            as many as show every connectivity ten times, at least 100 and at most 5,000; a short
-            training is what keeps noise from being memorised.
+            as many as show four times as many connectivities as there are, at least 100 and at
+            most 5,000; a short training is what keeps noise from being memorised.
         batch_size: connectivities per step (released code: 64).
         per_image: at most so many of a step's connectivities come from one image, which passes
             the extractor once for all of them.
+        area_sampling: of an image's connectivities, prefer large ones: each is drawn with a weight
+            of its pixels to this power (paper: 0). Small regions are far more often wrong.
         class_balanced: of an image's connectivities, prefer those of classes that are rare in the
-            whole set (paper: no).
+            whole set (paper: no); with ``area_sampling`` both weights are multiplied.
         label_smoothing: of the training loss (released code: 0.1). Above 0 the classifier's
             probabilities settle at 1 - s + s / K, so 0.1 would keep most of them under ``tau_cr``.
         flip: mirror every other image (left-right) in training.
@@ -36,9 +38,14 @@ class SCCSettings:
         mixture: one loss mixture for all classes (``"global"``, paper) or one per assigned class
             (``"per_class"``; classes with fewer than 50 connectivities use the global one).
         area_weighting: let a connectivity count in the mixture by its pixels (paper: no).
+        max_loss: larger losses count as this in the mixture (paper: no limit, here 1e6): a
+            few extreme ones would stretch the noisy component until it holds nothing else.
+        max_noise_share: class-balanced filter: of each class at most this share of its
+            connectivities, those of most loss, are taken for noise (paper: 1, no limit, which
+            it names as a weakness).
         tau_ns: a connectivity at least this probably noisy does not keep its class (paper: 0.60).
         tau_cr: it takes the classifier's class if that is more probable than this, else it becomes
-            ignore (paper: 0.95).
+            ignore (paper: 0.95, with a classifier that was trained for longer).
         noise_adjusted: take what label noise did to them out of the classifier's probabilities
             before they are compared with ``tau_cr`` (paper: no). A classifier is only as sure as
             the labels it learnt from are right: where a fifth of them is wrong, it gives the right
@@ -58,17 +65,20 @@ class SCCSettings:
     iterations: int | None = None
     batch_size: int = 64
     per_image: int = 16
+    area_sampling: float = 0.5
     class_balanced: bool = False
     label_smoothing: float = 0.0
     flip: bool = True
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     min_area: int = 10
     connectivity: Literal[4, 8] = 8
     mixture: Literal["global", "per_class"] = "global"
     area_weighting: bool = False
+    max_loss: float = 4.0
+    max_noise_share: float = 0.5
     tau_ns: float = 0.6
-    tau_cr: float = 0.95
+    tau_cr: float = 0.7
     noise_adjusted: bool = False
 
     def __post_init__(self) -> None:
@@ -83,5 +93,18 @@ class SCCSettings:
         check_number("label_smoothing", self.label_smoothing, low=0, high=1, high_open=True)
         check_number("learning_rate", self.learning_rate, low=0, low_open=True)
         check_number("weight_decay", self.weight_decay, low=0)
+        check_number("area_sampling", self.area_sampling, low=0)
+        check_number("max_loss", self.max_loss, low=0, low_open=True)
+        check_number("max_noise_share", self.max_noise_share, low=0, high=1, low_open=True)
         for name in ("tau_ns", "tau_cr"):
             check_number(name, getattr(self, name), low=0, high=1)
+
+
+PAPER = SCCSettings(
+    iterations=5000,
+    area_sampling=0.0,
+    max_loss=1e6,
+    max_noise_share=1.0,
+    tau_cr=0.95,
+)
+"""The paper's own choices; what it is silent about is as in the defaults."""

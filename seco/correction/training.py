@@ -170,7 +170,10 @@ def _learn(
     """Add one image's part of the gradient of a step's mean loss; return that part of the loss."""
     rng = visit.draws(seed)
     lesson = lessons[visit.index]
-    chosen = choose(lesson.classes, visit.count, rng, weights)
+    preferred = lesson.areas.double() ** settings.area_sampling
+    if weights is not None:
+        preferred = preferred * weights[lesson.classes]
+    chosen = choose(preferred, visit.count, rng)
     mirrored = bool(settings.flip and rng.random() < 0.5)
     logits = classifier.classify(lessons.features(lesson, chosen, mirrored=mirrored))
     loss = F.cross_entropy(

@@ -101,6 +101,40 @@ def test_a_mixture_per_class():
     assert (everything[classes == 1] > 0.9).all()
 
 
+def test_extreme_losses_count_as_the_largest():
+    losses, noisy = losses_of(6)
+    stretched = np.where(losses > losses[noisy].mean(), losses + 40, losses)
+    assert not np.array_equal(stretched, losses)
+    limit = float(losses[noisy].mean())
+    model = fit(stretched, max_loss=limit)
+    assert model == fit(np.minimum(losses, limit))
+    found = model.noise_probability(stretched, np.zeros(len(losses), int))
+    assert ((found >= 0.6) == noisy).mean() > 0.97
+    without = fit_quietly(stretched).noise_probability(stretched, np.zeros(len(losses), int))
+    assert (without[noisy] >= 0.6).mean() < 0.7
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.floats(0.05, 0.9))
+def test_of_each_class_no_more_than_the_share_is_noise(seed, share):
+    rng = np.random.default_rng(seed)
+    losses, _ = losses_of(seed, clean=120, noisy=120)
+    classes = rng.integers(0, 4, len(losses))
+    everything = fit(losses, classes).noise_probability(losses, classes)
+    found = fit(losses, classes, max_noise_share=share)
+    limited = found.noise_probability(losses, classes)
+    for number in range(4):
+        own = classes == number
+        noisy = np.flatnonzero(own & (limited > 0))
+        most = int(share * own.sum())
+        assert len(noisy) <= most
+        # Those of most loss, and as many as may be.
+        wanted = np.flatnonzero(own)[np.argsort(-losses[own], kind="stable")[:most]]
+        np.testing.assert_array_equal(noisy, np.sort(wanted[everything[wanted] > 0]))
+        np.testing.assert_array_equal(limited[noisy], everything[noisy])
+    assert NoiseModel.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
 def test_areas_count_as_repetitions():
     losses, noisy = losses_of(4, clean=80, noisy=40)
     areas = np.where(noisy, 1, 5)
