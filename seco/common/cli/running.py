@@ -25,10 +25,12 @@ def refused() -> Iterator[None]:
     """End the command with exit code 2 and the reason where its options cannot work."""
     try:
         yield
-    except (OSError, TypeError, ValueError, RuntimeError, AssertionError) as error:
+    except (OSError, TypeError, ValueError, ModuleNotFoundError) as error:
+        stop(str(error))
+    except (RuntimeError, AssertionError) as error:  # torch's about a device that is not there
         if isinstance(error, typer.Exit):
             raise
-        stop(str(error))  # the last two are torch's about a device that is not there
+        stop(str(error))
 
 
 def device_named(device: str | None) -> str:

@@ -1,4 +1,4 @@
-"""The ``sgg`` command."""
+"""``sgg demo``: see what it does, offline."""
 
 from __future__ import annotations
 
@@ -9,41 +9,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    help="Translate labelled source images to the target domain, guided by their labels (SGG).",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+from seco.common.cli.running import stop
 
 
-def main() -> None:
-    """Run the command line; the entry point ``sgg``."""
-    app()
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from sgg import __version__
-
-        typer.echo(f"sgg {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
-        ),
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("sgg-demo"),
     images: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 16,
@@ -73,8 +41,7 @@ def demo(
             range(seed, seed + images), progress=partial(tqdm, unit="arm", disable=None)
         )
     except (OSError, ModuleNotFoundError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from error
+        stop(str(error))
     typer.echo(result.table())
     for path in write_demo(result, out):
         typer.echo(f"Wrote {path}")

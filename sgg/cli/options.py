@@ -1,0 +1,41 @@
+"""Options that several commands take: each one's values and help are said here, once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+from sgg.segmenter import IMAGENET, Normalization
+
+
+class NormalizationName(str, Enum):
+    """What ``--seg-normalization`` takes."""
+
+    imagenet = "imagenet"
+    none = "none"
+
+    @property
+    def statistics(self) -> Normalization | None:
+        """The mean and std of that name."""
+        return IMAGENET if self is NormalizationName.imagenet else None
+
+
+_SEGMENTER = typer.Option(
+    "--segmenter",
+    metavar="SPEC",
+    help="A transformers folder of a model for semantic segmentation, a TorchScript file, or "
+    "package.module:function that returns a model (see the documentation of sgg.Segmenter); demo "
+    "(guides) and demo-oracle (measures) are bundled ones for generated scenes.",
+)
+Guide = Annotated[str | None, _SEGMENTER]
+Oracle = Annotated[str, _SEGMENTER]
+SegmenterNormalization = Annotated[
+    NormalizationName,
+    typer.Option(
+        "--seg-normalization",
+        help="What the segmenter takes: RGB in 0-1, normalised as ImageNet or as it is. A "
+        "transformers folder says that itself.",
+    ),
+]

@@ -1,0 +1,27 @@
+"""Folders: a labelled source set translated to the target domain, as users of it load it.
+
+- ``translate.py``: the job, :func:`translate_folder`.
+- ``layout.py``, ``class_files.py``: where things lie, and what rare class sampling reads.
+- ``options.py``: how images are translated, and the noise of each.
+- ``models.py``: from a spec on a command line to a model.
+
+How a job survives kills, bad files and changed settings: :mod:`seco.common.jobs`.
+"""
+
+from sgg.folder.class_files import ClassFiles
+from sgg.folder.layout import SetLayout
+from sgg.folder.models import describe_model, load_diffusion, load_segmenter
+from sgg.folder.options import TranslationOptions, image_seed
+from sgg.folder.translate import TranslatedSet, translate_folder
+
+__all__ = [
+    "ClassFiles",
+    "SetLayout",
+    "TranslatedSet",
+    "TranslationOptions",
+    "describe_model",
+    "image_seed",
+    "load_diffusion",
+    "load_segmenter",
+    "translate_folder",
+]

@@ -1,0 +1,252 @@
+"""From what a user writes on a command line to models, and what provenance says of them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from seco.common.checks import describe
+from seco.common.labels import LabelSpace
+from seco.common.modules import fingerprint
+from sgg.diffusion.loading import as_diffusion
+from sgg.diffusion.protocol import DiffusionModel
+from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
+
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:
+    """Load a diffusion model of target images.
+
+    Args:
+        spec: a diffusers folder with ``unet`` and ``scheduler`` and, in latent space, ``vae`` or
+            ``vqvae``; ``package.module:function``, called without arguments for whatever
+            :func:`sgg.as_diffusion` takes (guided-diffusion's pair, conditioned models); or
+            ``"demo"`` for the bundled one.
+        device: where to put it.
+
+    Raises:
+        OSError, ValueError, TypeError: nothing of that kind is there, or a kind that is not
+            supported.
+        ModuleNotFoundError: diffusers is not installed.
+    """
+    text = str(spec)
+    if text == "demo":
+        from sgg.demo import load_diffusion as load_demo
+
+        return as_diffusion(_moved(load_demo(), device))
+    if Path(spec).is_dir():
+        return as_diffusion(_moved(_diffusers_parts(Path(spec)), device))
+    if _FUNCTION.fullmatch(text):
+        return as_diffusion(_moved(_called(text), device))
+    raise ValueError(
+        f"diffusion: expected a diffusers folder, package.module:function or demo, got {text}"
+    )
+
+
+def load_segmenter(
+    spec: str | Path, *, normalization: Normalization | None = IMAGENET, device: str = "cpu"
+) -> Segmenter:
+    """Load a segmentation model.
+
+    Args:
+        spec: a transformers folder of a model for semantic segmentation; a TorchScript file;
+            ``package.module:function``, called without arguments for whatever
+            :class:`sgg.Segmenter` takes, or for a ``Segmenter``; or ``"demo"`` for the bundled
+            one that guides, ``"demo-oracle"`` for the one that measures.
+        normalization: see :class:`sgg.Segmenter`; a transformers folder, the bundled models and a
+            ``Segmenter`` have their own.
+        device: where to put it.
+
+    Raises:
+        OSError, ValueError, TypeError: nothing of that kind is there.
+        ModuleNotFoundError: transformers is not installed.
+    """
+    text = str(spec)
+    if text in ("demo", "demo-oracle"):
+        from sgg import demo
+
+        load = demo.load_segmenter if text == "demo" else demo.load_oracle
+        return _moved_segmenter(as_segmenter(load(), normalization=None), device)
+    if Path(spec).is_dir():
+        model, normalization = _transformers_model(Path(spec))
+        return Segmenter(_moved(model, device), normalization=normalization)
+    if Path(spec).is_file():
+        try:
+            script = torch.jit.load(text, map_location=device)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{spec}: expected a TorchScript file, got {reason}") from error
+        return Segmenter(script, normalization=normalization)
+    if _FUNCTION.fullmatch(text):
+        made = as_segmenter(_called(text), normalization=normalization)
+        return _moved_segmenter(made, device)
+    raise ValueError(
+        "segmenter: expected a transformers folder, a TorchScript file, package.module:function, "
+        f"demo or demo-oracle, got {text}"
+    )
+
+
+def check_classes(segmenter: Segmenter, space: LabelSpace, size: tuple[int, int]) -> None:
+    """Raise ``ValueError`` unless a segmenter has the classes of a label space.
+
+    Args:
+        segmenter: asked about one black image.
+        space: the classes.
+        size: height and width of the image.
+    """
+    count = segmenter.count_classes(torch.full((1, 3, *size), -1.0))
+    if count != space.num_classes:
+        raise ValueError(
+            f"segmenter: expected {space.num_classes} classes, as the label space has, got {count}"
+        )
+
+
+def describe_model(model: object) -> str | None:
+    """Kind of a model and a hash of its weights and settings; ``None`` of ``None``.
+
+    Functions count by their name alone, and so do objects of other libraries without weights.
+
+    Example:
+        >>> describe_model(Segmenter(nn.Conv2d(3, 2, 1), normalization=None))[:22]
+        'Segmenter Conv2d sha25'
+        >>> one, other = (Segmenter(abs, normalization=n) for n in (None, IMAGENET))
+        >>> describe_model(one) == describe_model(other)
+        False
+    """
+    if model is None:
+        return None
+    digest = hashlib.sha256()
+    for part in _parts(model):
+        digest.update(part.encode() + b"\0")
+    inner = [type(v).__name__ for v in vars(model).values() if isinstance(v, nn.Module)]
+    return " ".join([type(model).__name__, *inner, f"sha256 {digest.hexdigest()}"])
+
+
+def _parts(value: Any) -> Iterator[str]:
+    """What tells a model from another, as texts."""
+    if isinstance(value, nn.Module):
+        yield f"{type(value).__name__} {fingerprint(value)}"
+    elif isinstance(value, (Tensor, np.ndarray)):
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+        content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+        yield f"{array.dtype} {array.shape} {content}"
+    elif value is None or isinstance(value, (bool, int, float, str)):
+        yield repr(value)
+    elif isinstance(value, Mapping):
+        for key, item in sorted(value.items()):
+            yield str(key)
+            yield from _parts(item)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _parts(item)
+    elif type(value).__module__.partition(".")[0] == "sgg":
+        yield type(value).__name__
+        yield from _parts(vars(value))
+    else:
+        kind = value if hasattr(value, "__qualname__") else type(value)
+        yield f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _moved(model: Any, device: str) -> Any:
+    """Modules and pipelines, alone or in a tuple, on a device."""
+    if isinstance(model, (tuple, list)):
+        return tuple(_moved(part, device) for part in model)
+    if isinstance(model, nn.Module) or hasattr(model, "scheduler"):
+        return model.to(device)
+    return model
+
+
+def _moved_segmenter(segmenter: Segmenter, device: str) -> Segmenter:
+    _moved(segmenter.model, device)
+    return segmenter
+
+
+def _called(spec: str) -> Any:
+    """What the function of ``package.module:function`` returns; its modules may lie in the
+    current folder."""
+    module_name, _, name = spec.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # The user's module may lack one of its own imports: that is another message.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(f"{spec}: expected an importable module, got no {error.name}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ValueError(f"{spec}: expected a function {name} in {module_name}, got {function!r}")
+    return function()
+
+
+def _diffusers_parts(folder: Path) -> tuple[Any, ...]:
+    """Network, scheduler and, where there is one, autoencoder of a diffusers folder."""
+    names = ["unet", "scheduler"]
+    if not all((folder / name).is_dir() for name in names):
+        found = sorted(path.name for path in folder.iterdir())
+        raise ValueError(
+            f"{folder}: expected a diffusers folder with unet and scheduler in it, got "
+            f"{', '.join(found[:8]) or 'an empty one'}"
+        )
+    names += [name for name in ("vae", "vqvae") if (folder / name).is_dir()][:1]
+    try:
+        import diffusers
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{folder} needs diffusers: pip install 'seco-sgg[diffusers]'"
+        ) from error
+    parts = []
+    for name in names:
+        file = "scheduler_config.json" if name == "scheduler" else "config.json"
+        kind = json.loads((folder / name / file).read_text(encoding="utf-8")).get("_class_name")
+        loader = getattr(diffusers, str(kind), None)
+        if loader is None:
+            raise ValueError(f"{folder / name}: expected a class of diffusers, got {kind}")
+        with _own_randomness():
+            parts.append(loader.from_pretrained(folder / name, local_files_only=True))
+    return tuple(part.float() if isinstance(part, nn.Module) else part for part in parts)
+
+
+def _transformers_model(folder: Path) -> tuple[Any, Normalization | None]:
+    """A model for semantic segmentation, and the normalization that its folder says."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder}: expected a transformers folder with config.json in it")
+    try:
+        from transformers import AutoModelForSemanticSegmentation
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{folder} needs transformers: pip install 'seco-sgg[transformers]'"
+        ) from error
+    with _own_randomness():
+        model = AutoModelForSemanticSegmentation.from_pretrained(folder, local_files_only=True)
+    path = folder / "preprocessor_config.json"
+    if not path.is_file():
+        return model.float(), IMAGENET
+    said: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if not said.get("do_normalize", True):
+        return model.float(), None
+    mean, std = (said.get(f"image_{name}", IMAGENET[k]) for k, name in enumerate(("mean", "std")))
+    if not isinstance(mean, (list, tuple)) or not isinstance(std, (list, tuple)):
+        raise ValueError(f"{path}: expected image_mean and image_std, got {describe(mean)}")
+    return model.float(), (mean, std)
+
+
+@contextmanager
+def _own_randomness() -> Iterator[None]:
+    """Libraries initialise weights before they replace them: the caller's generator stays."""
+    with torch.random.fork_rng(devices=[]):
+        yield

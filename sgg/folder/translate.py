@@ -1,0 +1,252 @@
+"""Translate a labelled data set: a folder job, and the set that it becomes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from seco.common.arrays import Array
+from seco.common.checks import check_integer, check_labels
+from seco.common.files import read_image, write_bytes
+from seco.common.images import check_pair
+from seco.common.inputs import ImageFiles, Inputs
+from seco.common.items import label_of
+from seco.common.jobs import JobOptions, Manifest, Summary, library_versions, run_job
+from seco.common.label_spaces import CITYSCAPES
+from seco.common.labels import LabelSpace
+from sgg.diffusion.loading import as_diffusion
+from sgg.folder.class_files import MIN_PIXELS, ClassFiles
+from sgg.folder.layout import SetLayout
+from sgg.folder.models import check_classes, describe_model
+from sgg.folder.options import TranslationOptions, image_seed
+from sgg.segmenter import Segmenter, as_segmenter
+from sgg.translation import translate
+
+PROVENANCE = "provenance.json"
+_LIBRARIES = ("torch", "numpy", "pillow")
+# A segmenter is asked about so many pixels a side, at most, to count its classes.
+_GLANCE = 512
+
+
+@dataclass(frozen=True)
+class TranslatedSet:
+    """A translated data set.
+
+    Args:
+        layout: its places.
+        summary: what became of every image.
+        has_class_files: whether the source had files for rare class sampling.
+        left_out: classes that these files no longer list: class id -> reason.
+    """
+
+    layout: SetLayout
+    summary: Summary
+    has_class_files: bool = False
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An image as an item of the job, see :class:`seco.common.jobs.Item`."""
+
+    files: ImageFiles
+    inputs: tuple[Path, ...]
+    outputs: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        return self.files.image_place.as_posix()
+
+
+def translate_folder(
+    inputs: Inputs,
+    layout: SetLayout,
+    diffusion: Any,
+    seg_model: object,
+    *,
+    label_space: LabelSpace = CITYSCAPES,
+    translation: TranslationOptions = TranslationOptions(),
+    seed: int = 0,
+    class_files: Path | None = None,
+    min_pixels: int = MIN_PIXELS,
+    options: JobOptions = JobOptions(),
+) -> TranslatedSet:
+    """Translate all images of a data set; a run that was stopped is gone on with.
+
+    Every image is translated by itself, with noise that its name and ``seed`` decide, so that the
+    set does not depend on the order or on the number of processes. Beside the images and labels
+    of :class:`SetLayout` there are, once all is done, the files of rare class sampling, if the
+    source has them, and ``provenance.json``.
+
+    Args:
+        inputs: images and labels of ``layout``'s source.
+        layout: where the set goes.
+        diffusion: of target images, see :func:`sgg.translate`.
+        seg_model: see there; not asked, and may be ``None``, without guidance.
+        label_space: of the labels, and of ``seg_model``.
+        translation: how images are translated.
+        seed: of the noise.
+        class_files: folder of the source's :class:`ClassFiles`; by default the one that its
+            images' folder lies in.
+        min_pixels: see :meth:`ClassFiles.keep`.
+        options: how the job is run.
+
+    Raises:
+        ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`; a model of another
+            kind or with other classes, something else where the labels go, or class files that
+            are none.
+        TypeError: as :func:`sgg.translate` about the models.
+    """
+    check_integer("seed", seed, low=0)
+    check_integer("min_pixels", min_pixels, low=0)
+    model = as_diffusion(diffusion)
+    segmenter = None
+    if translation.guided:
+        if seg_model is None:
+            raise TypeError("seg_model: expected a segmentation model with guidance, got None")
+        segmenter = as_segmenter(seg_model)
+        check_classes_of(segmenter, inputs, label_space)
+    manifest = _manifest(inputs, layout, label_space, translation, seed, model, segmenter)
+    listed = ClassFiles.read(class_files or layout.source_images.parent)
+    layout.check_labels()
+
+    def read(item: _Item) -> tuple[Array, Array, bytes]:
+        label = item.files.label
+        raw = label.read_bytes() if label is not None and len(item.outputs) > 1 else b""
+        return read_image(item.files.image), label_of(item.files, inputs, label_space), raw
+
+    def work(item: _Item, given: tuple[Array, Array, bytes]) -> tuple[Array, bytes]:
+        image, label, raw = given
+        check_pair(image, label, names=("image", "label"))
+        _check_ids(label, label_space)
+        generator = torch.Generator().manual_seed(image_seed(seed, item.name))
+        translated: Array = translate(
+            image,
+            label,
+            model,
+            segmenter,
+            ignore_index=label_space.ignore_index,
+            generator=generator,
+            **translation.arguments(),
+        )
+        return translated, raw
+
+    def write(item: _Item, result: tuple[Array, bytes]) -> Mapping[str, Any]:
+        translated, raw = result
+        for path in item.outputs[1:]:
+            write_bytes(path, raw)
+        write_bytes(item.outputs[0], _as_png(translated))
+        return {}
+
+    items = [_item(files, layout) for files in inputs.files]
+    summary = run_job(
+        items,
+        layout.out,
+        manifest,
+        read=read,
+        work=work,
+        write=write,
+        failures=inputs.failures,
+        options=options,
+    )
+    finished = summary.facts()
+    labels = {item.inputs[1].name for item in items if item.name in finished}
+    left_out: dict[str, str] = {}
+    if listed is not None:
+        listed, left_out = listed.keep(labels, min_pixels=min_pixels)
+    if options.processes.first:
+        layout.link_labels()
+        if listed is not None:
+            listed.write(layout.out)
+        _write_provenance(layout, manifest, summary, left_out)
+    return TranslatedSet(layout, summary, listed is not None, left_out)
+
+
+def check_classes_of(segmenter: Segmenter, inputs: Inputs, space: LabelSpace) -> None:
+    """Raise ``ValueError`` unless a segmenter has a label space's classes.
+
+    It is asked about a picture of the size of the first image that can be read, or of a part of
+    it; nothing is asked if there is none.
+    """
+    for files in inputs.files:
+        try:
+            height, width = read_image(files.image).shape[:2]
+        except (OSError, ValueError):
+            continue  # the job reports it
+        check_classes(segmenter, space, (min(height, _GLANCE), min(width, _GLANCE)))
+        return
+
+
+def _item(files: ImageFiles, layout: SetLayout) -> _Item:
+    if files.label is None:
+        raise ValueError(f"inputs: expected a label for every image, got {files.name} without one")
+    copied = layout.copied_label(files.label)
+    outputs = [layout.image(files.image_place)] + ([] if copied is None else [copied])
+    return _Item(files, (files.image, files.label), tuple(outputs))
+
+
+def _check_ids(label: Array, space: LabelSpace) -> None:
+    try:
+        check_labels("label", label, space)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; are these raw ids? Labels must be ids of the label space: train ids, such "
+            "as GTA's and Cityscapes' *_labelTrainIds.png"
+        ) from error
+
+
+def _manifest(
+    inputs: Inputs,
+    layout: SetLayout,
+    space: LabelSpace,
+    translation: TranslationOptions,
+    seed: int,
+    diffusion: object,
+    segmenter: object,
+) -> Manifest:
+    from sgg import __version__
+
+    settings = {
+        **translation.describe(),
+        "seed": seed,
+        "classes": space.names,
+        "ignore_index": space.ignore_index,
+        "stored_ignore_index": inputs.ignore_index,
+        "labels_by": layout.labels_by,
+    }
+    models = {"diffusion": describe_model(diffusion), "segmenter": describe_model(segmenter)}
+    known = {name: said for name, said in models.items() if said is not None}
+    versions = {"sgg": __version__, **library_versions(*_LIBRARIES)}
+    return Manifest("sgg translate", settings, known, versions)
+
+
+def _as_png(image: Array) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _write_provenance(
+    layout: SetLayout, manifest: Manifest, summary: Summary, left_out: Mapping[str, str]
+) -> None:
+    """Say beside the images what they are, for those who get the set without its history."""
+    said = {
+        "made_by": manifest.job,
+        "fingerprint": manifest.fingerprint,
+        "source": {"images": str(layout.source_images), "labels": str(layout.source_labels)},
+        "images": len(summary.facts()),
+        "failed": len(summary.of("failed")),
+        "settings": manifest.settings,
+        "noise": "of each image: torch's CPU generator, see sgg.folder.image_seed",
+        "models": manifest.models,
+        "versions": manifest.versions,
+        "classes_left_out_of_sampling": left_out,
+    }
+    write_bytes(layout.out / PROVENANCE, (json.dumps(said, indent=1) + "\n").encode())
