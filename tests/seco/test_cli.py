@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import seco
-from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings
+from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings, SCCSettings
 from seco.cli import app
 from seco.common.files import read_confidence, read_label, write_label
 from seco.sam.tiny import PROPOSALS
@@ -117,6 +117,100 @@ def test_again_the_same_bytes(work):
     first = contents(work / "out") | contents(work / "weights")
     assert refine(work, *arguments).exit_code == 0
     assert contents(work / "out") | contents(work / "weights") == first
+
+
+def test_finished_images_are_skipped_and_other_settings_refused(work):
+    assert refine(work).exit_code == 0
+    first = contents(work / "out")
+    (work / "out/a/one.png").unlink()
+    result = refine(work)
+    assert result.exit_code == 0
+    assert "1 refined, 2 skipped that were finished before (--overwrite" in result.stdout
+    assert contents(work / "out") == first
+    for more in (("--set", "stuff_share=0.3"), ("--outside", "keep"), ("--layout", "proda")):
+        refused = refine(work, *more)
+        assert refused.exit_code == 2
+        assert "its outputs were made otherwise: settings." in refused.stderr
+    assert contents(work / "out") == first
+    result = refine(work, "--outside", "keep", "--overwrite")
+    assert "3 refined, 0 skipped, 0 failed" in result.stdout
+    assert not (read_label(work / "out/a/one.png") == 255).all()
+
+
+def test_outputs_of_unknown_origin_are_refused(work):
+    (work / "out/a").mkdir(parents=True)
+    (work / "out/a/one.png").write_bytes(b"mine")
+    result = refine(work)
+    assert result.exit_code == 2
+    assert "holds outputs such as" in result.stderr
+    assert (work / "out/a/one.png").read_bytes() == b"mine"
+    assert "3 refined" in refine(work, "--overwrite").stdout
+
+
+def test_a_replaced_label_is_not_passed_over(work):
+    assert refine(work).exit_code == 0
+    write_label(work / "labels/a/one.png", np.full((40, 64), 10, np.uint8), CITYSCAPES)
+    assert "1 refined, 2 skipped" in refine(work).stdout
+    assert set(np.unique(read_label(work / "out/a/one.png"))) <= {10, 255}
+
+
+def test_a_single_output_has_no_manifest_and_is_not_replaced_unasked(work):
+    places = (work / "images/a/two.png", work / "labels/a/two.png", work / "new/out.png")
+    assert run("refine", *places, *QUICK).exit_code == 0
+    assert [path.name for path in (work / "new").iterdir()] == ["out.png"]
+    again = run("refine", *places, *QUICK)
+    assert again.exit_code == 2
+    assert "out.png: exists already; --overwrite replaces it" in again.stderr
+    assert run("refine", *places, *QUICK, "--overwrite").exit_code == 0
+    places[1].write_bytes(b"")
+    bad = run("refine", *places, *QUICK, "--overwrite")
+    assert bad.exit_code == 1
+    assert "failed: " in bad.stderr
+    assert "expected a readable image" in bad.stderr
+
+
+def test_scores_asked_for_later_are_other_settings(work):
+    assert refine(work).exit_code == 0
+    late = refine(work, "--save-scores", work / "weights")
+    assert late.exit_code == 2
+    assert "settings.layout is palette and scores as png, was palette" in late.stderr
+    assert refine(work, "--save-scores", work / "weights", "--overwrite").exit_code == 0
+    scores = read_confidence(work / "weights/a/one.png")
+    assert (scores[read_label(work / "out/a/one.png") == 255] == 0).all()
+    assert scores.max() > 0.5
+
+
+def test_the_whole_chain_of_commands(work):
+    """Regions once, refined by vote, fitted, corrected, all with what the one before wrote."""
+    images = work / "images"
+    assert "3 done" in run("regions", images, work / "regions", *QUICK).stdout
+    vote = ("--sam", "none", "--regions", work / "regions", "--device", "cpu")
+    refined = run(
+        "refine", images, work / "labels", work / "out", *vote,
+        "--save-scores", work / "weights", "--score-format", "npy", "--list-root", work,
+    )  # fmt: skip
+    assert "3 refined, 0 skipped, 0 failed" in refined.stdout, refined.stderr
+    pairs = (work / "out/labeled.txt").read_text().splitlines()
+    assert pairs[0] == "images/a/one.bmp out/a/one.png"
+    assert len(pairs) == 3
+    assert (work / "out/unlabeled.txt").read_text() == ""
+    fitted = run(
+        "fit", images, work / "out", work / "corrector", "--set", "iterations=3", "--device", "cpu"
+    )
+    assert "1 fitted" in fitted.stdout, fitted.stderr
+    corrected = run(
+        "correct", images, work / "out", work / "corrector", work / "corrected",
+        "--confidence", work / "weights", "--layout", "proda", "--device", "cpu",
+    )  # fmt: skip
+    assert "3 corrected, 0 skipped, 0 failed" in corrected.stdout, corrected.stderr
+    names = [f"{name}{end}" for name in NAMES for end in (".png", "_conf.npy")]
+    assert sorted(contents(work / "corrected")) == names
+    at_once = run(
+        "refine", images, work / "labels", work / "both", *vote, "--corrector", work / "corrector",
+        "--list", work / "out/labeled.txt",
+    )  # fmt: skip
+    assert at_once.exit_code == 1  # the paths in the list are within another folder
+    assert "0 refined, 0 skipped, 3 failed" in at_once.stdout
 
 
 def test_an_image_where_sam_finds_nothing(work):
@@ -305,7 +399,7 @@ def test_selection_reaches_the_method(work, calls, more, fraction, threshold):
 def test_every_setting_can_be_set_and_is_explained():
     names = {field.name for owner in (PSASettings, ProposalSettings) for field in fields(owner)}
     names.remove("proposals")
-    page = list_settings().split("\n")
+    page = list_settings(PSASettings(), PAPER).split("\n")
     assert {line.split(" = ")[0] for line in page if not line.startswith(" ")} == names
     for name in names:
         start = next(i for i, line in enumerate(page) if line.startswith(f"{name} = "))
@@ -316,6 +410,27 @@ def test_every_setting_can_be_set_and_is_explained():
         assert changed.proposals in (None, ProposalSettings())
         assert replace(changed, proposals=None) == PSASettings()
     assert run("refine", "--list-settings").stdout.rstrip("\n") == "\n".join(page)
+
+
+@pytest.mark.parametrize(
+    ("command", "default"), [("fit", SCCSettings()), ("regions", ProposalSettings())]
+)
+def test_settings_of_other_commands_can_be_set_and_are_explained(command, default):
+    page = run(command, "--list-settings").stdout.rstrip("\n").split("\n")
+    names = [line.split(" = ")[0] for line in page if not line.startswith(" ")]
+    assert names == [field.name for field in fields(default)]
+    for name in names:
+        start = next(i for i, line in enumerate(page) if line.startswith(f"{name} = "))
+        assert page[start + 2].startswith("    "), f"{name} has no meaning"
+        assert change_settings(default, [page[start].replace(" ", "")]) == default
+
+
+def test_optional_numbers_are_set_and_unset():
+    changed = change_settings(SCCSettings(), ["iterations=7"])
+    assert changed.iterations == 7
+    assert change_settings(changed, ["iterations=none"]) == SCCSettings()
+    with pytest.raises(ValueError, match="iterations: expected an integer or none, got 'many'"):
+        change_settings(changed, ["iterations=many"])
 
 
 def test_version_and_help():
