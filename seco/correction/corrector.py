@@ -23,12 +23,13 @@ from seco.common.images import (
 )
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
+from seco.common.processes import ALONE
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.correcting import Correction, correct_images
 from seco.correction.extractors import as_extractor
 from seco.correction.fitting import FitRecord, fit_classifier
 from seco.correction.judging import Judgement
-from seco.correction.parallel import Team
+from seco.correction.parallel import processes_of_group
 from seco.correction.samples import Sample
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import read_corrector, write_corrector
@@ -160,7 +161,7 @@ class ConnectivityCorrector:
             stream,
             self.settings,
             seed=self.seed,
-            team=Team.here() if data_parallel else Team(),
+            processes=processes_of_group() if data_parallel else ALONE,
             checkpoint=checkpoint,
             checkpoint_every=checkpoint_every,
             feature_memory=feature_memory,

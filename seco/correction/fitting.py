@@ -9,11 +9,12 @@ from torch import Tensor
 
 from seco.common.files import PathLike
 from seco.common.precision import exact
+from seco.common.processes import Processes
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.judging import classifier_losses
 from seco.correction.lessons import Lessons
 from seco.correction.mixture import NoiseModel, fit_noise_model
-from seco.correction.parallel import Team
+from seco.correction.parallel import in_each
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
 from seco.correction.training import train_classifier
@@ -44,7 +45,7 @@ def fit_classifier(
     settings: SCCSettings,
     *,
     seed: int,
-    team: Team,
+    processes: Processes,
     checkpoint: PathLike | None,
     checkpoint_every: int,
     feature_memory: int,
@@ -52,8 +53,8 @@ def fit_classifier(
 ) -> FitRecord:
     """Train a new classifier in place and learn from its losses what is noise.
 
-    Arguments and errors are those of :meth:`seco.ConnectivityCorrector.fit`; ``team`` holds the
-    processes that call this together.
+    Arguments and errors are those of :meth:`seco.ConnectivityCorrector.fit`; ``processes`` are
+    those that call this together.
     """
     lessons = Lessons(classifier, stream, settings.min_area, feature_memory)
     iterations = train_classifier(
@@ -62,12 +63,12 @@ def fit_classifier(
         stream,
         settings,
         seed=seed,
-        team=team,
+        processes=processes,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
         progress=progress,
     )
-    losses, classes, areas = _survey(classifier, lessons, len(stream.marks), team, progress)
+    losses, classes, areas = _survey(classifier, lessons, len(stream.marks), processes, progress)
     noise_model = fit_noise_model(
         losses.numpy(),
         classes.numpy(),
@@ -81,15 +82,19 @@ def fit_classifier(
 
 
 def _survey(
-    classifier: ConnectivityClassifier, lessons: Lessons, size: int, team: Team, progress: bool
+    classifier: ConnectivityClassifier,
+    lessons: Lessons,
+    size: int,
+    processes: Processes,
+    progress: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Losses, classes and areas of all learnable connectivities, on the CPU, by sample."""
     from tqdm import tqdm
 
     def measure() -> dict[int, tuple[Tensor, Tensor, Tensor]]:
         rows = {}
-        own = range(team.rank, size, team.size)
-        for index in tqdm(own, unit="image", disable=not progress or team.rank > 0):
+        own = range(processes.rank, size, processes.count)
+        for index in tqdm(own, unit="image", disable=not (progress and processes.first)):
             lesson = lessons[index]
             if len(lesson.classes):
                 with exact(classifier.extractor.device):
@@ -99,7 +104,7 @@ def _survey(
                 rows[index] = losses, lesson.classes, lesson.areas
         return rows
 
-    rows = {index: row for part in team.each(measure) for index, row in part.items()}
+    rows = {index: row for part in in_each(processes, measure) for index, row in part.items()}
     columns = zip(*(rows[index] for index in sorted(rows)), strict=True)
     losses, classes, areas = (torch.cat(column) for column in columns)
     return losses, classes, areas

@@ -63,17 +63,22 @@ class Judgement:
             dropped one 0.
         """
         decided = self.decisions
+        ids = self.connectivities.ids
         classes = torch.where(decided.actions == DROP, ignore_index, decided.classes)
-        ids = self.connectivities.ids.long()
-        inside = ids > 0
-        # Row 0 is of no connectivity and never read through `inside`.
-        classes, confidences = F.pad(classes, (1, 0)), F.pad(decided.confidences, (1, 0))
-        corrected = F.pad(decided.actions == CORRECT, (1, 0))
-        before = torch.where(corrected[ids], 1.0, score)
+        # A score before counts for what is kept, and not for what is corrected. Row 0 is of no
+        # connectivity: its pixels keep their scores, and their labels.
+        corrected = decided.actions == CORRECT
+        factor = F.pad(torch.where(corrected, 0.0, decided.confidences), (1, 0), value=1.0)
+        offset = F.pad(torch.where(corrected, decided.confidences, 0.0), (1, 0))
         return (
-            torch.where(inside, classes[ids], label),
-            torch.where(inside, confidences[ids] * before, score),
+            torch.where(ids > 0, _rows(F.pad(classes, (1, 0)), ids), label),
+            torch.addcmul(_rows(offset, ids), _rows(factor, ids), score),
         )
+
+
+def _rows(table: Tensor, ids: Tensor) -> Tensor:
+    """``table[ids]``, of integers of any size."""
+    return table.index_select(0, ids.flatten()).reshape(ids.shape)
 
 
 def measure_losses(

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seco.correction.parallel import Team
+from seco.common.processes import Processes
+from seco.correction.parallel import in_each
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
 
@@ -59,7 +60,7 @@ class Visit:
 
 
 def take_census(
-    stream: SampleStream, settings: SCCSettings, num_classes: int, team: Team
+    stream: SampleStream, settings: SCCSettings, num_classes: int, processes: Processes
 ) -> Census:
     """Read every sample once, each process its share.
 
@@ -69,19 +70,19 @@ def take_census(
 
     def look() -> tuple[list[int], list[int], Tensor]:
         counts, marks, classes = [], [], torch.zeros(num_classes, dtype=torch.int64)
-        for index, scene in stream.part(team.rank, team.size):
+        for index, scene in stream.part(processes.rank, processes.count):
             learnable = scene.connectivities.classes[scene.areas >= settings.min_area]
             counts.append(len(learnable))
             marks.append(stream.marks[index])
             classes += torch.bincount(learnable.cpu(), minlength=num_classes)
         return counts, marks, classes
 
-    parts = team.each(look)
+    parts = in_each(processes, look)
     size = sum(len(counts) for counts, _, _ in parts)
     counts, marks = torch.zeros(2, size, dtype=torch.int64)
     for rank, part in enumerate(parts):
-        counts[rank :: team.size] = torch.tensor(part[0], dtype=torch.int64)
-        marks[rank :: team.size] = torch.tensor(part[1], dtype=torch.int64)
+        counts[rank :: processes.count] = torch.tensor(part[0], dtype=torch.int64)
+        marks[rank :: processes.count] = torch.tensor(part[1], dtype=torch.int64)
     if not counts.any():
         raise ValueError(
             "samples: expected at least one connectivity of min_area="

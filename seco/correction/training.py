@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seco.common.files import PathLike
+from seco.common.processes import Processes
 from seco.correction.checkpoint import (
     TrainingState,
     load_moments,
@@ -27,7 +28,7 @@ from seco.correction.checkpoint import (
 )
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.lessons import Lessons
-from seco.correction.parallel import Team
+from seco.correction.parallel import add_up, in_first
 from seco.correction.schedule import Census, Visit, choose, count_steps, steps, take_census
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
@@ -40,12 +41,12 @@ def train_classifier(
     settings: SCCSettings,
     *,
     seed: int,
-    team: Team,
+    processes: Processes,
     checkpoint: PathLike | None = None,
     checkpoint_every: int = 500,
     progress: bool = False,
 ) -> int:
-    """Train in place; the processes of a team share every step and end with the same weights.
+    """Train in place; the processes share every step and end with the same weights.
 
     Args:
         classifier: to train.
@@ -53,7 +54,7 @@ def train_classifier(
         stream: of images and labels.
         settings: see :class:`SCCSettings`.
         seed: of the order, the choice of connectivities and the mirroring.
-        team: the processes that train together.
+        processes: those that train together.
         checkpoint: file to write the state of the training to, and to go on from if it is there;
             the first process reads and writes it.
         checkpoint_every: steps between two writings; the last step is always written.
@@ -73,12 +74,12 @@ def train_classifier(
 
     identity: dict[str, Any] = {"settings": asdict(settings), "seed": seed}
     identity |= {"classes": classifier.num_classes, "encoder": classifier.extractor.describe()}
-    _check_same(identity, team)
+    _check_same(identity, processes)
     with _learning(classifier.extractor.device):
-        state = team.first(lambda: _saved(checkpoint, identity))
+        state = in_first(processes, lambda: _saved(checkpoint, identity))
         if state is None:
-            census = take_census(stream, settings, classifier.num_classes, team)
-            state = team.first(lambda: _untrained(classifier, lessons, census))
+            census = take_census(stream, settings, classifier.num_classes, processes)
+            state = in_first(processes, lambda: _untrained(classifier, lessons, census))
         census, step = state.census, state.step
         stream.expect(census.marks.tolist())
         classifier.load_state(state.weights)
@@ -89,7 +90,7 @@ def train_classifier(
         weights = 1 / census.classes.clamp(min=1) if settings.class_balanced else None
         iterations = count_steps(census, settings)
         planned = steps(census, settings, seed=seed, shuffled=stream.indexed)
-        silent = not progress or team.rank > 0
+        silent = not (progress and processes.first)
         with tqdm(total=iterations, initial=step, unit="step", disable=silent) as bar:
             for visits in islice(planned, step, iterations):
                 decay = (1 + 10 * step / iterations) ** -0.75
@@ -97,15 +98,15 @@ def train_classifier(
                     group["lr"] = rate * decay
                 optimizer.zero_grad()
                 loss = 0.0
-                for visit in _own(visits, team, by_sample=lessons.frozen):
+                for visit in _own(visits, processes, by_sample=lessons.frozen):
                     loss += _learn(classifier, lessons, visit, settings, seed, weights)
-                loss = _add_up(parameters, loss, team)
+                loss = _add_gradients(parameters, loss, processes)
                 optimizer.step()
                 step += 1
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                 bar.update()
                 due = step == iterations or step % checkpoint_every == 0
-                if checkpoint is not None and due and team.rank == 0:
+                if checkpoint is not None and due and processes.first:
                     moments = moments_of(optimizer)
                     state = TrainingState(step, classifier.state(), moments, census)
                     write_checkpoint(checkpoint, state, identity)
@@ -123,8 +124,8 @@ def _learning(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _check_same(identity: dict[str, Any], team: Team) -> None:
-    for rank, other in enumerate(team.gather(identity)):
+def _check_same(identity: dict[str, Any], processes: Processes) -> None:
+    for rank, other in enumerate(processes.gather(identity)):
         differing = [name for name, value in identity.items() if other[name] != value]
         if differing:
             raise ValueError(
@@ -150,12 +151,12 @@ def _untrained(
     return TrainingState(0, weights, {}, census)
 
 
-def _own(visits: list[Visit], team: Team, *, by_sample: bool) -> list[Visit]:
+def _own(visits: list[Visit], processes: Processes, *, by_sample: bool) -> list[Visit]:
     """This process's share: always the same samples where their features are kept, else evenly."""
     return [
         visit
         for place, visit in enumerate(visits)
-        if (visit.index if by_sample else place) % team.size == team.rank
+        if (visit.index if by_sample else place) % processes.count == processes.rank
     ]
 
 
@@ -187,22 +188,22 @@ def _learn(
     return loss.item()
 
 
-def _add_up(parameters: list[nn.Parameter], loss: float, team: Team) -> float:
+def _add_gradients(parameters: list[nn.Parameter], loss: float, processes: Processes) -> float:
     """Sum the gradients of all processes into each, and the loss.
 
     What has a gradient nowhere gets none: the optimizer leaves it alone.
     """
-    if team.size == 1:
+    if processes.count == 1:
         return loss
     flags = [loss, *(float(p.grad is not None) for p in parameters)]
     said = torch.tensor(flags, device=parameters[0].device)
-    team.add([said])
+    add_up(processes, [said])
     total, *having = said.tolist()
     moved = [p for p, count in zip(parameters, having, strict=True) if count > 0]
     for parameter in moved:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    team.add([parameter.grad for parameter in moved if parameter.grad is not None])
+    add_up(processes, [parameter.grad for parameter in moved if parameter.grad is not None])
     return float(total)
 
 

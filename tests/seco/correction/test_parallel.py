@@ -14,7 +14,8 @@ from fitting_together import ENCODERS, SETTINGS, Iterable, data, fit
 from patches import Colour
 
 from seco import ConnectivityCorrector
-from seco.correction.parallel import Team
+from seco.common.processes import ALONE
+from seco.correction.parallel import add_up, in_each, in_first, processes_of_group
 from seco.correction.tensor_files import read_tensors
 from seco.correction.training import _own
 
@@ -97,11 +98,11 @@ def test_one_may_fit_alone(folder):
 def test_errors_reach_all(folder):
     said = [json.loads((folder / f"told{rank}.json").read_text())["errors"] for rank in (0, 1)]
     assert said[1]["bad sample"].startswith("ValueError: samples[3]: pl: expected shape")
-    assert said[0]["bad sample"].startswith("RuntimeError: process 1 of 2: ValueError('samples[3]")
+    assert said[0]["bad sample"].startswith("RuntimeError: process 1: ValueError('samples[3]")
     for rank in (0, 1):
         assert said[rank]["seeds"].startswith("ValueError: seed: expected the same in all")
     assert said[0]["checkpoint"].startswith("ValueError: checkpoint: expected the state of this")
-    assert said[1]["checkpoint"].startswith("RuntimeError: process 0 of 2: ValueError(")
+    assert said[1]["checkpoint"].startswith("RuntimeError: process 0: ValueError(")
 
 
 def test_the_first_process_writes_the_checkpoint(folder):
@@ -110,11 +111,11 @@ def test_the_first_process_writes_the_checkpoint(folder):
 
 
 def test_without_a_group_a_process_is_alone():
-    team = Team.here()
-    assert (team.rank, team.size) == (0, 1)
+    assert processes_of_group() == ALONE
     total = torch.ones(2)
-    team.add([total])
+    add_up(ALONE, [total])
     assert total.tolist() == [1, 1]
-    with pytest.raises(KeyError, match="as it is"):
-        team.first(lambda: {}["as it is"])
-    assert _own([1, 2, 3], team, by_sample=False) == [1, 2, 3]
+    for run in (in_each, in_first):
+        with pytest.raises(KeyError, match="as it is"):
+            run(ALONE, lambda: {}["as it is"])
+    assert _own([1, 2, 3], ALONE, by_sample=False) == [1, 2, 3]

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from patches import SPACE, Colour, patches
 from torch import nn
 
+from seco.common.processes import ALONE
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.extractors import ModuleExtractor, SmallExtractor
 from seco.correction.lessons import Lessons
-from seco.correction.parallel import Team
-from seco.correction.pooling import cell_shares, pool_features
+from seco.correction.pooling import cell_shares, find_runs, pool_features
 from seco.correction.samples import Scene, find_connectivities, read_scene
 from seco.correction.schedule import choose, count_steps, steps, take_census
 from seco.correction.settings import SCCSettings
@@ -39,7 +39,7 @@ def learn(classifier, data, settings, *, seed=0, memory=2**30, **options):
     stream = SampleStream(data, SPACE, settings)
     lessons = Lessons(classifier, stream, settings.min_area, memory)
     return train_classifier(
-        classifier, lessons, stream, settings, seed=seed, team=Team(), **options
+        classifier, lessons, stream, settings, seed=seed, processes=ALONE, **options
     )
 
 
@@ -108,7 +108,9 @@ def test_a_step_is_adamw_on_the_cross_entropy_of_pooled_features():
     )  # fmt: skip
     mean, std = torch.tensor([[123.675, 116.28, 103.53], [58.395, 57.12, 57.375]])[..., None, None]
     features = module(((torch.from_numpy(img).permute(2, 0, 1) - mean) / std)[None])[0]
-    pooled = F.layer_norm(pool_features(features, cell_shares(item.ids, count, (16, 24))), (6,))
+    pooled = F.layer_norm(
+        pool_features(features, cell_shares(find_runs(item.ids, count), (16, 24))), (6,)
+    )
     F.cross_entropy(head(pooled), item.classes, label_smoothing=0.1).backward()
     optimizer.step()
     torch.testing.assert_close(classifier.state()["head.weight"], head.weight.detach())
@@ -170,6 +172,21 @@ def test_resumed_training_equals_an_undisturbed_one(tmp_path, fail_at, trained):
     assert same(whole, finished)
 
 
+def test_resuming_the_default_network_changes_no_bit(tmp_path):
+    path = tmp_path / "training.safetensors"
+    settings = replace(QUICK, iterations=6)
+
+    def new():
+        return ConnectivityClassifier(SmallExtractor(seed=0), 3)
+
+    whole, resumed = new(), new()
+    learn(whole, samples(), settings)
+    with pytest.raises(KeyboardInterrupt):
+        learn(new(), Failing(samples(), 14), settings, checkpoint=path, checkpoint_every=2)
+    learn(resumed, samples(), settings, checkpoint=path)
+    assert same(whole, resumed)
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     path = tmp_path / "training.safetensors"
     train(samples(), checkpoint=path)
@@ -223,7 +240,7 @@ def test_any_iterable_is_read_by_number():
 
 
 def test_only_something_with_positions_is_shuffled():
-    census = take_census(stream_of(samples(9)), QUICK, 3, Team())
+    census = take_census(stream_of(samples(9)), QUICK, 3, ALONE)
     orders = {}
     for shuffled in (False, True):
         planned = steps(census, QUICK, seed=0, shuffled=shuffled)
@@ -326,13 +343,13 @@ def test_a_dataset_without_index_error():
     train(Endless())
 
 
-@pytest.mark.parametrize(("count", "expected"), [(4, 100), (60, 225)])
+@pytest.mark.parametrize(("count", "expected"), [(4, 100), (120, 180)])
 def test_the_number_of_steps_fits_the_set(count, expected):
     settings = SCCSettings(batch_size=64)
-    census = take_census(stream_of(samples(count)), settings, 3, Team())
+    census = take_census(stream_of(samples(count)), settings, 3, ALONE)
     regions = sum(len(s.connectivities) for s in stream_of(samples(count)))
     assert int(census.counts.sum()) == int(census.classes.sum()) == regions
-    assert count_steps(census, settings) == max(100, -(-10 * regions // 64)) == expected
+    assert count_steps(census, settings) == max(100, -(-4 * regions // 64)) == expected
     assert count_steps(census, QUICK) == 30
 
 
@@ -340,7 +357,7 @@ def test_a_step_takes_a_batch_and_not_too_many_of_one_image():
     image, label, _ = patches(0)
     label[16:] = 255  # 12 patches are left
     data = [(image, label), *samples(2), (image, label * 0 + 255)]
-    census = take_census(stream_of(data), QUICK, 3, Team())
+    census = take_census(stream_of(data), QUICK, 3, ALONE)
     assert census.counts.tolist() == [12, 24, 24, 0]
     settings = replace(QUICK, batch_size=30, per_image=16)
     planned = steps(census, settings, seed=0, shuffled=False)
@@ -352,38 +369,46 @@ def test_a_step_takes_a_batch_and_not_too_many_of_one_image():
     ]
 
 
-def test_balancing_prefers_rare_classes():
-    classes = torch.zeros(64, dtype=torch.int64)
-    classes[10] = 1  # one of 64
-    shares = {}
-    for weights in (None, 1 / torch.tensor([63, 1, 1])):
-        draws = [choose(classes, 4, np.random.default_rng(seed), weights) for seed in range(200)]
+def test_a_draw_prefers_what_weighs_more():
+    alike = torch.ones(64)
+    weights = alike.clone()
+    weights[10] = 63.0  # as much as the others together
+    shares = []
+    for given in (alike, weights):
+        draws = [choose(given, 4, np.random.default_rng(seed)) for seed in range(200)]
         assert all(len(set(draw.tolist())) == 4 for draw in draws)
-        shares[weights is not None] = np.mean([bool((classes[d] == 1).any()) for d in draws])
-    assert 0.02 < shares[False] < 0.12  # 4 of 64
-    assert shares[True] > 0.8
+        shares.append(np.mean([10 in draw for draw in draws]))
+    assert 0.02 < shares[0] < 0.12  # 4 of 64
+    assert shares[1] > 0.8
 
 
 @pytest.mark.parametrize("balanced", [False, True])
-def test_balanced_training_weighs_classes_by_their_number_in_the_set(balanced, monkeypatch):
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_connectivities_are_drawn_by_area_and_by_the_number_of_their_class_in_the_set(
+    power, balanced, monkeypatch
+):
     import seco.correction.training as module
 
     given = []
 
-    def watched(classes, count, rng, weights=None):
+    def watched(weights, count, rng):
         given.append(weights)
-        return choose(classes, count, rng, weights)
+        return choose(weights, count, rng)
 
     monkeypatch.setattr(module, "choose", watched)
-    data = samples()
-    train(data, replace(QUICK, class_balanced=balanced, iterations=1))
+    image, label, _ = patches(0)
+    label[:16] = 2  # one region that is larger than the others
+    scenes = list(stream_of([(image, label)]))
+    train(
+        [(image, label)],
+        replace(QUICK, class_balanced=balanced, area_sampling=power, iterations=1),
+    )
+    classes, areas = scenes[0].connectivities.classes, scenes[0].areas
+    wanted = areas.double() ** power
     if balanced:
-        counts = torch.zeros(3)
-        for scene in stream_of(data):
-            counts += torch.bincount(scene.connectivities.classes, minlength=3)
-        torch.testing.assert_close(given[0], 1 / counts)
-    else:
-        assert given[0] is None
+        wanted = wanted / torch.bincount(classes)[classes]
+    assert len(set(areas.tolist())) > 1
+    torch.testing.assert_close(given[0], wanted.to(given[0].dtype))
 
 
 def test_small_connectivities_are_not_learnt_from():
