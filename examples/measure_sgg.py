@@ -30,9 +30,9 @@ import numpy as np
 import torch
 
 import sgg
+from seco.common.confusion import confusion
 from seco.demo.scenes import DEV_SEEDS, STREETS, TEST_SEEDS, street_scene
 from seco.demo.segmenter import load_segmenter as load_street_segmenter
-from seco.evaluation import confusion
 from sgg.demo.demo import ARMS, consistency_numbers
 from sgg.demo.measures import Ruler, oracle_labels
 from sgg.demo.models import SIZE, load_diffusion, load_oracle, load_segmenter, street_batch

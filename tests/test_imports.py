@@ -16,8 +16,8 @@ ALLOWED = {
     "seco.common": ("seco.common",),
     "seco": ("seco",),
     "sgg": ("sgg", "seco.common"),
-    # A demonstration may show the whole distribution: its scenes, their segmenter, the measures.
-    "sgg.demo": ("sgg", "seco.common", "seco.demo", "seco.evaluation"),
+    # Both packages demonstrate on the same scenes, which one of them draws.
+    "sgg.demo": ("sgg", "seco.common", "seco.demo"),
 }
 # Slow to import or optional: loaded by the functions that use them.
 HEAVY = ("torchvision", "segment_anything", "transformers", "diffusers", "sklearn", "matplotlib")

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from seco.common.arrays import Array
+from seco.common.confusion import Confusion, confusion, mean_of_known
 from seco.common.files import write_bytes
 from seco.common.plots import picture_figure, write_figure
 from seco.demo.scenes import DEV_SEEDS, STREETS, TRAIN_SEEDS, street_scene
-from seco.evaluation import Confusion, confusion
 from sgg.demo.measures import Ruler, oracle_labels
 from sgg.demo.models import SIZE, load_diffusion, load_oracle, load_segmenter, street_batch
 from sgg.translation import translate
@@ -206,7 +206,7 @@ def consistency_numbers(found: Confusion) -> dict[str, Any]:
     small = found.iou[[STREETS.id_of(name) for name in SMALL]]
     return {
         "mean_iou": _plain(found.mean_iou),
-        "small_iou": _plain(np.nanmean(small)) if np.isfinite(small).any() else None,
+        "small_iou": _plain(mean_of_known(small)),
         "accuracy": _plain(found.accuracy),
         "iou": dict(zip(STREETS.names, map(_plain, found.iou), strict=True)),
     }

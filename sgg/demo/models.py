@@ -52,13 +52,16 @@ def load_diffusion() -> tuple[UNet2DModel, DDPMScheduler]:
         found: dict[str, Any] = json.loads((folder / part).read_text(encoding="utf-8"))
         return found
 
+    networks: Any = UNet2DModel  # whose from_config has no types, like the scheduler's
+    schedulers: Any = DDPMScheduler
     with torch.device("meta"):  # no random initialisation: the global generator is the caller's
-        unet = UNet2DModel.from_config(config("unet/config.json"))
+        unet = networks.from_config(config("unet/config.json"))
     with as_file(folder / "unet" / "diffusion_pytorch_model.safetensors") as path:
         state = {name: value.float() for name, value in load_file(path).items()}
     unet.load_state_dict(state, assign=True)
-    scheduler = DDPMScheduler.from_config(config("scheduler/scheduler_config.json"))
-    return unet.eval().requires_grad_(False), scheduler
+    return unet.eval().requires_grad_(False), schedulers.from_config(
+        config("scheduler/scheduler_config.json")
+    )
 
 
 def load_segmenter() -> Segmenter:

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import sgg
+from seco.common.confusion import confusion
 from seco.demo.scenes import DEV_SEEDS, STREETS, street_scene
-from seco.evaluation import confusion
 from sgg.demo import SIZE, load_diffusion, load_oracle, load_segmenter
 from sgg.demo.models import street_batch
 
