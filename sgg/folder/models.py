@@ -7,6 +7,7 @@ import importlib
 import json
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,12 +84,7 @@ def load_segmenter(
         model, normalization = _transformers_model(Path(spec))
         return Segmenter(_moved(model, device), normalization=normalization)
     if Path(spec).is_file():
-        try:
-            script = torch.jit.load(text, map_location=device)  # type: ignore[no-untyped-call]
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(f"{spec}: expected a TorchScript file, got {reason}") from error
-        return Segmenter(script, normalization=normalization)
+        return Segmenter(_script(text, device), normalization=normalization)
     if _FUNCTION.fullmatch(text):
         made = as_segmenter(_called(text), normalization=normalization)
         return _moved_segmenter(made, device)
@@ -157,6 +153,21 @@ def _parts(value: Any) -> Iterator[str]:
     else:
         kind = value if hasattr(value, "__qualname__") else type(value)
         yield f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _script(path: str, device: str) -> nn.Module:
+    """The module in a TorchScript file."""
+    load: Any = torch.jit.load  # torch declares no types for it
+    with warnings.catch_warnings():
+        # Deprecated in torch, but the files are there, and still the way to do without sources.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            script: nn.Module = load(path, map_location=device)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(f"{path}: expected a TorchScript file, got {reason}") from error
+    return script
 
 
 def _moved(model: Any, device: str) -> Any:

@@ -1,0 +1,226 @@
+"""Specs of models: every kind that a command takes, with tiny random weights."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from seco.common.labels import LabelSpace
+from sgg import IMAGENET, CallableDiffusion, Segmenter, as_diffusion, from_diffusers
+from sgg.diffusion import DiffusersDiffusion, LatentDiffusion
+from sgg.folder import describe_model, load_diffusion, load_segmenter
+from sgg.folder.models import check_classes
+
+IMAGES = torch.linspace(-1, 1, 3 * 16 * 24).reshape(1, 3, 16, 24)
+
+OWN_MODULE = """
+import torch
+from torch import nn
+import sgg
+
+def diffusion():
+    return sgg.CallableDiffusion(lambda x_t, t: 0 * x_t, [0.9, 0.5])
+
+def network():
+    return nn.Conv2d(3, 4, 1)
+
+def segmenter():
+    return sgg.Segmenter(nn.Conv2d(3, 4, 1), normalization=None)
+
+def path():
+    return "sd15"
+
+number = 3
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    (tmp_path / "own_models.py").write_text(OWN_MODULE)
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    yield "own_models"
+    sys.modules.pop("own_models", None)
+    assert sys.path == before
+
+
+@pytest.fixture(scope="module")
+def diffusers():
+    return pytest.importorskip("diffusers")
+
+
+def small_unet(diffusers, channels: int = 3):
+    return diffusers.UNet2DModel(
+        sample_size=16, in_channels=channels, out_channels=channels, layers_per_block=1,
+        block_out_channels=(8, 8), norm_num_groups=4,
+        down_block_types=("DownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "UpBlock2D"),
+    )  # fmt: skip
+
+
+def test_a_folder_of_a_pipeline(diffusers, tmp_path):
+    scheduler = diffusers.DDPMScheduler(num_train_timesteps=10, prediction_type="v_prediction")
+    unet = small_unet(diffusers)
+    diffusers.DDPMPipeline(unet, scheduler).save_pretrained(tmp_path / "pipe")
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    model = load_diffusion(tmp_path / "pipe")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert isinstance(model, DiffusersDiffusion)
+    assert model.prediction_type == "v_prediction"
+    expected = as_diffusion((unet, scheduler)).predict(IMAGES, 7).pred_x0
+    torch.testing.assert_close(model.predict(IMAGES, 7).pred_x0, expected)
+    assert describe_model(model) == describe_model(as_diffusion((unet, scheduler)))
+
+
+def test_a_folder_of_parts_in_half_precision(diffusers, tmp_path):
+    unet = small_unet(diffusers).half()
+    unet.save_pretrained(tmp_path / "unet")
+    diffusers.DDIMScheduler(num_train_timesteps=10).save_pretrained(tmp_path / "scheduler")
+    model = load_diffusion(str(tmp_path))
+    assert model.unet.dtype == torch.float32
+    torch.testing.assert_close(model.unet.conv_in.weight, unet.conv_in.weight.float())
+
+
+def test_a_folder_of_a_latent_model(diffusers, tmp_path):
+    unet = small_unet(diffusers, channels=4)
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(4, 4), norm_num_groups=2, down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )  # fmt: skip
+    scheduler = diffusers.DDPMScheduler(num_train_timesteps=10)
+    for part, name in ((unet, "unet"), (vae, "vae"), (scheduler, "scheduler")):
+        part.save_pretrained(tmp_path / name)
+    model = load_diffusion(tmp_path)
+    assert isinstance(model, LatentDiffusion)
+    expected = from_diffusers((unet, scheduler, vae)).encode(IMAGES)
+    torch.testing.assert_close(model.encode(IMAGES), expected)
+
+
+def test_kinds_that_are_not_supported_are_named(diffusers, tmp_path):
+    small_unet(diffusers).save_pretrained(tmp_path / "unet")
+    diffusers.EDMEulerScheduler().save_pretrained(tmp_path / "scheduler")
+    with pytest.raises(ValueError, match="EDM, which is not supported"):
+        load_diffusion(tmp_path)
+
+
+@pytest.mark.parametrize("load", [load_diffusion, load_segmenter])
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("nowhere", "expected a .*, got nowhere"),
+        ("no_such_package.models:make", "expected an importable module, got no no_such_package"),
+        ("json:no_such_function", "expected a function no_such_function in json, got None"),
+        ("own_models:number", "expected a function number in own_models, got 3"),
+    ],
+)
+def test_specs_of_nothing_are_refused(own_module, load, spec, said):
+    with pytest.raises(ValueError, match=said):
+        load(spec)
+
+
+def test_folders_of_something_else_are_refused(tmp_path):
+    (tmp_path / "transformer").mkdir()
+    with pytest.raises(ValueError, match=r"unet and scheduler in it, got transformer"):
+        load_diffusion(tmp_path)
+    with pytest.raises(ValueError, match=r"transformers folder with config.json"):
+        load_segmenter(tmp_path)
+    for name in ("unet", "scheduler"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "unet/config.json").write_text(json.dumps({"_class_name": "TheirUNet"}))
+    pytest.importorskip("diffusers")
+    with pytest.raises(ValueError, match="expected a class of diffusers, got TheirUNet"):
+        load_diffusion(tmp_path)
+
+
+def test_functions(own_module):
+    model = load_diffusion(f"{own_module}:diffusion")
+    assert isinstance(model, CallableDiffusion)
+    plain = load_segmenter(f"{own_module}:network", normalization=IMAGENET)
+    assert plain(IMAGES).shape == (1, 4, 16, 24)
+    assert describe_model(plain) != describe_model(Segmenter(plain.model, normalization=None))
+    own = load_segmenter(f"{own_module}:segmenter", normalization=IMAGENET)
+    expected = Segmenter(own.model, normalization=None)(IMAGES)
+    torch.testing.assert_close(own(IMAGES), expected)  # it keeps its own normalization
+    for load in (load_diffusion, load_segmenter):
+        with pytest.raises(TypeError, match="got str 'sd15'"):
+            load(f"{own_module}:path")
+
+
+def test_an_error_of_the_users_module_is_its_own(own_module, tmp_path):
+    (tmp_path / "broken_models.py").write_text("import no_such_dependency\n")
+    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+        load_segmenter("broken_models:make")
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")  # of making it
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_torchscript_file(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Dropout(0.5))
+    path = tmp_path / "segmenter.pt"
+    torch.jit.save(torch.jit.trace(network.eval(), IMAGES), path)
+    segmenter = load_segmenter(path, normalization=None)
+    expected = Segmenter(network, normalization=None)(IMAGES)
+    torch.testing.assert_close(segmenter(IMAGES), expected)
+    path.write_bytes(b"not a script")
+    with pytest.raises(ValueError, match="expected a TorchScript file"):
+        load_segmenter(path)
+
+
+@pytest.mark.parametrize("said", ["none", "own", "off"])
+def test_a_transformers_folder(tmp_path, said):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.SegformerConfig(
+        num_labels=5, hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], decoder_hidden_size=8,
+        num_attention_heads=[1, 1, 1, 1],
+    )  # fmt: skip
+    network = transformers.SegformerForSemanticSegmentation(config)
+    network.save_pretrained(tmp_path)
+    normalization = IMAGENET
+    if said != "none":
+        own = {"do_normalize": said == "own", "image_mean": [0.5] * 3, "image_std": [0.2] * 3}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(own))
+        normalization = ([0.5] * 3, [0.2] * 3) if said == "own" else None
+    before = torch.get_rng_state()
+    segmenter = load_segmenter(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    images = nn.functional.interpolate(IMAGES, (64, 64))
+    expected = Segmenter(network, normalization=normalization)(images)
+    torch.testing.assert_close(segmenter(images), expected)
+    check_classes(segmenter, LabelSpace(names=tuple("abcde")), (64, 64))
+    with pytest.raises(ValueError, match="expected 4 classes, as the label space has, got 5"):
+        check_classes(segmenter, LabelSpace(names=tuple("abcd")), (64, 64))
+
+
+def test_descriptions_tell_models_apart():
+    torch.manual_seed(1)
+    one, other = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1)
+    schedule = [0.9, 0.5]
+    models = [
+        CallableDiffusion(one, schedule),
+        CallableDiffusion(other, schedule),
+        CallableDiffusion(one, [0.9, 0.4]),
+        CallableDiffusion(one, np.array(schedule), clip_range=1.0),
+        CallableDiffusion(one, schedule, prediction_type="sample"),
+        CallableDiffusion(torch.tanh, schedule),
+        CallableDiffusion(torch.sin, schedule),
+        Segmenter(one),
+        Segmenter(one, normalization=None),
+    ]
+    said = [describe_model(model) for model in models]
+    assert len(set(said)) == len(models)
+    assert said[0] == describe_model(CallableDiffusion(one, torch.tensor(schedule)))
+    assert describe_model(None) is None
+
+
+def test_paths_with_colons_are_paths_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("json:loads").write_bytes(b"not a script")
+    with pytest.raises(ValueError, match="expected a TorchScript file"):
+        load_segmenter("json:loads")
