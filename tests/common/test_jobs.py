@@ -449,18 +449,20 @@ def test_alone_without_torchrun(monkeypatch):
 
 
 def test_steps_overlap_and_keep_their_order():
-    """Work on an item waits until the next one is read and the one before written."""
+    """Work on an item waits until the next one is read, writing until the next is worked on."""
     read = [threading.Event() for _ in range(8)]
-    written = [threading.Event() for _ in range(8)]
+    begun = [threading.Event() for _ in range(8)]
 
     def work(index: int, _: object) -> int:
+        begun[index].set()
         assert index == 7 or read[index + 1].wait(20)
-        assert index == 0 or written[index - 1].wait(20)
         return -index
 
-    steps = overlap(
-        range(8), lambda i: read[i].set(), work, lambda i, done: written[i].set() or done
-    )
+    def write(index: int, result: int) -> int:
+        assert index == 7 or begun[index + 1].wait(20)
+        return result
+
+    steps = overlap(range(8), lambda index: read[index].set(), work, write)
     assert [(index, future.result()) for index, future in steps] == [(i, -i) for i in range(8)]
 
 

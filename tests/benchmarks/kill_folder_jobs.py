@@ -1,0 +1,147 @@
+"""Kill a folder job at random moments, and see that nothing is lost, torn, or done otherwise.
+
+    python tests/benchmarks/kill_folder_jobs.py [--images 200] [--kills 30] [--out kills.json]
+
+Labels of generated streets are refined by a vote of their true regions, with their scores, by
+``seco.folder.refine_folder``, once undisturbed, then in one process and in two that are killed with
+``kill -9`` again and again, all of them at once or one alone. In the end every output must be byte
+for byte that of the undisturbed run, and nothing else may lie about. Processes are forked, so that
+they are killed at work and not while they import torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from seco import Regions
+from seco.common.files import write_label
+from seco.common.jobs import JobOptions
+from seco.common.processes import Processes
+from seco.demo import STREETS, street_scene
+from seco.folder import OutputFormat, Refiner, find_inputs, refine_folder
+
+SIZE = (96, 192)
+
+
+class Share(Processes):
+    """A process that does not wait for the others: these are killed."""
+
+    def gather(self, value):
+        return [value]
+
+
+def make_inputs(here: Path, images: int) -> None:
+    for name in ("images", "labels", "regions"):
+        (here / name).mkdir()
+    for seed in range(images):
+        scene = street_scene(seed, size=SIZE)
+        label = scene.label.copy()
+        label[np.random.default_rng(seed).random(SIZE) < 0.3] = STREETS.ignore_index
+        Image.fromarray(scene.image).save(here / "images" / f"{seed:04}.png")
+        write_label(here / "labels" / f"{seed:04}.png", label, STREETS)
+        regions = Regions.from_label_map(torch.from_numpy(scene.label.astype(np.int64)) + 1)
+        regions.save(here / "regions" / f"{seed:04}.npz")
+
+
+def refine(here: Path, out: str, processes: Processes) -> None:
+    inputs = find_inputs(here / "images", here / "labels")
+    refiner = Refiner(None, STREETS, regions=here / "regions")
+    output = OutputFormat(scores=here / f"{out}-scores")
+    refine_folder(
+        inputs, here / out, refiner, output=output, options=JobOptions(processes=processes)
+    )
+
+
+def start(here: Path, out: str, processes: Processes) -> int:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            refine(here, out, processes)
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def finish(here: Path, out: str, count: int) -> float:
+    began = time.perf_counter()
+    children = [start(here, out, Share(rank, count)) for rank in range(count)]
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    assert statuses == [0] * count, statuses
+    return time.perf_counter() - began
+
+
+def outputs(here: Path, out: str) -> dict[str, bytes]:
+    found = {}
+    for folder in (here / out, here / f"{out}-scores"):
+        for path in folder.rglob("*"):
+            own = ".job" in path.parts or path.suffix == ".json"
+            if path.is_file() and not own:
+                name = path.relative_to(here).as_posix()
+                found[name.replace(out, "out", 1)] = path.read_bytes()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="JSON for the figures")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    figures: dict[str, object] = {"images": arguments.images, "kills": arguments.kills}
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        make_inputs(here, arguments.images)
+        undisturbed = finish(here, "whole", 1)
+        expected = outputs(here, "whole")
+        assert len(expected) == 2 * arguments.images
+        for count in (1, 2):
+            rng = np.random.default_rng([arguments.seed, count])
+            out, torn, finished = f"killed{count}", 0, []
+            for kill in range(arguments.kills):
+                children = [start(here, out, Share(rank, count)) for rank in range(count)]
+                # All kills together leave time for about half of the work.
+                time.sleep(rng.uniform(0, 2 * undisturbed / arguments.kills / count))
+                for child in children[: 1 if kill % 3 == 2 else count]:
+                    os.kill(child, signal.SIGKILL)
+                if kill % 3 == 2:
+                    time.sleep(0.05)  # the other one goes on for a moment, then it is told
+                    for child in children[1:]:
+                        os.kill(child, signal.SIGKILL)
+                for child in children:
+                    os.waitpid(child, 0)
+                present = outputs(here, out)
+                torn += sum(path.endswith(".tmp") for path in present)
+                whole = {path: data for path, data in present.items() if path in expected}
+                assert whole.items() <= expected.items(), "an output is not whole"
+                finished.append(len(whole) // 2)
+            seconds = finish(here, out, count)
+            assert outputs(here, out) == expected, "not what an undisturbed run makes"
+            figures[f"{count} processes"] = {
+                "finished after each kill": finished,
+                "half-written temporary files met": torn,
+                "seconds of the last run": round(seconds, 2),
+            }
+            print(f"{count} process(es), {arguments.kills} kills: all outputs identical")
+            print(figures[f"{count} processes"])
+    figures["seconds undisturbed"] = round(undisturbed, 2)
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+"""The stages on folders, and what they write; next to nothing here needs SAM."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import seco
+from seco import CITYSCAPES, ConnectivityCorrector, SCCSettings
+from seco.common.files import read_confidence, read_label, write_label
+from seco.common.jobs import JobOptions, Summary
+from seco.folder import (
+    ImageFiles,
+    OutputFormat,
+    Refiner,
+    correct_folder,
+    find_inputs,
+    find_regions,
+    fit_folder,
+    refine_folder,
+)
+from seco.folder.outputs import labelled_share
+from seco.sam.tiny import PROPOSALS
+
+SIZE = (24, 32)
+
+
+def scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """An image, its true label, and that with a tenth of the pixels missing."""
+    rng = np.random.default_rng(seed)
+    label = np.full(SIZE, 10, np.uint8)
+    label[SIZE[0] // 2 :] = 0
+    column = int(rng.integers(4, 20))
+    label[8:18, column : column + 8] = 13
+    noise = rng.integers(0, 20, (*SIZE, 3))
+    image = np.array(CITYSCAPES.colours, np.uint8)[label] // 2 + noise.astype(np.uint8)
+    speckled = np.where(rng.random(SIZE) < 0.1, 255, label).astype(np.uint8)
+    return image, label, speckled
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Six images, speckled labels, and regions, so that no SAM is needed."""
+    for seed in range(6):
+        image, label, speckled = scene(seed)
+        for kind in ("images", "labels"):
+            (tmp_path / kind / f"part{seed % 2}").mkdir(parents=True, exist_ok=True)
+        name = f"part{seed % 2}/{seed}"
+        Image.fromarray(image).save(tmp_path / f"images/{name}.png")
+        write_label(tmp_path / f"labels/{name}.png", speckled, CITYSCAPES)
+        regions = seco.Regions.from_label_map(torch.from_numpy(label.astype(np.int64)) + 1)
+        regions.save(tmp_path / f"regions/{name}.npz")
+    return tmp_path
+
+
+def statuses(summary: Summary) -> dict[str, int]:
+    return Counter(outcome.status for outcome in summary.outcomes)
+
+
+PALETTE = OutputFormat()
+
+
+def vote(
+    work: Path, out: str = "out", output: OutputFormat = PALETTE, **options: object
+) -> Summary:
+    refiner = Refiner(None, CITYSCAPES, regions=work / "regions")
+    return refine_folder(
+        find_inputs(work / "images", work / "labels"), work / out, refiner,
+        output=output, options=JobOptions(**options),
+    )  # fmt: skip
+
+
+def test_refining_by_vote_fills_the_speckles_and_counts(work):
+    summary = vote(work)
+    assert statuses(summary) == {"written": 6}
+    for seed in range(6):
+        _, label, speckled = scene(seed)
+        assert (read_label(work / f"out/part{seed % 2}/{seed}.png") == label).all()
+        facts = summary.facts()[f"part{seed % 2}/{seed}"]
+        assert facts["changed"] == (speckled == 255).sum()
+        assert facts["after"][13] == 80
+        assert facts["before"][-1] == (speckled == 255).sum()
+        assert labelled_share(facts) == 1
+    assert vote(work).facts() == summary.facts()
+
+
+def test_bad_files_of_every_kind_are_told_apart(work):
+    files = {n: work / f"labels/part{n % 2}/{n}.png" for n in range(6)}
+    data = files[0].read_bytes()
+    files[0].write_bytes(data[: len(data) // 2])
+    files[1].write_bytes(b"")
+    write_label(files[2], np.zeros((5, 5), np.uint8), CITYSCAPES)
+    (work / "regions/part1/3.npz").unlink()
+    files[4].unlink()
+    summary = vote(work)
+    assert statuses(summary) == {"failed": 5, "written": 1}
+    reasons = {outcome.name: outcome.reason for outcome in summary.of("failed")}
+    assert "expected a readable image" in reasons["part0/0"]
+    assert "expected a readable image" in reasons["part1/1"]
+    assert "regions: expected the size (5, 5) of pl, got (24, 32)" in reasons["part0/2"]
+    assert "No such file" in reasons["part1/3"]
+    assert reasons["part0/4"] == "no label of that name"
+
+
+def test_a_replaced_regions_file_counts_as_an_input(work):
+    vote(work)
+    nothing = seco.Regions.from_masks(torch.zeros(0, *SIZE, dtype=torch.bool))
+    nothing.save(work / "regions/part0/0.npz")
+    assert statuses(vote(work)) == {"written": 1, "skipped": 5}
+    assert (read_label(work / "out/part0/0.png") == 255).all()
+
+
+def test_proda_layout_out_and_in_again(work):
+    nothing = seco.Regions.from_masks(torch.zeros(0, *SIZE, dtype=torch.bool))
+    nothing.save(work / "regions/part0/0.npz")
+    assert statuses(vote(work, "proda", OutputFormat("proda"))) == {"written": 6}
+    assert (read_label(work / "proda/part0/0.png") == 250).all()
+    assert set(np.unique(read_label(work / "proda/part1/1.png"))) == {0, 10, 13}
+    raw = np.load(work / "proda/part1/1_conf.npy")
+    assert (raw.dtype, raw.shape) == (np.float16, SIZE)
+    inputs = find_inputs(work / "images", work / "proda", confidence=work / "proda", naming="proda")
+    refiner = Refiner(None, CITYSCAPES, regions=work / "regions", outside="keep")
+    summary = refine_folder(inputs, work / "again", refiner)
+    assert statuses(summary) == {"written": 6}
+    assert (read_label(work / "again/part0/0.png") == 255).all()
+
+
+def test_names_with_dots_keep_them(tmp_path):
+    place = Path("y/v1.0")
+    files = ImageFiles(tmp_path, None, None, place, place)
+    paths = OutputFormat(scores=tmp_path / "s").paths(files, tmp_path / "out")
+    assert paths == (tmp_path / "out/y/v1.0.png", tmp_path / "s/y/v1.0.png")
+    proda = OutputFormat("proda").paths(files, tmp_path)
+    assert [path.name for path in proda] == ["v1.0.png", "v1.0_conf.npy"]
+
+
+def test_scores_as_png_and_as_npy(work):
+    for kind, tolerance in (("png", 1 / 510), ("npy", 1 / 2048)):
+        vote(work, f"out-{kind}", OutputFormat(scores=work / kind, score_format=kind))
+        scores = read_confidence(work / f"{kind}/part0/0.{kind}")
+        image, _, speckled = scene(0)
+        regions = seco.Regions.load(work / "regions/part0/0.npz")
+        expected = seco.refine_with_details(image, speckled, regions=regions).scores[0].numpy()
+        assert np.abs(scores - expected).max() <= tolerance
+
+
+def test_regions_are_found_once_per_image(work):
+    found = find_regions(
+        find_inputs(work / "images"), work / "found", seco.load_sam("tiny"),
+        settings=seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 2})),
+    )  # fmt: skip
+    assert statuses(found) == {"written": 6}
+    regions = seco.Regions.load(work / "found/part1/3.npz")
+    assert regions.size == SIZE
+    assert found.facts()["part1/3"] == {"regions": len(regions)}
+
+
+def fit(work: Path, **options: object) -> Summary:
+    settings = SCCSettings(iterations=4, batch_size=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+        return fit_folder(
+            find_inputs(work / "images", work / "labels"), work / "corrector",
+            label_space=CITYSCAPES, settings=settings, checkpoint_every=1,
+            options=JobOptions(**options),
+        )  # fmt: skip
+
+
+def test_fitting_is_done_once_and_again_when_a_label_changes(work):
+    data = (work / "labels/part0/0.png").read_bytes()
+    (work / "labels/part0/0.png").write_bytes(data[: len(data) // 2])
+    summary = fit(work)
+    assert [outcome.name for outcome in summary.of("failed")] == ["part0/0"]
+    assert summary.outcomes[-1].facts["samples"] == 5
+    first = (work / "corrector/corrector.json").read_bytes()
+    again = fit(work)
+    assert [(one.name, one.status) for one in again.outcomes] == [
+        ("part0/0", "failed"), ("corrector", "skipped"),
+    ]  # fmt: skip
+    (work / "labels/part0/0.png").write_bytes(data)
+    assert statuses(fit(work)) == {"written": 1}
+    assert (work / "corrector/corrector.json").read_bytes() != first
+    settings = SCCSettings(iterations=5)
+    with pytest.raises(ValueError, match=r"settings\.scc\.iterations is 5, was 4"):
+        fit_folder(
+            find_inputs(work / "images", work / "labels"), work / "corrector",
+            label_space=CITYSCAPES, settings=settings,
+        )  # fmt: skip
+
+
+def test_a_stopped_training_goes_on_unless_the_data_are_others(work, monkeypatch):
+    fit(work)
+    undisturbed = (work / "corrector/corrector.json").read_bytes()
+    shutil.rmtree(work / "corrector")
+    monkeypatch.setattr(ConnectivityCorrector, "save", lambda self, folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fit(work)
+    monkeypatch.undo()
+    (state,) = (work / "corrector/.job").glob("training-*")
+    reached = state.stat().st_mtime_ns
+    fitted, real = [], ConnectivityCorrector.fit
+
+    def spy(self, samples, *, checkpoint, **more):
+        fitted.append(checkpoint.exists() and checkpoint.stat().st_mtime_ns)
+        return real(self, samples, checkpoint=checkpoint, **more)
+
+    monkeypatch.setattr(ConnectivityCorrector, "fit", spy)
+    assert statuses(fit(work)) == {"written": 1}
+    assert fitted == [reached]
+    assert (work / "corrector/corrector.json").read_bytes() == undisturbed
+    assert not list((work / "corrector/.job").glob("training-*"))
+    write_label(work / "labels/part0/0.png", np.zeros(SIZE, np.uint8), CITYSCAPES)
+    fit(work)
+    assert fitted == [reached, False]
+
+
+def test_nothing_usable_to_fit_is_refused(work):
+    for path in (work / "labels").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="expected at least one usable image"):
+        fit(work)
+
+
+def test_correcting_is_what_the_corrector_does(work):
+    fit(work)
+    inputs = find_inputs(work / "images", work / "labels")
+    summary = correct_folder(inputs, work / "corrector", work / "corrected")
+    assert statuses(summary) == {"written": 6}
+    corrector = ConnectivityCorrector.load(work / "corrector")
+    for seed in range(6):
+        image, _, speckled = scene(seed)
+        expected = corrector.correct_with_details(image, speckled)
+        name = f"part{seed % 2}/{seed}"
+        assert (read_label(work / f"corrected/{name}.png") == expected.labels[0].numpy()).all()
+        facts = summary.facts()[name]
+        regions = len(expected.judgements[0].losses)
+        assert facts["kept"] + facts["corrected"] + facts["dropped"] == regions
+    fit(work, overwrite=True)
+    assert statuses(correct_folder(inputs, work / "corrector", work / "corrected")) == {
+        "skipped": 6
+    }
+    write_label(work / "labels/part0/0.png", np.zeros(SIZE, np.uint8), CITYSCAPES)
+    fit(work)
+    with pytest.raises(ValueError, match=r"models\.corrector is sha256"):
+        correct_folder(inputs, work / "corrector", work / "corrected")
+
+
+def test_a_corrector_for_other_classes_is_refused_before_the_work(work):
+    fit(work)
+    refiner = Refiner(None, seco.CAMVID, regions=work / "regions", corrector=work / "corrector")
+    with pytest.raises(ValueError, match="corrector: expected one for label_space"):
+        refine_folder(find_inputs(work / "images", work / "labels"), work / "out", refiner)
+    assert not (work / "out").exists()
