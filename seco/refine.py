@@ -44,8 +44,9 @@ class Refinement:
         labels: (B, H, W) int64, the refined labels.
         scores: (B, H, W) float32 in [0, 1], how much of what spoke about a pixel agrees with its
             label: a loss weight. 0 where the label is ignore; 1 where ``valid`` is false. After
-            correction: that times the probability that the pixel's connectivity is not noise, or,
-            if it was given another class, the classifier's probability of that class.
+            correction: that times the probability that the pixel's connectivity is not noise (or
+            that its class is right, if it is kept because the classifier is sure of it), or, if it
+            was given another class, the classifier's probability of that class alone.
         connectivities: one per image, the regions that the labels consist of.
         judgements: one per image, what correction found out about the regions before it;
             ``None`` without a corrector.

@@ -59,7 +59,8 @@ class Judgement:
 
         Returns:
             (H, W) int64, and (H, W) float32: of a kept connectivity the score before times its
-            probability of not being noise, of a corrected one the classifier's probability, of a
+            probability of not being noise (or, if it is kept because the classifier is sure of its
+            class, times that probability), of a corrected one the classifier's probability, of a
             dropped one 0.
         """
         decided = self.decisions

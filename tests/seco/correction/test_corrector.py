@@ -404,3 +404,69 @@ def test_odd_sizes(size):
     settings = replace(QUICK, iterations=1, min_area=1)
     corrector = quietly(ConnectivityCorrector(SPACE, settings=settings), [(img, label)])
     np.testing.assert_array_equal(corrector.correct(img, label), label)
+
+
+@pytest.mark.parametrize("classes", [2, 150])
+def test_few_and_many_classes(classes):
+    space = LabelSpace(names=tuple(f"class {number}" for number in range(classes)))
+    rng = np.random.default_rng(0)
+    data = []
+    for _ in range(3):
+        kinds = rng.integers(0, classes, (4, 6))
+        image = rng.integers(0, 256, (classes, 3))[kinds].astype(np.uint8)
+        data.append((image.repeat(8, 0).repeat(8, 1), kinds.repeat(8, 0).repeat(8, 1)))
+    corrector = quietly(
+        ConnectivityCorrector(space, Colour(), settings=replace(QUICK, iterations=5)), data
+    )
+    found = corrector.correct_with_details(*data[0])
+    assert set(found.labels.unique().tolist()) <= {*range(classes), 255}
+    assert corrector.noise_probability(*data[0]).shape == found.judgements[0].losses.shape
+
+
+def speckle(label):
+    """Only connectivities of one pixel."""
+    new = np.full_like(label, 255)
+    new[::3, ::3] = 1
+    return new
+
+
+def test_images_with_nothing_to_learn_from_are_judged_all_the_same(fitted):
+    img, label, _ = patches(0)
+    dots, nothing = speckle(label), np.full_like(label, 255)
+    found = fitted.correct_with_details(img, dots)
+    assert len(found.judgements[0].losses) == (dots == 1).sum() > 100
+    assert (found.labels[0].numpy()[dots == 255] == 255).all()
+    np.testing.assert_array_equal(fitted.correct(img, nothing), nothing)
+    data = [patches(i, wrong=0.2)[:2] for i in range(12)]
+    more = ConnectivityCorrector(SPACE, Colour(), settings=QUICK)
+    more.fit([*data, (img, dots), (img, nothing)])
+    assert len(more.record.losses) == len(fitted.record.losses)
+
+
+def test_scores_are_what_speaks_for_each_label(fitted):
+    """Loss weights: how sure it was before times what correction found, in all three cases."""
+    img, label, _ = patches(3, wrong=0.5, open_set=0.2)
+    settings = replace(QUICK, tau_cr=0.8)
+    corrector = make(settings=settings)
+    before = torch.linspace(0.2, 1, label.size).reshape(1, *label.shape)
+    labels = torch.from_numpy(label).long()[None]
+    images = torch.from_numpy(img).permute(2, 0, 1)[None]
+    valid = torch.ones_like(labels, dtype=torch.bool)
+    valid[:, :, :9] = False
+    found = corrector.correct_batch(images, labels, scores=before, valid=valid)
+    (judged,) = found.judgements
+    ids, actions = judged.connectivities.ids, judged.decisions.actions
+    assert {KEEP, CORRECT, DROP} == set(actions.tolist())
+    for number, action in enumerate(actions.tolist()):
+        inside = ids == number + 1
+        given, score = before[0][inside], found.scores[0][inside]
+        clean = 1 - judged.noise_probability
+        confirmed = judged.noise_probability[number] >= settings.tau_ns
+        expected = {
+            KEEP: given * (judged.prediction_probability if confirmed else clean)[number],
+            CORRECT: torch.full_like(given, judged.prediction_probability[number].item()),
+            DROP: torch.zeros_like(given),
+        }[action]
+        torch.testing.assert_close(score, expected)
+    assert torch.equal(found.scores[~valid], before[~valid])
+    assert (found.scores[valid & (found.labels == 255) & (labels != 255)] == 0).all()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 import weakref
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from patches import SPACE, Colour, patches
+from safetensors.torch import load, save
 from torch import nn
 
 from seco.common.processes import ALONE
@@ -193,9 +195,39 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     with pytest.raises(ValueError, match="checkpoint: expected the state of this training, got one "
                                          "with other settings, seed"):  # fmt: skip
         train(samples(), replace(QUICK, flip=False), seed=1, checkpoint=path)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="expected a seco training state, got"):
-        train(samples(), checkpoint=path)
+
+
+def without(prefix):
+    """A checkpoint that lacks some tensors, its header as it was."""
+
+    def cut(data):
+        tensors = load(data)
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])["__metadata__"]
+        kept = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
+        return save(kept, metadata=header)
+
+    return cut
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda data: b"", "expected a seco training state, got"),
+        (lambda data: data[:100], "expected a seco training state, got"),
+        (lambda data: data[:-1], "expected a seco training state, got"),
+        (lambda data: b"\xff" * len(data), "expected a seco training state, got"),
+        (without("samples."), "expected a whole seco training state, got"),
+        (without("weights."), "state: expected a classifier of 3 classes, got none"),
+    ],
+)
+def test_a_damaged_checkpoint_is_told(tmp_path, damage, message):
+    path = tmp_path / "training.safetensors"
+    settings = replace(QUICK, iterations=2)
+    train(samples(), settings, checkpoint=path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=message):
+        train(samples(), settings, checkpoint=path)
 
 
 class Streamed:

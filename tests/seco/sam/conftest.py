@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch import nn
 
+from seco.correction.extractors import SegmenterExtractor
+
 SIDE = 64
 
 
@@ -198,6 +200,18 @@ def _contract(backend: Any, make_images: Any, make_prompts: Any, untouched: Any)
         assert torch.equal(run(batch[:1]).logits, reference.logits)
     backend.model.eval()
     assert torch.is_grad_enabled()
+
+    # Its embedding serves as features for the correction: of this image alone, alike every time.
+    extractor = SegmenterExtractor(backend)
+    with untouched(backend.model):
+        level, again, other = (extractor(batch[index])[0] for index in (0, 0, 1))
+    assert torch.equal(level.values, again.values)
+    assert (level.values - other.values).std() > 0.02
+    assert not level.values.requires_grad
+    _, rows, columns = level.values.shape
+    shown = level.extent[0] / rows, level.extent[1] / columns
+    padded, squeezed = (round(SIDE * height / width) / SIDE, 1), (1, 1)
+    assert any(shown == pytest.approx(expected) for expected in (padded, squeezed))
 
     # Half the precision: the answer stays float32 and close.
     backend.model.bfloat16()
