@@ -122,9 +122,12 @@ def evaluate_folder(
     """
     segmenter = as_segmenter(seg_model)
     check_classes_of(segmenter, inputs, label_space)
-    targets = () if target is None else find_inputs(target).files
+    beside = Inputs(()) if target is None else find_inputs(target)
+    unpaired = (*inputs.failures, *beside.failures)
+    for outcome in unpaired if options.processes.first else ():
+        options.report(outcome)
     share = options.processes.share
-    options.start(len(share(list(inputs.files))) + len(share(list(targets))))
+    options.start(len(share(list(inputs.files))) + len(share(list(beside.files))))
 
     def see(image: Array) -> Tensor:
         batch = to_batch(image).to(segmenter.device)
@@ -161,7 +164,7 @@ def evaluate_folder(
     own = _Seen(nothing)
     for found in _each(share(list(inputs.files)), read, measure, nothing, options):
         own = own + found
-    for found in _each(share(list(targets)), read_target, measure_target, nothing, options):
+    for found in _each(share(list(beside.files)), read_target, measure_target, nothing, options):
         own = own + found
     total = reduce(_Seen.__add__, options.processes.gather(own))
     if not total.images:
@@ -174,7 +177,7 @@ def evaluate_folder(
         total.images,
         total.targets,
         {kind: frechet_distance(total.near[kind], total.far[kind]) for kind in total.far},
-        (*inputs.failures, *total.failures),
+        (*unpaired, *total.failures),
     )
 
 

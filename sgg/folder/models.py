@@ -40,17 +40,18 @@ def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:
     Raises:
         OSError, ValueError, TypeError: nothing of that kind is there, or a kind that is not
             supported.
+        RuntimeError: there is no such device.
         ModuleNotFoundError: diffusers is not installed.
     """
-    text = str(spec)
+    text, place = str(spec), torch.device(device)
     if text == "demo":
         from sgg.demo import load_diffusion as load_demo
 
-        return as_diffusion(_moved(load_demo(), device))
+        return as_diffusion(_moved(load_demo(), place))
     if Path(spec).is_dir():
-        return as_diffusion(_moved(_diffusers_parts(Path(spec)), device))
+        return as_diffusion(_moved(_diffusers_parts(Path(spec)), place))
     if _FUNCTION.fullmatch(text):
-        return as_diffusion(_moved(_called(text), device))
+        return as_diffusion(_moved(_called(text), place))
     raise ValueError(
         f"diffusion: expected a diffusers folder, package.module:function or demo, got {text}"
     )
@@ -72,22 +73,23 @@ def load_segmenter(
 
     Raises:
         OSError, ValueError, TypeError: nothing of that kind is there.
+        RuntimeError: there is no such device.
         ModuleNotFoundError: transformers is not installed.
     """
-    text = str(spec)
+    text, place = str(spec), torch.device(device)
     if text in ("demo", "demo-oracle"):
         from sgg import demo
 
         load = demo.load_segmenter if text == "demo" else demo.load_oracle
-        return _moved_segmenter(as_segmenter(load(), normalization=None), device)
+        return _moved_segmenter(as_segmenter(load(), normalization=None), place)
     if Path(spec).is_dir():
         model, normalization = _transformers_model(Path(spec))
-        return Segmenter(_moved(model, device), normalization=normalization)
+        return Segmenter(_moved(model, place), normalization=normalization)
     if Path(spec).is_file():
-        return Segmenter(_script(text, device), normalization=normalization)
+        return Segmenter(_script(text, place), normalization=normalization)
     if _FUNCTION.fullmatch(text):
         made = as_segmenter(_called(text), normalization=normalization)
-        return _moved_segmenter(made, device)
+        return _moved_segmenter(made, place)
     raise ValueError(
         "segmenter: expected a transformers folder, a TorchScript file, package.module:function, "
         f"demo or demo-oracle, got {text}"
@@ -155,7 +157,7 @@ def _parts(value: Any) -> Iterator[str]:
         yield f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _script(path: str, device: str) -> nn.Module:
+def _script(path: str, device: torch.device) -> nn.Module:
     """The module in a TorchScript file."""
     load: Any = torch.jit.load  # torch declares no types for it
     with warnings.catch_warnings():
@@ -170,7 +172,7 @@ def _script(path: str, device: str) -> nn.Module:
     return script
 
 
-def _moved(model: Any, device: str) -> Any:
+def _moved(model: Any, device: torch.device) -> Any:
     """Modules and pipelines, alone or in a tuple, on a device."""
     if isinstance(model, (tuple, list)):
         return tuple(_moved(part, device) for part in model)
@@ -179,7 +181,7 @@ def _moved(model: Any, device: str) -> Any:
     return model
 
 
-def _moved_segmenter(segmenter: Segmenter, device: str) -> Segmenter:
+def _moved_segmenter(segmenter: Segmenter, device: torch.device) -> Segmenter:
     _moved(segmenter.model, device)
     return segmenter
 

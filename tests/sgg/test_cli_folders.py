@@ -1,0 +1,178 @@
+"""``sgg translate`` and ``sgg evaluate``: options in, files, messages and exit codes out."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from sgg import translate
+from sgg.cli import app
+from sgg.cli.translate import _tile_size
+
+MODELS = """
+import torch
+import sgg
+
+def diffusion():
+    def denoiser(x_t, t):
+        return 0.5 * x_t
+    return sgg.CallableDiffusion(denoiser, [0.99, 0.9, 0.7, 0.5])
+
+def segmenter():
+    return lambda x: torch.cat([torch.zeros_like(x[:, :1]), 4 * x], 1)
+"""
+SPACE = {"names": ["dark", "red", "green", "blue"], "things": ["blue"]}
+
+
+@pytest.fixture
+def gta(tmp_path, monkeypatch):
+    """A data set, and in the current folder a module with models for it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cli_models.py").write_text(MODELS)
+    (tmp_path / "classes.json").write_text(json.dumps(SPACE))
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (tmp_path / "gta" / name).mkdir(parents=True)
+    stats, samples = [], {"0": [], "1": []}
+    for name in ("00001", "00002", "00003"):
+        image = rng.integers(0, 256, (16, 24, 3)).astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / f"gta/images/{name}.png")
+        label = np.zeros((16, 24), np.uint8)
+        label[:2, :2] = 1
+        Image.fromarray(label).save(tmp_path / f"gta/labels/{name}_labelTrainIds.png")
+        Image.fromarray(label + 20).save(tmp_path / f"gta/labels/{name}_labelIds.png")
+        file = f"labels/{name}_labelTrainIds.png"
+        stats.append({"file": file, "0": 380, "1": 4})
+        samples["0"].append([file, 380])
+        samples["1"].append([file, 4])
+    (tmp_path / "gta/sample_class_stats.json").write_text(json.dumps(stats))
+    (tmp_path / "gta/samples_with_class.json").write_text(json.dumps(samples))
+    yield tmp_path / "gta"
+    sys.modules.pop("cli_models", None)
+
+
+def run(*arguments: str, command: str = "translate", out: str = "out"):
+    given = [command, "gta/images", "gta/labels"]
+    given += [out] if command == "translate" else []
+    models = ["--segmenter", "cli_models:segmenter", "--seg-normalization", "none"]
+    models += ["--label-space", "classes.json", "--device", "cpu"]
+    if command == "translate":
+        models += ["--diffusion", "cli_models:diffusion"]
+    return CliRunner().invoke(app, [*given, *models, *arguments])
+
+
+def test_translate_and_evaluate(gta, tmp_path):
+    done = run("--steps", "2", "--strength", "0.5", "--min-pixels", "10")
+    assert done.exit_code == 0, done.output
+    assert "3 translated, 0 skipped, 0 failed; results in out" in done.output
+    assert "not listed for rare class sampling: 1 (red): no translated image" in done.output
+    assert len(list((tmp_path / "out/images").iterdir())) == 3
+    again = run("--steps", "2", "--strength", "0.5", "--min-pixels", "10")
+    assert "0 translated, 3 skipped that were finished before" in again.output
+    for images in ("gta/images", "out/images"):
+        measured = CliRunner().invoke(app, [
+            "evaluate", images, "out/labels", "--segmenter", "cli_models:segmenter",
+            "--seg-normalization", "none", "--label-space", "classes.json", "--naming", "gta",
+            "--target", "gta/images", "--json", "numbers.json", "--device", "cpu",
+        ])  # fmt: skip
+        assert measured.exit_code == 0, measured.output
+        assert "| mean IoU |" in measured.output
+        numbers = json.loads((tmp_path / "numbers.json").read_text())
+        assert numbers["images"] == numbers["targets"] == 3
+        moved = images != "gta/images"
+        assert all((distance > 1e-6) == moved for distance in numbers["distance"].values())
+
+
+def test_every_option_is_passed_on(gta, tmp_path, monkeypatch):
+    seen = []
+
+    def remembered(image, label, *models, **options):
+        seen.append(options)
+        return translate(image, label, *models, **options)
+
+    monkeypatch.setattr("sgg.folder.translate.translate", remembered)
+    done = run(
+        "--strength", "0.75", "--steps", "3", "--sampler", "ddpm", "--eta", "0.5", "--guidance",
+        "global", "--guidance-scale", "0.25", "--guidance-input", "x_t", "--tile-size", "8x16",
+        "--tile-overlap", "4", "--precision", "bfloat16", "--labels", "copy",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    for name in ("generator", "ignore_index", "settings"):
+        seen[0].pop(name)
+    assert str(seen[0].pop("dtype")) == "torch.bfloat16"
+    assert seen[0] == {
+        "strength": 0.75, "num_inference_steps": 3, "sampler": "ddpm", "eta": 0.5,
+        "guidance": "global", "guidance_scale": 0.25, "guidance_input": "x_t",
+        "tile_size": (8, 16), "tile_overlap": 4,
+    }  # fmt: skip
+    assert not (tmp_path / "out/labels").is_symlink()
+
+
+def test_a_bad_file_is_said_and_the_exit_code_tells(gta):
+    (gta / "images/00002.png").write_bytes(b"no image")
+    done = run("--guidance", "none")
+    assert done.exit_code == 1
+    assert "failed: 00002: gta/images/00002.png: expected a readable image" in done.output
+    assert "2 translated, 0 skipped, 1 failed" in done.output
+    done = run("--naming", "gta", command="evaluate")
+    assert done.exit_code == 1
+    assert "| 2 images | % |" in done.output
+
+
+def test_raw_ids_are_explained(gta):
+    done = run("--label-suffix", "_labelIds")
+    assert done.exit_code == 1
+    assert "got 20, 21; are these raw ids?" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--diffusion", "nowhere"], "expected a diffusers folder"),
+        (["--segmenter", "nowhere"], "expected a transformers folder"),
+        (["--label-space", "cityscapes"], "expected 19 classes, as the label space has, got 4"),
+        (["--strength", "0"], "strength: expected a number in (0.0, 1.0], got 0"),
+        (["--tile-size", "8y8"], "--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH"),
+        (["--class-files", "out"], "expected a place apart from out"),
+        (["--naming", "plain"], "expected images and labels with the same names"),
+        (["--device", "nonsense"], "nonsense"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_work(gta, tmp_path, arguments, said):
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_segmenter_is_said(gta):
+    done = CliRunner().invoke(app, [
+        "translate", "gta/images", "gta/labels", "out", "--diffusion", "cli_models:diffusion"
+    ])  # fmt: skip
+    assert done.exit_code == 2
+    assert "--segmenter: expected a model that guides, or --guidance none" in done.output
+
+
+def test_a_set_inside_its_source_is_refused(gta):
+    done = run(out="gta/images/translated")
+    assert done.exit_code == 2
+    assert "expected a place apart from gta/images" in done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("auto", "auto"), ("none", None), ("512", (512, 512)), ("256x512", (256, 512))],
+)
+def test_tile_sizes(text, size):
+    assert _tile_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "8x", "8x8x8", "-8", "eight"])
+def test_wrong_tile_sizes(text):
+    with pytest.raises(ValueError, match="--tile-size"):
+        _tile_size(text)
