@@ -159,10 +159,11 @@ def _loss_gradient(
         losses = F.cross_entropy(
             logits, targets, weight=weights, ignore_index=ignore_index, reduction="none"
         )
-        per_image = losses.flatten(1).sum(1)
-        if reduction == "mean":
-            per_image = per_image / (targets != ignore_index).flatten(1).sum(1)
-        (gradient,) = torch.autograd.grad(per_image.sum(), seen)
+        (gradient,) = torch.autograd.grad(losses.sum(), seen)
+    if reduction == "mean":
+        # Not of the loss: divided by so many pixels, gradients vanish in half precision.
+        counts = (targets != ignore_index).flatten(1).sum(1)
+        gradient = gradient / counts[:, None, None, None]
     return gradient
 
 

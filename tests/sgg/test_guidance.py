@@ -226,6 +226,20 @@ def test_a_margin_below_the_receptive_field_is_an_approximation():
     torch.testing.assert_close(alone, near[1:])  # not by what else is in the batch
 
 
+@pytest.mark.parametrize("function", [local_gradient, global_gradient])
+def test_means_over_many_pixels_survive_half_precision(function):
+    images = torch.full((1, 3, 256, 256), 0.9)
+    labels = torch.zeros(1, 256, 256, dtype=torch.int64)
+    factors = torch.tensor([7.0, 0.0, 0.0])[:, None, None]
+
+    def segment(x):
+        return (x.half() * factors.half()).float()
+
+    found = function(images, labels, segment, reduction="mean")
+    exact = function(images, labels, lambda x: x * factors, reduction="mean")
+    torch.testing.assert_close(found, exact, rtol=0.01, atol=0)
+
+
 @pytest.mark.parametrize("margin", [-1, 1.5])
 def test_bad_margin(margin):
     with pytest.raises((ValueError, TypeError), match="crop_margin: expected an integer"):

@@ -1,0 +1,287 @@
+"""What label guidance costs, by part, and whether tiles show in a large image.
+
+    python tests/benchmarks/bench_guidance.py --out docs/results/bench_guidance.json
+
+One image of a street scene whose eight largest classes are labelled, a ``UNet2DModel`` of the size
+of the bundled one (untrained: its time does not depend on that) and the bundled street segmenter.
+Kinds of steps take turns, so that a slower moment of the machine meets all of them; figures are
+medians with the range. The loop over classes is what one writes without the batch: a forward and
+backward of the segmenter per class.
+
+Tiles: scenes of 128 x 256 by the bundled diffusion model of 64 x 128 scenes (convolutional, so
+that it can see them whole, too), unguided. Where tiles meet, the step from column to column is
+compared with that of a typical column.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import sgg
+from seco.common.files import write_bytes
+from seco.demo.scenes import DEV_SEEDS, street_scene
+from seco.demo.segmenter import load_segmenter
+from sgg.crops import region_windows
+from sgg.demo.models import load_diffusion
+from sgg.guided_steps import label_guidance
+from sgg.sampling import ddim_step
+
+MARGINS = (16, 32, 64)
+
+
+def small_diffusion(size: tuple[int, int]) -> sgg.DiffusionModel:
+    import diffusers
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = diffusers.UNet2DModel(
+            sample_size=size,
+            block_out_channels=(32, 64, 96, 128),
+            layers_per_block=1,
+            norm_num_groups=8,
+            down_block_types=("DownBlock2D",) * 4,
+            up_block_types=("UpBlock2D",) * 4,
+            add_attention=False,
+            resnet_time_scale_shift="scale_shift",
+        )
+    return sgg.from_diffusers((unet, diffusers.DDPMScheduler()))
+
+
+def scene_of_classes(count: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The first scene with so many classes of at least 20 pixels; the rest of it is unlabelled."""
+    for seed in range(1000):
+        scene = street_scene(seed, size=size, domain="game")
+        labels = torch.from_numpy(scene.label).long()[None]
+        pixels = torch.bincount(labels.flatten(), minlength=256)[:255]
+        kept = pixels.argsort(descending=True)[:count]
+        if pixels[kept].min() < 20:
+            continue
+        labels[~torch.isin(labels, kept)] = 255
+        images = torch.from_numpy(scene.image).permute(2, 0, 1)[None] / 127.5 - 1
+        return images, labels
+    raise SystemExit(f"--classes: no scene has {count}")
+
+
+def looped_gradient(images: Tensor, labels: Tensor, segment: sgg.Segmenter) -> Tensor:
+    """The local gradient, one class after the other."""
+    gradient = torch.zeros_like(images)
+    for kind in labels[labels != 255].unique():
+        mask = labels == kind
+        seen = (images * mask[:, None]).requires_grad_(True)
+        target = torch.where(mask, labels, 255)
+        with torch.enable_grad():
+            loss = F.cross_entropy(segment(seen), target, ignore_index=255, reduction="sum")
+        gradient += mask[:, None] * torch.autograd.grad(loss, seen)[0]
+    return gradient
+
+
+def timed(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of every call, in turns; the first turn is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    return {
+        "median": round(1000 * statistics.median(values), 2),
+        "min": round(1000 * min(values), 2),
+        "max": round(1000 * max(values), 2),
+    }
+
+
+@torch.no_grad()
+def steps(options: argparse.Namespace) -> dict[str, object]:
+    size = tuple(options.size)
+    model = small_diffusion(size)
+    model.unet.to(options.device)
+    segment = sgg.Segmenter(load_segmenter().to(options.device), normalization=None)
+    images, labels = (x.to(options.device) for x in scene_of_classes(options.classes, size))
+    t, alphas = 299, model.alphas_cumprod
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
+    x_t = sgg.add_noise(images, noise, float(alphas[t]))
+
+    def unguided(x: Tensor, t: int, to_go: int) -> tuple[sgg.Prediction, None]:
+        return model.predict(x, t), None
+
+    def stepping(guidance: str, **choices: int | None) -> Callable[[], Tensor]:
+        predict = unguided
+        if guidance != "none":
+            predict = label_guidance(
+                model, segment, labels, guidance=guidance, settings=sgg.GuidanceSettings(**choices)
+            )
+
+        def step() -> Tensor:
+            prediction, gradient = predict(x_t, t, 1)
+            return ddim_step(
+                x_t, prediction, float(alphas[t]), float(alphas[t - 20]), gradient=gradient
+            )
+
+        return step
+
+    def step_with_loop() -> Tensor:
+        prediction = model.predict(x_t, t)
+        gradient = looped_gradient(prediction.pred_x0, labels, segment)
+        return ddim_step(
+            x_t, prediction, float(alphas[t]), float(alphas[t - 20]),
+            gradient=gradient / float(alphas[t]) ** 0.5,
+        )  # fmt: skip
+
+    batch = {"max_copies": options.classes}
+    seen = model.predict(x_t, t).pred_x0
+    exact = sgg.local_gradient(seen, labels, segment, **batch)
+    difference = (looped_gradient(seen, labels, segment) - exact).abs().max() / exact.abs().max()
+    calls: dict[str, Callable[[], object]] = {
+        "unguided step": stepping("none"),
+        "GSG step": stepping("global"),
+        "LCG step, batched": stepping("local", **batch),
+        "LCG step, loop over classes": step_with_loop,
+        "part: denoiser": lambda: model.predict(x_t, t),
+        "part: global gradient": lambda: sgg.global_gradient(seen, labels, segment),
+        "part: local gradient, batched": lambda: sgg.local_gradient(seen, labels, segment, **batch),
+        "part: local gradient, loop": lambda: looped_gradient(seen, labels, segment),
+        "part: segmenter, one forward": lambda: segment(seen),
+        "part: finding regions": lambda: region_windows(labels),
+    }
+    crops: dict[str, object] = {}
+    for margin in MARGINS:
+        calls[f"LCG step, margin {margin}"] = stepping("local", crop_margin=margin, **batch)
+        near = sgg.local_gradient(seen, labels, segment, crop_margin=margin, **batch)
+        windows = region_windows(labels, margin=margin)
+        pixels = sum(h * w * len(group) for (h, w), group in windows.items())
+        cosine = F.cosine_similarity(near.flatten(), exact.flatten(), 0)
+        crops[f"margin {margin}"] = {
+            "pixels, share of whole images": round(pixels / labels.numel() / options.classes, 3),
+            "batches": len(windows),
+            "cosine to the exact gradient": round(cosine.item(), 4),
+        }
+    seconds = timed(calls, options.repeats)
+    middle = {name: statistics.median(values) for name, values in seconds.items()}
+    return {
+        "size": size,
+        "classes": options.classes,
+        "repeats": options.repeats,
+        "largest difference of loop and batch, relative": f"{difference.item():.1e}",
+        "ms": {name: summary(values) for name, values in seconds.items()},
+        "LCG step / GSG step": round(middle["LCG step, batched"] / middle["GSG step"], 2),
+        **{
+            f"LCG step, margin {margin} / GSG step": round(
+                middle[f"LCG step, margin {margin}"] / middle["GSG step"], 2
+            )
+            for margin in MARGINS
+        },
+        "loop / batched LCG step": round(
+            middle["LCG step, loop over classes"] / middle["LCG step, batched"], 2
+        ),
+        "GSG step / unguided step": round(middle["GSG step"] / middle["unguided step"], 2),
+        "SGG (in turn) / unguided step": round(
+            (middle["GSG step"] + middle["LCG step, batched"]) / 2 / middle["unguided step"], 2
+        ),
+        "crops": crops,
+    }
+
+
+def tiles(options: argparse.Namespace) -> dict[str, object]:
+    """Whole, in blended tiles, and every tile translated for itself."""
+    diffusion = load_diffusion()
+    rows: dict[str, list[float]] = {}
+    for seed in DEV_SEEDS[: options.scenes]:
+        scene = street_scene(seed, size=(128, 256), domain="game")
+        image = torch.from_numpy(scene.image).permute(2, 0, 1).float() / 255
+        label = torch.from_numpy(scene.label).long()
+
+        def translated(
+            place: tuple[slice, slice],
+            image: Tensor = image,
+            label: Tensor = label,
+            **chosen: Any,
+        ) -> Tensor:
+            return sgg.translate(
+                image[(slice(None), *place)], label[place], diffusion, None,
+                guidance="none", strength=0.5, num_inference_steps=8, **chosen,
+            )  # fmt: skip
+
+        whole = translated((slice(0, 128), slice(0, 256)))
+        blended = translated((slice(0, 128), slice(0, 256)), tile_size=(64, 128))
+        quarters = [
+            [
+                translated(
+                    (slice(y, y + 64), slice(x, x + 128)),
+                    generator=torch.Generator().manual_seed(x + y),
+                )
+                for x in (0, 128)
+            ]
+            for y in (0, 64)
+        ]
+        alone = torch.cat([torch.cat(row, 2) for row in quarters], 1)
+        for name, found in (("whole", whole), ("blended", blended), ("each for itself", alone)):
+            change = found.diff(dim=2).abs().mean((0, 1))
+            ratio = (change[127] / change.median()).item()
+            rows.setdefault(f"{name}: step at the border / typical step", []).append(ratio)
+            difference = 255 * (found - whole).abs().mean().item()
+            rows.setdefault(f"{name}: mean difference to whole, of 255", []).append(difference)
+    return {
+        "size": (128, 256),
+        "tile_size": (64, 128),
+        "scenes": options.scenes,
+        **{name: [round(value, 2) for value in values] for name, values in rows.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--size", type=int, nargs=2, default=(128, 256), metavar=("H", "W"))
+    parser.add_argument("--classes", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=3, help="for the tiles")
+    parser.add_argument("--part", choices=("steps", "tiles"), help="only this one")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    parts = {"steps": steps, "tiles": tiles}
+    results = {name: run(options) for name, run in parts.items() if options.part in (None, name)}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    on_cpu = options.device == "cpu"
+    record = {
+        "command": "python tests/benchmarks/bench_guidance.py",
+        "commit": commit.stdout.strip(),
+        "machine": (
+            f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
+            if on_cpu
+            else torch.cuda.get_device_name(options.device)
+        ),
+        "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
+        "results": results,
+    }
+    text = json.dumps(record, indent=1)
+    print(text)
+    if options.out:
+        write_bytes(options.out, text.encode())
+
+
+if __name__ == "__main__":
+    main()
