@@ -11,16 +11,9 @@ from torch import Tensor
 
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
-from seco.common.checks import check_choice, check_integer, check_labels, describe
+from seco.common.checks import check_choice, check_integer, describe
 from seco.common.files import PathLike
-from seco.common.images import (
-    Normalization,
-    check_pair,
-    labels_to_batch,
-    mask_to_batch,
-    restore,
-    to_batch,
-)
+from seco.common.images import Normalization, restore
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.common.processes import ALONE
@@ -30,6 +23,7 @@ from seco.correction.extractors import as_extractor
 from seco.correction.fitting import FitRecord, fit_classifier
 from seco.correction.judging import Judgement
 from seco.correction.parallel import processes_of_group
+from seco.correction.questions import read_question
 from seco.correction.samples import Sample
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import read_corrector, write_corrector
@@ -221,14 +215,17 @@ class ConnectivityCorrector:
             Tensors on the device of ``pl``.
         """
         self._fitted_parts()
-        images = to_batch(img, normalization=normalization)
-        check_labels("pl", pl, self.label_space)
-        check_pair(img, pl)
-        labels = labels_to_batch(pl)
-        if isinstance(connectivities, Connectivities):
-            connectivities = [connectivities]
-        inside = None if valid is None else mask_to_batch("valid", valid, labels)
-        return self.correct_batch(images, labels, connectivities=connectivities, valid=inside)
+        asked = read_question(
+            img,
+            pl,
+            self.label_space,
+            connectivities=connectivities,
+            valid=valid,
+            normalization=normalization,
+        )
+        return self.correct_batch(
+            asked.images, asked.labels, connectivities=asked.connectivities, valid=asked.valid
+        )
 
     def correct_batch(
         self,
@@ -319,10 +316,8 @@ class ConnectivityCorrector:
             settings=self.settings,
             seed=self.seed,
             encoder=self._given.describe(),
-            iterations=record.iterations,
-            noise_model=record.noise_model,
             state=classifier.state(),
-            record={"losses": record.losses, "classes": record.classes, "areas": record.areas},
+            record=record,
         )
 
     @classmethod
@@ -348,18 +343,10 @@ class ConnectivityCorrector:
         corrector = cls(
             saved.label_space, encoder, settings=saved.settings, seed=saved.seed, device=device
         )
-        given = corrector._given.describe()
-        if given != saved.encoder:
-            names = sorted(given.keys() | saved.encoder.keys())
-            other = [name for name in names if given.get(name) != saved.encoder.get(name)]
-            raise ValueError(
-                "encoder: expected the one that the corrector was fitted with, got one with other "
-                f"{', '.join(other)} ({saved.encoder.get(other[0])}, {given.get(other[0])})"
-            )
+        saved.check_encoder(corrector._given.describe())
         classifier = corrector._new_classifier()
         classifier.load_state(saved.state)
-        record = FitRecord(saved.iterations, **saved.record, noise_model=saved.noise_model)
-        corrector._fitted = classifier, record
+        corrector._fitted = classifier, saved.record
         return corrector
 
     def _new_classifier(self) -> ConnectivityClassifier:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seco.common.files import PathLike, write_bytes
 from seco.common.labels import LabelSpace
+from seco.correction.fitting import FitRecord
 from seco.correction.mixture import NoiseModel
 from seco.correction.settings import SCCSettings
 from seco.correction.tensor_files import pack_tensors
@@ -24,16 +25,24 @@ _STATE, _RECORD = "state.", "record."
 
 @dataclass(frozen=True)
 class SavedCorrector:
-    """All that a corrector consists of."""
+    """All that a corrector consists of; ``encoder`` is what its encoder is recognised by."""
 
     label_space: LabelSpace
     settings: SCCSettings
     seed: int
     encoder: dict[str, str]
-    iterations: int
-    noise_model: NoiseModel
     state: dict[str, Tensor]
-    record: dict[str, Tensor]
+    record: FitRecord
+
+    def check_encoder(self, given: dict[str, str]) -> None:
+        """Raise ``ValueError`` unless this is the encoder that the corrector was fitted with."""
+        names = sorted(given.keys() | self.encoder.keys())
+        other = [name for name in names if given.get(name) != self.encoder.get(name)]
+        if other:
+            raise ValueError(
+                "encoder: expected the one that the corrector was fitted with, got one with other "
+                f"{', '.join(other)} ({self.encoder.get(other[0])}, {given.get(other[0])})"
+            )
 
 
 def write_corrector(
@@ -43,16 +52,15 @@ def write_corrector(
     settings: SCCSettings,
     seed: int,
     encoder: dict[str, str],
-    iterations: int,
-    noise_model: NoiseModel,
     state: dict[str, Tensor],
-    record: dict[str, Tensor],
+    record: FitRecord,
 ) -> None:
     """Write tensors under a name of their own, then the JSON that names them, in one step."""
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {_STATE + name: value for name, value in state.items()}
-    tensors |= {_RECORD + name: value for name, value in record.items()}
+    measured = {"losses": record.losses, "classes": record.classes, "areas": record.areas}
+    tensors |= {_RECORD + name: value for name, value in measured.items()}
     data = pack_tensors(tensors)
     digest = hashlib.sha256(data).hexdigest()
     name = f"corrector-{digest[:16]}.safetensors"
@@ -66,8 +74,8 @@ def write_corrector(
         "settings": asdict(settings),
         "seed": seed,
         "encoder": encoder,
-        "iterations": iterations,
-        "noise_model": noise_model.to_json(),
+        "iterations": record.iterations,
+        "noise_model": record.noise_model.to_json(),
     }
     write_bytes(folder / CORRECTOR_FILE, json.dumps(said, indent=1).encode())
     for other in folder.glob("corrector-*.safetensors"):
@@ -103,10 +111,12 @@ def read_corrector(directory: PathLike) -> SavedCorrector:
             settings=SCCSettings(**said["settings"]),
             seed=said["seed"],
             encoder=said["encoder"],
-            iterations=said["iterations"],
-            noise_model=NoiseModel.from_json(said["noise_model"]),
             state=_part(tensors, _STATE),
-            record=_part(tensors, _RECORD),
+            record=FitRecord(
+                said["iterations"],
+                **_part(tensors, _RECORD),
+                noise_model=NoiseModel.from_json(said["noise_model"]),
+            ),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected a whole {_KIND}, got {error!r}") from error
