@@ -212,13 +212,16 @@ def test_failures_are_told_at_the_top_and_listed():
     ids=["none", "no truth", "no judgement", "neither", "some truth"],
 )
 def test_what_is_not_known_is_left_out(images):
-    text = render_report(a_report(images))
-    page = Page(text)
+    page = Page(render_report(a_report(images)))
     assert "nan" not in page.text.lower()
     known = [item for item in images if item.truth is not None]
     assert ("Quality, step by step" in page.text) == bool(known)
     assert ("Recognition" in page.text) == any(item.judgement is not None for item in known)
-    assert ("Which regions are noise" in page.text) is False
+    assert "Which regions are noise" not in page.text
+    fitted = Page(render_report(a_report(images, fit=a_fit(two_kinds()))))
+    assert "Which regions are noise" in fitted.text
+    judged = any(item.judgement is not None for item in known)
+    assert ("by whether the class is right" in fitted.text) == judged
 
 
 @pytest.mark.parametrize("value", [0, IGNORE])

@@ -1,0 +1,304 @@
+"""``seco run``: the whole chain on generated streets, offline, and what its report says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+import seco
+from seco import NoNoiseFoundWarning, SCCSettings
+from seco.cli import app
+from seco.common.confusion import Confusion, confusion
+from seco.common.files import read_confidence, read_image, read_label, write_label
+from seco.demo import STREETS, street_scene
+from seco.demo.segmenter import load_segmenter, predict
+from seco.sam.tiny import PROPOSALS
+from seco.settings import PSASettings
+
+NAMES = ("one", "two & 'three'", 'a/<b>four</b> "five"', "six", "a/seven", "eight")
+WITHOUT_TRUTH = "six"
+QUICK = ("--set", "points_per_side=4", "--set-scc", "iterations=4", "--set-scc", "batch_size=8",
+         "--device", "cpu", "--outside", "keep")  # fmt: skip
+LABEL_FOLDERS = ("psa", "psa_scores", "labels", "scores")
+
+
+def call(*arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoNoiseFoundWarning)
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def arguments(data, out, *more):
+    return (
+        "run", data / "images", data / "labels", out, "--truth", data / "truth",
+        "--confidence", data / "confidence", "--label-space", data / "streets.json", *QUICK, *more,
+    )  # fmt: skip
+
+
+def contents(folder):
+    """What a run made, without times and places."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for part in LABEL_FOLDERS
+        for path in sorted((folder / part).rglob("*.png"))
+    }
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Six scenes as a segmenter from another domain labels them; one has no truth."""
+    folder = tmp_path_factory.mktemp("streets & <data>")
+    segmenter = load_segmenter()
+    for seed, name in enumerate(NAMES):
+        scene = street_scene(90_100 + seed, size=(64, 128))
+        label, confidence = predict(segmenter, scene.image[None])
+        for kind in ("images", "labels", "truth", "confidence"):
+            (folder / kind / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene.image).save(folder / "images" / f"{name}.png")
+        write_label(folder / "labels" / f"{name}.png", label[0], STREETS)
+        grey = np.rint(confidence[0] * 255).astype(np.uint8)
+        Image.fromarray(grey).save(folder / "confidence" / f"{name}.png")
+        if name != WITHOUT_TRUTH:
+            write_label(folder / "truth" / f"{name}.png", scene.label, STREETS)
+    (folder / "streets.json").write_text(STREETS.to_json())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "chain"
+    result = call(*arguments(data, out))
+    assert result.exit_code == 0, result.output
+    return out, result
+
+
+@pytest.fixture
+def again(data, done, tmp_path):
+    """A copy of the data and of what was made of it, to spoil."""
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(done[0], tmp_path / "out")
+    return tmp_path / "data", tmp_path / "out"
+
+
+def test_it_says_where_to_look(done):
+    out, result = done
+    assert "6 images done, 0 failed" in result.stdout
+    assert f"Labels: {out / 'labels'}" in result.stdout
+    assert f"Report: {out / 'report.html'}" in result.stdout
+    assert (out / "report.html").stat().st_size < 2e6
+    for part in LABEL_FOLDERS:
+        found = {str(path.relative_to(out / part).with_suffix("")) for path in
+                 (out / part).rglob("*.png")}  # fmt: skip
+        assert found == set(NAMES)
+
+
+def test_it_is_the_functions_one_after_the_other(data, done):
+    out = done[0]
+    sam = seco.load_sam("tiny")
+    settings = PSASettings(proposals=replace(PROPOSALS, points_per_side=4))
+    refined = {}
+    for name in NAMES:
+        found = seco.refine_pseudo_labels(
+            read_image(data / "images" / f"{name}.png"),
+            read_label(data / "labels" / f"{name}.png"),
+            sam,
+            label_space=STREETS,
+            confidence=read_confidence(data / "confidence" / f"{name}.png"),
+            outside="keep",
+            settings=settings,
+        )
+        refined[name] = found
+        np.testing.assert_array_equal(read_label(out / "psa" / f"{name}.png"), found)
+    corrector = seco.ConnectivityCorrector.load(out / "corrector")
+    assert corrector.settings == SCCSettings(iterations=4, batch_size=8)
+    for name in NAMES:
+        image = read_image(data / "images" / f"{name}.png")
+        found = corrector.correct(image, refined[name])
+        np.testing.assert_array_equal(read_label(out / "labels" / f"{name}.png"), found)
+
+
+def test_the_report_measures_every_step(data, done):
+    said = json.loads((done[0] / "report.json").read_text())
+    assert said["images"] == 6
+    assert said["with_truth"] == 5
+    assert list(said["steps"]) == ["raw", "selection", "PSA", "SCC"]
+    folders = {"raw": data / "labels", "PSA": done[0] / "psa", "SCC": done[0] / "labels"}
+    for step in said["steps"]:
+        pooled = Confusion.zero(STREETS)
+        for name in NAMES:
+            if name == WITHOUT_TRUTH:
+                continue
+            if step == "selection":
+                label = seco.select_confident(
+                    torch.from_numpy(read_label(data / "labels" / f"{name}.png")),
+                    torch.from_numpy(read_confidence(data / "confidence" / f"{name}.png")),
+                )
+            else:
+                label = read_label(folders[step] / f"{name}.png")
+            pooled += confusion(label, read_label(data / "truth" / f"{name}.png"), STREETS)
+        assert said["steps"][step]["mean_iou"] == pytest.approx(pooled.mean_iou, abs=1e-6)
+        assert said["steps"][step]["coverage"] == pytest.approx(pooled.coverage, abs=1e-6)
+    regions = sum(said["regions"].values())
+    corrector = seco.ConnectivityCorrector.load(done[0] / "corrector")
+    judged = [
+        corrector.correct_with_details(
+            read_image(data / "images" / f"{name}.png"), read_label(done[0] / "psa" / f"{name}.png")
+        ).judgements[0]
+        for name in NAMES
+    ]
+    assert regions == sum(len(one.connectivities) for one in judged)
+    with_truth = [len(one.connectivities) for one, name in zip(judged, NAMES, strict=True)
+                  if name != WITHOUT_TRUTH]  # fmt: skip
+    assert said["connectivities"]["count"] == sum(with_truth)  # the truth of streets is dense
+
+
+def test_the_page_is_about_this_run(done):
+    page = (done[0] / "report.html").read_text("utf-8")
+    text = re.sub(r"<[^>]*>", " ", page)
+    assert "<b>four</b>" not in page
+    assert page.count('<h3 class="name">') == 6
+    assert "two &amp; &#39;three&#39;" in page
+    assert "points_per_side" in text
+    # What the user chose differs from the defaults and is bold.
+    for value in ("4", "8", "keep"):
+        assert f"<b>{value}</b>" in page
+    assert "training steps of the corrector" in text
+
+
+def test_a_second_run_does_nothing_anew(data, done):
+    out = done[0]
+    files = [path for part in (*LABEL_FOLDERS, "regions", "corrector")
+             for path in (out / part).rglob("*") if path.is_file() and ".job" not in path.parts
+             and path.name != "summary.json"]  # fmt: skip
+    before = {path: path.stat().st_mtime_ns for path in files}
+    page = (out / "report.html").read_bytes()
+    assert call(*arguments(data, out)).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+    assert (out / "report.html").read_bytes() == page
+
+
+def test_what_is_missing_is_made_again(again):
+    data, out = again
+    expected = contents(out)
+    (out / "labels" / "one.png").unlink()
+    (out / "report.html").unlink()
+    assert call(*arguments(data, out)).exit_code == 0
+    assert contents(out) == expected
+    assert (out / "report.html").exists()
+
+
+def test_other_settings_are_not_mixed_with_these(data, done):
+    result = call(*arguments(data, done[0], "--set", "thing_weight=3"))
+    assert result.exit_code == 2
+    assert "psa.thing_weight is 3.0" in result.stderr
+
+
+def test_bad_files_are_left_out_and_listed(again):
+    data, out = again
+    shutil.rmtree(out)
+    image = data / "images" / "one.png"
+    image.write_bytes(image.read_bytes()[:500])
+    truth = data / "truth" / "eight.png"
+    truth.write_bytes(b"no image")
+    write_label(data / "truth" / "a/seven.png", np.zeros((64, 127), np.uint8), STREETS)
+    label = data / "labels" / f"{NAMES[1]}.png"
+    write_label(label, np.full((64, 128), 255, np.uint8), STREETS)
+    (data / "confidence" / f"{WITHOUT_TRUTH}.png").unlink()
+    result = call(*arguments(data, out))
+    assert result.exit_code == 1
+    said = json.loads((out / "report.json").read_text())
+    assert set(said["failures"]) == {"one", "eight", "a/seven", WITHOUT_TRUTH}
+    assert "expected a readable image" in said["failures"]["one"]
+    assert said["failures"]["eight"].startswith("truth: ")
+    assert "expected shape (64, 128) as the label has" in said["failures"]["a/seven"]
+    assert "no confidence of that name" in said["failures"][WITHOUT_TRUTH]
+    # An image whose truth is bad is refined and shown all the same.
+    assert said["images"] == 4
+    assert said["with_truth"] == 2
+    assert set((out / "labels").rglob("*.png")) == {
+        out / "labels" / f"{name}.png" for name in ("eight", "a/seven", NAMES[1], NAMES[2])
+    }
+    assert set(np.unique(read_label(out / "labels" / f"{NAMES[1]}.png"))) == {255}
+    assert "4 files could not be used" in (out / "report.html").read_text("utf-8")
+
+
+def test_without_truth_and_confidence(again):
+    data, out = again
+    shutil.rmtree(out)
+    for name in NAMES[2:]:
+        (data / "images" / f"{name}.png").unlink()
+        (data / "labels" / f"{name}.png").unlink()
+    result = call(
+        "run", data / "images", data / "labels", out, "--label-space", data / "streets.json", *QUICK
+    )
+    assert result.exit_code == 0, result.output
+    said = json.loads((out / "report.json").read_text())
+    assert "steps" not in said
+    page = (out / "report.html").read_text("utf-8")
+    assert "Quality, step by step" not in page
+    assert "<b>raw</b>" in page
+    assert "<b>selection</b>" not in page
+
+
+def test_labels_without_any_class_are_refused(again):
+    data, out = again
+    shutil.rmtree(out)
+    for path in (data / "labels").rglob("*.png"):
+        write_label(path, np.full((64, 128), 255, np.uint8), STREETS)
+    result = call(*arguments(data, out))
+    assert result.exit_code == 2
+    assert "expected at least one connectivity" in result.stderr
+
+
+def test_what_cannot_work_is_refused_before_anything_is_made(data, tmp_path):
+    def refused(*more):
+        result = call(*arguments(data, tmp_path / "out", *more))
+        assert result.exit_code == 2
+        assert not (tmp_path / "out").exists()
+        return result.stderr
+
+    assert "exclude each other" in refused("--keep-fraction", "1", "--confidence-threshold", "0.5")
+    assert "expected a model" in refused("--sam", "none")
+    assert "iterations: expected" in refused("--set-scc", "iterations=many")
+    assert "no such file" in refused("--truth", tmp_path / "nowhere")
+    result = call(*arguments(data, data / "truth" / "out"))
+    assert result.exit_code == 2
+    assert "expected a place apart" in result.stderr
+
+
+def test_two_processes_make_one_report(data, done, tmp_path):
+    main = tmp_path / "main.py"
+    main.write_text("from seco.cli import main\nmain()\n")
+    out = tmp_path / "out"
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+        *("--master-port", "0", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"),
+        *map(str, (main, *arguments(data, out))),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("6 images done, 0 failed") == 1
+    expected, found = contents(done[0]), contents(out)
+    assert found.keys() == expected.keys()
+    assert all(found[name] == expected[name] for name in found if name.startswith("psa"))
+    said = json.loads((out / "report.json").read_text())
+    assert (said["images"], said["with_truth"]) == (6, 5)
+    one = json.loads((done[0] / "report.json").read_text())
+    for step in ("raw", "selection", "PSA"):
+        assert said["steps"][step] == one["steps"][step]
