@@ -107,6 +107,7 @@ def main() -> None:
         here = Path(folder)
         make_inputs(here, arguments.images)
         undisturbed = finish(here, "whole", 1)
+        idle = finish(here, "whole", 1)
         expected = outputs(here, "whole")
         assert len(expected) == 2 * arguments.images
         for count in (1, 2):
@@ -114,8 +115,8 @@ def main() -> None:
             out, torn, finished = f"killed{count}", 0, []
             for kill in range(arguments.kills):
                 children = [start(here, out, Share(rank, count)) for rank in range(count)]
-                # All kills together leave time for about half of the work.
-                time.sleep(rng.uniform(0, 2 * undisturbed / arguments.kills / count))
+                # Some before the work begins, and all together before it ends.
+                time.sleep(rng.uniform(0, 2 * (idle + undisturbed / arguments.kills / count)))
                 for child in children[: 1 if kill % 3 == 2 else count]:
                     os.kill(child, signal.SIGKILL)
                 if kill % 3 == 2:
@@ -139,6 +140,7 @@ def main() -> None:
             print(f"{count} process(es), {arguments.kills} kills: all outputs identical")
             print(figures[f"{count} processes"])
     figures["seconds undisturbed"] = round(undisturbed, 2)
+    figures["seconds when all is finished"] = round(idle, 2)
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
 

@@ -63,6 +63,8 @@ def job(*, overwrite: bool, bar_shown: bool = True) -> Iterator[JobOptions]:
     try:
         with bar:
             yield JobOptions(overwrite, processes, report, start)
+            # torchrun ends all processes once one has failed: not before the first has written.
+            processes.gather(None)
     except JobStopped as error:
         typer.echo(f"Stopped: {error}", err=True)
         raise typer.Exit(3) from error
