@@ -115,7 +115,8 @@ class ConnectivityCorrector:
         before, as for any training; none is initialised here. Then all processes call this with
         the same arguments. They share the reading and every step's connectivities, average their
         gradients, and all end with the same corrector: the one that a single process makes, up to
-        rounding. The batch is not larger than of one process.
+        rounding. The batch is not larger than of one process: of ``batch_size / per_image`` images
+        a step, each goes to one process. Let one of them :meth:`save`.
 
         Args:
             samples: pairs of an image and its label, or its :class:`seco.Connectivities`, of
