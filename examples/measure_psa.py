@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 import seco
 from seco.common.files import read_confidence, read_image, read_label, write_bytes
+from seco.common.settings_text import change_settings
 from seco.evaluation import Confusion, confusion
 from seco.sam.proposal_settings import proposal_settings_of
-from seco.settings_text import change_settings
 
 
 @dataclasses.dataclass(frozen=True)

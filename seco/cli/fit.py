@@ -53,8 +53,8 @@ def fit(
     """
     from seco import SCCSettings, find_label_space
     from seco.common.cli.inputs import folder_inputs
+    from seco.common.settings_text import change_settings
     from seco.folder import fit_folder
-    from seco.settings_text import change_settings
 
     with refused():
         space = find_label_space(label_space)

@@ -51,7 +51,7 @@ class ScoreFormatName(str, Enum):
 def _show_settings(wanted: bool) -> None:
     if wanted:
         from seco import PAPER, PSASettings
-        from seco.settings_text import list_settings
+        from seco.common.settings_text import list_settings
 
         typer.echo(list_settings(PSASettings(), PAPER))
         raise typer.Exit
@@ -60,7 +60,7 @@ def _show_settings(wanted: bool) -> None:
 def _show_scc_settings(wanted: bool) -> None:
     if wanted:
         from seco import SCCSettings
-        from seco.settings_text import list_settings
+        from seco.common.settings_text import list_settings
 
         typer.echo(list_settings(SCCSettings()))
         raise typer.Exit
@@ -69,7 +69,7 @@ def _show_scc_settings(wanted: bool) -> None:
 def _show_proposal_settings(wanted: bool) -> None:
     if wanted:
         from seco import ProposalSettings
-        from seco.settings_text import list_settings
+        from seco.common.settings_text import list_settings
 
         typer.echo(list_settings(ProposalSettings()))
         raise typer.Exit

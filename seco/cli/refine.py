@@ -104,9 +104,9 @@ def refine(
     from seco.common.cli.inputs import folder_inputs
     from seco.common.inputs import check_apart
     from seco.common.jobs.run import is_about_file
+    from seco.common.settings_text import change_settings
     from seco.folder import OutputFormat, Refiner, refine_file, refine_folder, single_input
     from seco.sam.proposal_settings import proposal_settings_of
-    from seco.settings_text import change_settings
 
     single = image.is_file()
     selecting = keep_fraction is not None or confidence_threshold is not None

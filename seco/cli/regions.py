@@ -45,9 +45,9 @@ def regions(
     that was stopped is gone on with by the same command, also under torchrun.
     """
     from seco.common.cli.inputs import folder_inputs
+    from seco.common.settings_text import change_settings
     from seco.folder import find_regions
     from seco.sam.proposal_settings import proposal_settings_of
-    from seco.settings_text import change_settings
 
     if sam is SamName.none:
         stop("--sam none: expected a model, which finds the regions")

@@ -115,11 +115,11 @@ def run(
     from seco import PAPER, PSASettings, SCCSettings, find_label_space
     from seco.common.checks import check_number
     from seco.common.cli.inputs import folder_inputs
+    from seco.common.settings_text import change_settings
     from seco.folder import Refiner, find_inputs
     from seco.folder.chain import Places, run_chain
     from seco.report.chain import ChainReader, write_chain_report
     from seco.sam.proposal_settings import proposal_settings_of
-    from seco.settings_text import change_settings
 
     if keep_fraction is not None and confidence_threshold is not None:
         stop("--keep-fraction and --confidence-threshold exclude each other")

@@ -18,8 +18,8 @@ import seco
 from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings, SCCSettings
 from seco.cli import app
 from seco.common.files import read_confidence, read_label, write_label
+from seco.common.settings_text import change_settings, list_settings
 from seco.sam.tiny import PROPOSALS
-from seco.settings_text import change_settings, list_settings
 
 QUICK = ("--device", "cpu", "--set", "points_per_side=3")
 NAMES = ("a/one", "a/two", "b/three")
