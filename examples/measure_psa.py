@@ -12,121 +12,20 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import platform
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import ndimage
-from skimage.segmentation import watershed
+from measuring.record import write_record
+from measuring.samples import EncodeOnce, Sample, camvid_samples, street_samples
 from tqdm import tqdm
 
 import seco
-from seco.common.files import read_confidence, read_image, read_label, write_bytes
 from seco.common.settings_text import change_settings
 from seco.evaluation import Confusion, confusion
 from seco.sam.proposal_settings import proposal_settings_of
-
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """One image with a real model's label of it, and the truth to measure with."""
-
-    group: str
-    image: np.ndarray
-    label: np.ndarray
-    confidence: np.ndarray
-    truth: np.ndarray
-    regions: dict[str, seco.Regions]
-
-
-class EncodeOnce:
-    """A segmenter that remembers the last image, since every arm asks about the same one."""
-
-    def __init__(self, segmenter: seco.PromptableSegmenter) -> None:
-        self.segmenter, self.key, self.device = segmenter, b"", segmenter.device
-        self.decode = segmenter.decode
-        self.proposal_settings = getattr(segmenter, "proposal_settings", None)
-
-    def encode(self, images: torch.Tensor) -> Sequence[seco.Embedding]:
-        """Encode, or answer from memory."""
-        key = images.numpy().tobytes()
-        if key != self.key:
-            self.key, self.value = key, self.segmenter.encode(images)
-        return self.value
-
-
-def street_samples(images: int, start: int, size: tuple[int, int]) -> Iterator[Sample]:
-    """Camera scenes with the labels of a segmenter that knows only the game look."""
-    from seco.demo import street_scene
-    from seco.demo.segmenter import load_segmenter, predict
-
-    segmenter = load_segmenter()
-    for seed in range(start, start + images):
-        scene = street_scene(seed, size=size, domain="camera")
-        label, confidence = predict(segmenter, scene.image[None])
-        ideal = seco.Regions.from_label_map(torch.from_numpy(scene.instances))
-        yield Sample(
-            "streets",
-            scene.image,
-            label[0],
-            confidence[0],
-            scene.label,
-            {"ideal": ideal},
-        )
-
-
-def camvid_samples(root: Path, frames: str, network: str, every: int) -> Iterator[Sample]:
-    """Real frames: day and dusk apart, the frames for choosing and for reporting apart."""
-    train = sorted(path.stem for path in (root / "images/train").iterdir())
-    val = sorted(path.stem for path in (root / "images/val").iterdir())
-    dusk = [name for name in train if name.startswith("0001TP")]
-    day = [name for name in train if not name.startswith("0001TP")]
-    half = len(dusk) // 2
-    parts = {
-        "choose": [("day", "train", day), ("dusk", "train", dusk[:half])],
-        "report": [("day", "val", val), ("dusk", "train", dusk[half:])],
-    }[frames]
-    for group, split, names in parts:
-        for name in names[::every]:
-            image = read_image(next((root / "images" / split).glob(f"{name}.*")))
-            truth = read_label(root / "labels" / split / f"{name}.png")
-            pseudo = root / "pseudo" / network / split
-            edges = read_label(root / "edges" / split / f"{name}.png")
-            space = seco.CAMVID
-            objects = seco.connected_components(truth, ignore_index=space.ignore_index)
-            yield Sample(
-                f"{group} {network}",
-                image,
-                read_label(pseudo / f"{name}_label.png"),
-                read_confidence(pseudo / f"{name}_conf.png"),
-                truth,
-                {
-                    "ideal": seco.Regions.from_label_map(torch.from_numpy(objects.ids)),
-                    "edges": edge_regions(edges),
-                },
-            )
-
-
-def edge_regions(
-    edges: np.ndarray, levels: Sequence[int] = (15, 30, 50, 75, 100, 130), min_area: int = 20
-) -> seco.Regions:
-    """Overlapping regions: the basins of a boundary map, flooded from several levels."""
-    masks = []
-    for level in levels:
-        markers, count = ndimage.label(edges < level)
-        areas = np.bincount(markers.ravel(), minlength=count + 1)
-        markers[(areas < min_area)[markers]] = 0
-        basins = torch.from_numpy(watershed(edges, markers))
-        masks.append(seco.Regions.from_label_map(basins).masks())
-    return seco.Regions.from_masks(torch.cat(masks))
-
 
 Arm = Callable[[Sample, object, seco.Regions, seco.LabelSpace], np.ndarray]
 
@@ -298,21 +197,14 @@ def main() -> None:
     summary = summarise(found, space)
     print(show(summary))
     if args.out:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip()
-        record = {
-            "command": shlex.join(
-                ["python", "examples/measure_psa.py"]
-                + ["DIR" if Path(word) == args.folder else word for word in sys.argv[1:]]
-            ),
-            "commit": commit,
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-            "seconds": round(time.time() - started),
-            "settings": dataclasses.asdict(settings),
-            "results": summary,
-        }
-        write_bytes(args.out, json.dumps(record, indent=1).encode())
+        write_record(
+            args.out,
+            "examples/measure_psa.py",
+            started=started,
+            hidden=args.folder,
+            settings=dataclasses.asdict(settings),
+            results=summary,
+        )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,438 @@
+"""Measure what correction (SCC) does: are wrong regions recognised, what becomes of the labels?
+
+    python examples/measure_scc.py streets --out docs/results/scc_streets.json
+    python examples/measure_scc.py camvid DIR --out docs/results/scc_camvid.json
+    python examples/measure_scc.py openset --out docs/results/scc_openset.json
+
+``streets`` and ``openset`` need nothing, ``camvid`` the folder that measure_psa.py takes.
+Correctors are fitted on all images' pseudo-labels; truth is read for measuring only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from measuring.record import write_record
+from measuring.refined import Refined, refined
+from measuring.samples import camvid_frames, camvid_sample, street_sample
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+import seco
+from seco.aggregation import Connectivities
+from seco.common.settings_text import change_settings
+from seco.correction.extractors import SegmenterExtractor
+from seco.correction.protocol import FeatureExtractor, FeatureMap
+from seco.correction.samples import find_connectivities
+from seco.demo import STREETS
+from seco.demo.scenes import TEST_SEEDS
+from seco.demo.segmenter import load_segmenter
+from seco.evaluation import (
+    Confusion,
+    TrueConnectivities,
+    compare_with_truth,
+    confusion,
+    recognition,
+    repair,
+)
+from seco.sam.proposal_settings import proposal_settings_of
+
+LEAST = 10  # pixels: smaller regions count by area only
+
+
+class Remembering:
+    """A frozen extractor that remembers, since every arm asks about the same images."""
+
+    trained, learning_rate_factor = None, 0.0
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        self.extractor, self.device, self.describe = extractor, extractor.device, extractor.describe
+        self.known: dict[bytes, Sequence[FeatureMap]] = {}
+
+    def __call__(self, image: torch.Tensor) -> Sequence[FeatureMap]:
+        """Extract, or answer from memory."""
+        key = hashlib.md5(image.contiguous().numpy().tobytes()).digest()
+        if key not in self.known:
+            self.known[key] = self.extractor(image)
+        return self.known[key]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An image, the label to correct and its regions."""
+
+    group: str
+    image: np.ndarray
+    label: np.ndarray
+    regions: Connectivities
+    truth: np.ndarray
+
+
+def case(
+    item: Refined, label: np.ndarray, known: Connectivities | None, space: seco.LabelSpace
+) -> Case:
+    """What a corrector judges: known connectivities, and the components of the rest."""
+    wide = torch.from_numpy(label.astype(np.int64))
+    regions = find_connectivities(wide, space.ignore_index, seco.SCCSettings(), known=known)
+    return Case(item.group, item.image, label, regions, item.truth)
+
+
+def flipped(item: Refined, share: float, space: seco.LabelSpace, rng: np.random.Generator) -> Case:
+    """The true label, but a share of its components has another class, drawn evenly."""
+    clean = case(item, item.truth, None, space)
+    classes = clean.regions.classes.numpy().copy()
+    wrong = rng.random(len(classes)) < share
+    count = space.num_classes
+    classes[wrong] = (classes[wrong] + rng.integers(1, count, wrong.sum())) % count
+    table = np.concatenate([[space.ignore_index], classes])
+    regions = dataclasses.replace(clean.regions, classes=torch.from_numpy(classes))
+    return dataclasses.replace(clean, label=table[clean.regions.ids.numpy()], regions=regions)
+
+
+def correct(
+    cases: Sequence[Case],
+    encoder: object,
+    space: seco.LabelSpace,
+    settings: seco.SCCSettings,
+    seed: int,
+) -> list[tuple[Case, np.ndarray, TrueConnectivities]]:
+    """Fit to all cases, then correct each; with the truth beside every region."""
+    corrector = seco.ConnectivityCorrector(space, encoder, settings=settings, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.NoNoiseFoundWarning)
+        corrector.fit([(item.image, item.regions) for item in cases])
+    found = []
+    for item in cases:
+        details = corrector.correct_with_details(
+            item.image, item.label, connectivities=item.regions
+        )
+        compared = compare_with_truth(details.judgements[0], item.truth, space)
+        found.append((item, details.labels[0].numpy(), compared))
+    return found
+
+
+def quality(counts: Sequence[Confusion]) -> dict[str, float]:
+    """Of labels, pooled, in percent."""
+    pooled = Confusion(np.sum([item.counts for item in counts], axis=0))
+    return {
+        "mIoU": 100 * pooled.mean_iou,
+        "accuracy": 100 * pooled.accuracy,
+        "coverage": 100 * pooled.coverage,
+    }
+
+
+def connectivity_figures(found: TrueConnectivities, tau_ns: float) -> dict[str, float]:
+    """Recognition and repair, by regions of ``LEAST`` pixels or more, and by area; percent."""
+    large = TrueConnectivities(
+        *(getattr(found, f.name)[found.areas >= LEAST] for f in dataclasses.fields(found))
+    )
+    out: dict[str, float] = {"regions": len(large)}
+    for part, by_area in ((large, False), (found, True)):
+        weights = part.areas if by_area else None
+        end = " (area)" if by_area else ""
+        told, mended = (
+            recognition(part, threshold=tau_ns, by_area=by_area),
+            repair(part, by_area=by_area),
+        )
+        out[f"AUROC of loss{end}"] = roc_auc_score(part.noisy, part.losses, sample_weight=weights)
+        for name, value in (
+            ("noise rate", told.noise_rate),
+            ("noise rate of clean cluster", told.noise_rate_below),
+            ("noise rate of noisy cluster", told.noise_rate_above),
+            ("share of noisy cluster", told.share_above),
+            ("noisy corrected", mended.noisy_corrected),
+            ("noisy miscorrected", mended.noisy_miscorrected),
+            ("noisy dropped", mended.noisy_dropped),
+            ("clean harmed", mended.clean_harmed),
+            ("clean dropped", mended.clean_dropped),
+        ):
+            out[name + end] = 100 * value
+    return out
+
+
+def groups_of(items: Sequence[Any]) -> dict[str, list[int]]:
+    """Positions by group."""
+    found: dict[str, list[int]] = {}
+    for index, item in enumerate(items):
+        found.setdefault(item.group, []).append(index)
+    return found
+
+
+def mean_and_std(rows: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Over seeds."""
+    return {
+        name: {
+            "mean": round(float(np.mean([row[name] for row in rows])), 4),
+            "std": round(float(np.std([row[name] for row in rows], ddof=1)), 4)
+            if len(rows) > 1
+            else 0.0,
+        }
+        for name in rows[0]
+    }
+
+
+def measure(
+    items: Sequence[Refined],
+    bases: dict[str, Callable[[Refined], tuple[np.ndarray, Connectivities | None]]],
+    encoder: object,
+    space: seco.LabelSpace,
+    variants: dict[str, seco.SCCSettings],
+    seeds: Sequence[int],
+) -> dict[str, dict[str, Any]]:
+    """Labels before and after correction, per group and arm."""
+    out: dict[str, dict[str, Any]] = {group: {} for group in groups_of(items)}
+    for base, of in bases.items():
+        cases = [case(item, *of(item), space) for item in items]
+        before = [confusion(item.label, item.truth, space) for item in cases]
+        for group, own in groups_of(cases).items():
+            out[group][base] = quality([before[index] for index in own])
+        for variant, settings in variants.items():
+            rows: dict[str, list[dict[str, float]]] = {}
+            for seed in tqdm(seeds, desc=f"{base} + {variant}"):
+                found = correct(cases, encoder, space, settings, seed)
+                for group, own in groups_of(cases).items():
+                    mine = [found[index] for index in own]
+                    counts = [confusion(label, c.truth, space) for c, label, _ in mine]
+                    compared = TrueConnectivities.pool([part for _, _, part in mine])
+                    rows.setdefault(group, []).append(
+                        quality(counts) | connectivity_figures(compared, settings.tau_ns)
+                    )
+            for group, listed in rows.items():
+                out[group][f"{base} + {variant}"] = mean_and_std(listed)
+    return out
+
+
+def measure_flips(
+    items: Sequence[Refined],
+    encoder: object,
+    space: seco.LabelSpace,
+    variants: dict[str, seco.SCCSettings],
+    seeds: Sequence[int],
+) -> dict[str, Any]:
+    """Injected noise: 20 and 40 % of the true components have another class."""
+    out: dict[str, Any] = {}
+    for share in (0.2, 0.4):
+        for variant, settings in variants.items():
+            rows = []
+            for seed in tqdm(seeds, desc=f"flips {share} + {variant}"):
+                rng = np.random.default_rng([seed, round(100 * share)])
+                cases = [flipped(item, share, space, rng) for item in items]
+                found = correct(cases, encoder, space, settings, seed)
+                before = quality([confusion(c.label, c.truth, space) for c in cases])
+                after = quality([confusion(label, c.truth, space) for c, label, _ in found])
+                compared = TrueConnectivities.pool([part for _, _, part in found])
+                rows.append(
+                    {f"{name} before": value for name, value in before.items()}
+                    | after
+                    | connectivity_figures(compared, settings.tau_ns)
+                )
+            out[f"{round(100 * share)} % flipped + {variant}"] = mean_and_std(rows)
+    return out
+
+
+class Without(torch.nn.Module):
+    """A segmenter that does not know one class: the second best takes its place."""
+
+    def __init__(self, segmenter: torch.nn.Module, held: int) -> None:
+        super().__init__()
+        self.segmenter, self.held = segmenter, held
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        logits: torch.Tensor = self.segmenter(image).clone()
+        logits[:, self.held] = -1e4
+        return logits
+
+
+def measure_open_set(
+    items: Sequence[Refined],
+    held: int,
+    refine: Callable[[Refined], tuple[np.ndarray, Connectivities]],
+    encoder: object,
+    variants: dict[str, seco.SCCSettings],
+    seeds: Sequence[int],
+) -> dict[str, Any]:
+    """Share of a class's area that is dropped when the labels do not know it, and of the rest.
+
+    Its regions have, in turn, a random other class each, or the model's second best.
+    """
+    space = STREETS
+
+    def random_class(item: Refined, rng: np.random.Generator) -> Case:
+        known = case(item, *item.steps["sam, ignore"], space)
+        classes = known.regions.classes.numpy().copy()
+        own = classes == held
+        drawn = rng.integers(0, space.num_classes - 1, own.sum())
+        classes[own] = drawn + (drawn >= held)
+        table = np.concatenate([[space.ignore_index], classes])
+        regions = dataclasses.replace(known.regions, classes=torch.from_numpy(classes))
+        return dataclasses.replace(known, label=table[known.regions.ids.numpy()], regions=regions)
+
+    without = [case(item, *refine(item), space) for item in items]
+    out: dict[str, Any] = {}
+    for variant, settings in variants.items():
+        for naming in ("random class each", "second best class"):
+            rows = []
+            for seed in tqdm(seeds, desc=f"{space.names[held]}, {naming} + {variant}"):
+                rng = np.random.default_rng([seed, held])
+                cases = without
+                if naming.startswith("random"):
+                    cases = [random_class(item, rng) for item in items]
+                dropped = np.zeros((2, 2))
+                for item, label, _ in correct(cases, encoder, space, settings, seed):
+                    labelled = item.label != space.ignore_index
+                    gone = label == space.ignore_index
+                    for row, part in enumerate((item.truth == held, item.truth != held)):
+                        dropped[row] += (gone & part & labelled).sum(), (part & labelled).sum()
+                share = 100 * dropped[:, 0] / dropped[:, 1]
+                rows.append({"its area dropped": share[0], "other area dropped": share[1]})
+            out[f"{naming} + {variant}"] = mean_and_std(rows)
+    return out
+
+
+SHOWN = ("mIoU", "accuracy", "coverage", "AUROC of loss", "AUROC of loss (area)",
+         "noise rate of clean cluster (area)", "noise rate of noisy cluster (area)",
+         "noisy corrected (area)", "clean harmed", "clean harmed (area)")  # fmt: skip
+
+
+def show(results: dict[str, Any], shown: Sequence[str] = SHOWN) -> str:
+    """Markdown tables, one per group."""
+
+    def cell(row: dict[str, Any], name: str) -> str:
+        if name not in row:
+            return ""
+        value = row[name]
+        digits = 3 if name.startswith("AUROC") else 1
+        if isinstance(value, float):
+            return f"{value:.{digits}f}"
+        return f"{value['mean']:.{digits}f} ± {value['std']:.{digits}f}"
+
+    lines = []
+    for group, rows in results.items():
+        lines += [
+            f"\n**{group}**\n",
+            f"| labels | {' | '.join(shown)} |",
+            "|---" * (len(shown) + 1) + "|",
+        ]
+        lines += [f"| {n} | {' | '.join(cell(row, s) for s in shown)} |" for n, row in rows.items()]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", choices=("streets", "camvid", "openset"))
+    parser.add_argument("folder", nargs="?", type=Path, help="the CamVid folder")
+    parser.add_argument("--images", type=int, default=200, help="street scenes")
+    parser.add_argument("--start", type=int, default=TEST_SEEDS[0], help="first scene seed")
+    parser.add_argument("--network", default="espnetv2_0.5")
+    parser.add_argument("--frames", nargs="+", default=["choose", "report"], help="to fit to")
+    parser.add_argument("--every", type=int, default=3, help="fit to every n-th choosing frame")
+    parser.add_argument("--encoder", choices=("sam", "small"), default="sam")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--held", nargs="+", default=["car", "person"], help="openset: classes")
+    parser.add_argument("--variants", nargs="+", default=["SCC", "SCC (paper's settings)"])
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="SCCSettings")
+    parser.add_argument("--only", nargs="*", default=[], help="only these labels and no flips")
+    parser.add_argument("--cache", type=Path, default=Path("scc-cache"), help="refined labels")
+    parser.add_argument("--out", type=Path, help="write JSON here")
+    args = parser.parse_args()
+
+    started = time.time()
+    sam = seco.load_sam("tiny")
+    psa = dataclasses.replace(seco.PSASettings(), proposals=proposal_settings_of(sam))
+    encoder: object = None if args.encoder == "small" else Remembering(SegmenterExtractor(sam))
+    own = change_settings(seco.SCCSettings(), args.set)
+    variants = {"SCC": own, "SCC (paper's settings)": seco.SCC_PAPER}
+    variants = {name: settings for name, settings in variants.items() if name in args.variants}
+
+    def street(seed: int, folder: str, segmenter: torch.nn.Module) -> Refined:
+        return refined(
+            lambda: street_sample(seed, (256, 256), segmenter),
+            args.cache / folder / f"{seed}.npz",
+            "streets",
+            sam,
+            STREETS,
+            psa,
+            sources=["sam"],
+        )
+
+    segmenter = load_segmenter()
+    results: dict[str, Any] = {}
+    if args.data == "camvid":
+        space = seco.CAMVID
+        items = []
+        for frames in args.frames:
+            every = args.every if frames == "choose" else 1
+            for frame in camvid_frames(args.folder, frames, every):
+                items.append(
+                    refined(
+                        lambda frame=frame: camvid_sample(args.folder, frame, args.network),
+                        args.cache
+                        / "camvid"
+                        / args.network
+                        / f"{frame.frames}_{frame.group}_{frame.name}.npz",
+                        f"{frame.frames}, {frame.group}, {args.network}",
+                        sam,
+                        space,
+                        psa,
+                        sources=["edges", "sam"],
+                        outside=["keep"],
+                    )
+                )
+    else:
+        space = STREETS
+        seeds = range(args.start, args.start + args.images)
+        items = [street(seed, "streets", segmenter) for seed in tqdm(seeds, desc="refining")]
+    if args.data == "openset":
+        for name in args.held:
+            held = space.names.index(name)
+            blind = Without(segmenter, held).eval()
+
+            def refine(item: Refined) -> tuple[np.ndarray, Connectivities]:
+                found = street(int(item.name), f"without {name}", blind)  # noqa: B023
+                return found.steps["sam, ignore"]
+
+            results[name] = measure_open_set(items, held, refine, encoder, variants, args.seeds)
+        print(show(results, ("its area dropped", "other area dropped")))
+    else:
+        bases: dict[str, Any] = {"raw": lambda item: (item.label, None)}
+        for step in items[0].steps:
+            bases[f"PSA ({step})"] = lambda item, step=step: item.steps[step]
+        bases = {name: of for name, of in bases.items() if not args.only or name in args.only}
+        results = measure(items, bases, encoder, space, variants, args.seeds)
+        if args.data == "streets" and not args.only:
+            selected = [
+                seco.select_confident(
+                    torch.from_numpy(item.label.astype(np.int64)), torch.from_numpy(item.confidence)
+                ).numpy()
+                for item in items
+            ]
+            pairs = zip(selected, items, strict=True)
+            selection = quality([confusion(label, item.truth, space) for label, item in pairs])
+            results["streets"] = {"selection": selection} | results["streets"]
+            flips = measure_flips(items, encoder, space, variants, args.seeds)
+            results["streets, true labels with flips"] = flips
+        print(show(results))
+    if args.out:
+        write_record(
+            args.out,
+            "examples/measure_scc.py",
+            started=started,
+            hidden=args.folder,
+            images=len(items),
+            settings={name: dataclasses.asdict(value) for name, value in variants.items()},
+            results=results,
+        )
+
+
+if __name__ == "__main__":
+    main()
