@@ -8,10 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.options import (
-    Assignments,
-    SCCSettingsListed,
-)
+from seco.cli.options import Assignments, Paper, SCCSettingsListed
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -37,6 +34,7 @@ def fit(
     checkpoint_every: Annotated[
         int, typer.Option(min=1, help="Training steps between two savings of the training.")
     ] = 500,
+    paper: Paper = False,
     assignments: Assignments = None,
     settings_listed: SCCSettingsListed = False,
     list_file: ListFile = None,
@@ -51,7 +49,7 @@ def fit(
     An image that cannot be used is reported and left out; the exit code is then 1. A training that
     was stopped is gone on with by the same command.
     """
-    from seco import SCCSettings, find_label_space
+    from seco import SCC_PAPER, SCCSettings, find_label_space
     from seco.common.cli.inputs import folder_inputs
     from seco.common.settings_text import change_settings
     from seco.folder import fit_folder
@@ -62,7 +60,7 @@ def fit(
             images, labels, apart=[out], list_file=list_file, naming=naming, match=match,
             image_suffix=image_suffix, label_suffix=label_suffix,
         )  # fmt: skip
-        settings = change_settings(SCCSettings(), assignments or [])
+        settings = change_settings(SCC_PAPER if paper else SCCSettings(), assignments or [])
         used = device_named(device)
     with job(overwrite=overwrite, bar_shown=False) as options:
         summary = fit_folder(

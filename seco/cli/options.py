@@ -59,10 +59,10 @@ def _show_settings(wanted: bool) -> None:
 
 def _show_scc_settings(wanted: bool) -> None:
     if wanted:
-        from seco import SCCSettings
+        from seco import SCC_PAPER, SCCSettings
         from seco.common.settings_text import list_settings
 
-        typer.echo(list_settings(SCCSettings()))
+        typer.echo(list_settings(SCCSettings(), SCC_PAPER))
         raise typer.Exit
 
 

@@ -4,9 +4,10 @@
 
 Labels of generated streets are refined by a vote of their true regions, with their scores, by
 ``seco.folder.refine_folder``, once undisturbed, then in one process and in two that are killed with
-``kill -9`` again and again, all of them at once or one alone. In the end every output must be byte
-for byte that of the undisturbed run, and nothing else may lie about. Processes are forked, so that
-they are killed at work and not while they import torch.
+``kill -9`` again and again, all of them at once or one alone. What is there after a kill must be
+whole; in the end every output must be byte for byte that of the undisturbed run, and nothing else
+may lie about. A job that comes to its end is begun anew in another folder. Processes are forked,
+so that they are killed at work and not while they import torch.
 """
 
 from __future__ import annotations
@@ -112,15 +113,16 @@ def main() -> None:
         assert len(expected) == 2 * arguments.images
         for count in (1, 2):
             rng = np.random.default_rng([arguments.seed, count])
-            out, torn, finished = f"killed{count}", 0, []
+            jobs, torn, finished = 1, 0, []
             for kill in range(arguments.kills):
+                out = f"killed{count}-{jobs}"
                 children = [start(here, out, Share(rank, count)) for rank in range(count)]
-                # Some before the work begins, and all together before it ends.
-                time.sleep(rng.uniform(0, 2 * (idle + undisturbed / arguments.kills / count)))
+                # Some kills before the work begins, most of them within it.
+                time.sleep(rng.uniform(0, 2 * (idle + undisturbed / 20 / count)))
                 for child in children[: 1 if kill % 3 == 2 else count]:
                     os.kill(child, signal.SIGKILL)
                 if kill % 3 == 2:
-                    time.sleep(0.05)  # the other one goes on for a moment, then it is told
+                    time.sleep(0.05)  # the other one goes on for a moment
                     for child in children[1:]:
                         os.kill(child, signal.SIGKILL)
                 for child in children:
@@ -130,15 +132,19 @@ def main() -> None:
                 whole = {path: data for path, data in present.items() if path in expected}
                 assert whole.items() <= expected.items(), "an output is not whole"
                 finished.append(len(whole) // 2)
-            seconds = finish(here, out, count)
-            assert outputs(here, out) == expected, "not what an undisturbed run makes"
+                if len(whole) == len(expected) or kill == arguments.kills - 1:
+                    finish(here, out, count)
+                    assert outputs(here, out) == expected, "not what an undisturbed run makes"
+                    jobs += 1
+            within = sum(0 < number < arguments.images for number in finished)
             figures[f"{count} processes"] = {
-                "finished after each kill": finished,
-                "half-written temporary files met": torn,
-                "seconds of the last run": round(seconds, 2),
+                "finished at each kill": finished,
+                "kills within the work": within,
+                "temporary files left by kills": torn,
+                "jobs": jobs - 1,
             }
             print(f"{count} process(es), {arguments.kills} kills: all outputs identical")
-            print(figures[f"{count} processes"])
+            print(figures[f"{count} processes"], flush=True)
     figures["seconds undisturbed"] = round(undisturbed, 2)
     figures["seconds when all is finished"] = round(idle, 2)
     if arguments.out is not None:

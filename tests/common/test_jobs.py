@@ -176,6 +176,9 @@ def test_bad_items_are_reported_and_the_rest_goes_on(job):
     assert (said["written"], said["failures"]) == (5, {bad.name: bad.reason})
     path.write_bytes(whole)
     assert statuses(job.run()) == {"skipped": 5, "written": 1}
+    path.write_bytes(TRUNCATED)  # what was made of the whole file is not left to be taken for this
+    assert statuses(job.run()) == {"skipped": 5, "failed": 1}
+    assert job.outputs() == job.expected()
 
 
 def test_a_bug_is_no_failure_of_an_item(job):

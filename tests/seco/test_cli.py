@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -178,6 +182,27 @@ def test_scores_asked_for_later_are_other_settings(work):
     scores = read_confidence(work / "weights/a/one.png")
     assert (scores[read_label(work / "out/a/one.png") == 255] == 0).all()
     assert scores.max() > 0.5
+
+
+def test_a_full_disk_has_an_exit_code_of_its_own(work, monkeypatch):
+    for seed, name in enumerate(NAMES):
+        regions = seco.Regions.from_label_map(torch.from_numpy(pair(seed)[1]).long() + 1)
+        regions.save(work / "regions" / f"{name}.npz")
+    vote = ("--sam", "none", "--regions", work / "regions")
+    calls, real = count(), os.fsync
+
+    def fsync(file: int) -> None:
+        if next(calls) >= 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    full = run("refine", work / "images", work / "labels", work / "out", *vote)
+    assert full.exit_code == 3
+    assert "Stopped: [Errno 28] No space left on device" in full.stderr
+    monkeypatch.undo()
+    result = run("refine", work / "images", work / "labels", work / "out", *vote)
+    assert "2 refined, 1 skipped" in result.stdout
 
 
 def test_the_whole_chain_of_commands(work):
@@ -422,7 +447,8 @@ def test_settings_of_other_commands_can_be_set_and_are_explained(command, defaul
     for name in names:
         start = next(i for i, line in enumerate(page) if line.startswith(f"{name} = "))
         assert page[start + 2].startswith("    "), f"{name} has no meaning"
-        assert change_settings(default, [page[start].replace(" ", "")]) == default
+        own = page[start].split("  (--paper")[0].replace(" ", "")
+        assert change_settings(default, [own]) == default
 
 
 def test_optional_numbers_are_set_and_unset():

@@ -11,6 +11,7 @@ from typing import NoReturn
 import typer
 
 from seco.common.jobs import JobOptions, JobStopped, Outcome, Summary
+from seco.common.jobs.run import stopped_when_full
 from seco.common.processes import Processes, local_device
 
 
@@ -61,7 +62,7 @@ def job(*, overwrite: bool, bar_shown: bool = True) -> Iterator[JobOptions]:
         bar.update()
 
     try:
-        with bar:
+        with bar, stopped_when_full("the results"):
             yield JobOptions(overwrite, processes, report, start)
             # torchrun ends all processes once one has failed: not before the first has written.
             processes.gather(None)

@@ -6,7 +6,7 @@ import errno
 import json
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -108,7 +108,8 @@ def run_job(
     """Do what is not done yet; whatever ends a run, the next one goes on.
 
     Every process takes its share of the items; reading, working and writing overlap. An item that
-    cannot be read, worked on or written is reported and the rest goes on. In ``folder`` remain
+    cannot be read, worked on or written is reported, leaves no outputs, and the rest goes on. In
+    ``folder`` remain
     ``manifest.json`` (what the outputs were made with), ``summary.json`` (counts and failures of
     all processes, written at the end) and ``.job`` (what is finished, see
     :mod:`seco.common.jobs.journal`).
@@ -225,6 +226,10 @@ def run_share(
                 if error is None:
                     yield Outcome(item.name, "written", facts=future.result())
                 elif is_about_file(error):
+                    # What an earlier run made of other inputs would be taken for this one's.
+                    for path in item.outputs:
+                        with suppress(OSError):
+                            path.unlink(missing_ok=True)
                     yield failure(item.name, error)
                 else:
                     raise error
