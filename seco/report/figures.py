@@ -26,8 +26,8 @@ def loss_figure(
         losses: (N,) cross-entropies, N > 0.
         mixture: of these losses.
         tau_ns: threshold of noise probability.
-        noisy: (N,) bool, whether each class is wrong, if the truth is known: the bars are then
-            stacked, and the Gaussians, which may be of more regions, left out.
+        noisy: (N,) bool, whether each class is wrong, if the truth is known: both kinds are
+            then shown, and the Gaussians, which may be of more regions, left out.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -40,10 +40,11 @@ def loss_figure(
     if noisy is None:
         axes.hist(losses, edges.tolist(), color=_BARS, label="all regions")
     else:
-        axes.hist(
-            [losses[~noisy], losses[noisy]], edges.tolist(), stacked=True, color=[_CLEAN, _NOISY],
-            alpha=0.75, label=["class is right", "class is wrong"],
-        )  # fmt: skip
+        # Over each other, not stacked: on a logarithm a stacked bar's length means nothing.
+        for which, colour, name in ((~noisy, _CLEAN, "right"), (noisy, _NOISY, "wrong")):
+            axes.hist(
+                losses[which], edges.tolist(), color=colour, alpha=0.5, label=f"class is {name}"
+            )
     if mixture.supported and noisy is None:
         grid = np.linspace(edges[0], edges[-1], 1500)
         for index, (name, colour) in enumerate((("clean", _CLEAN), ("noise", _NOISY))):

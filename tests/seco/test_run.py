@@ -274,7 +274,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(data, tmp_path):
 
     assert "exclude each other" in refused("--keep-fraction", "1", "--confidence-threshold", "0.5")
     assert "expected a model" in refused("--sam", "none")
-    assert "iterations: expected" in refused("--set-scc", "iterations=many")
+    assert "flip: expected" in refused("--set-scc", "flip=maybe")
     assert "no such file" in refused("--truth", tmp_path / "nowhere")
     result = call(*arguments(data, data / "truth" / "out"))
     assert result.exit_code == 2

@@ -185,7 +185,7 @@ def test_a_name_that_is_not_unicode(tmp_path):
 def test_changed_settings_come_first_and_bold():
     settings = [Setting("a", 1, 1), Setting("b", 0.2, 0.1), Setting("c", None, None)]
     text = render_report(a_report([an_image()], settings={"PSA": settings}))
-    part = text[text.index("<h2>Settings</h2>") :]
+    part = text[text.index(">Settings</h2>") :]
     assert re.search(r">b</td>.*>a</td>.*>c</td>", part, re.DOTALL)
     assert "<b>0.2</b>" in part
     assert part.count("<b>") == 1
