@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +23,12 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.running import conclude, device_named, job, refused, stop
 from sgg.cli.options import Guide, NormalizationName, SegmenterNormalization
+from sgg.folder import TranslationOptions
+from sgg.folder.class_files import MIN_PIXELS
+from sgg.settings import PAPER, GuidanceSettings
 from sgg.tiling import TileSize
+
+_DEFAULT = TranslationOptions()
 
 
 class Guidance(str, Enum):
@@ -63,6 +69,15 @@ class LabelsBy(str, Enum):
     copy = "copy"
 
 
+def _show_settings(wanted: bool) -> None:
+    if wanted:
+        from seco.common.settings_text import list_settings
+
+        paper: GuidanceSettings = PAPER["settings"]
+        typer.echo(list_settings(_DEFAULT.settings, paper))
+        raise typer.Exit
+
+
 def _tile_size(text: str) -> TileSize:
     if text in ("auto", "none"):
         return "auto" if text == "auto" else None
@@ -97,28 +112,63 @@ def translate(
     seg_normalization: SegmenterNormalization = NormalizationName.imagenet,
     label_space: LabelSpaceName = "cityscapes",
     strength: Annotated[
-        float, typer.Option(help="How far images may move, more than 0 and at most 1.")
-    ] = 0.6,
+        float | None,
+        typer.Option(
+            help=f"How far images may move, over 0 and at most 1 (default {_DEFAULT.strength})."
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Calls of the denoiser; by default 50 with ddim, all there are with ddpm."
+            min=1, help="Calls of the denoiser (default 50 with ddim, all there are with ddpm)."
         ),
     ] = None,
-    sampler: Annotated[Sampler, typer.Option(help="ddpm is the paper's.")] = Sampler.ddim,
-    eta: Annotated[float, typer.Option(help="Randomness of ddim's steps, 0-1.")] = 0.0,
+    sampler: Annotated[
+        Sampler | None, typer.Option(help=f"Default {_DEFAULT.sampler}; ddpm is ancestral.")
+    ] = None,
+    eta: Annotated[float | None, typer.Option(help="Randomness of ddim's steps, 0-1.")] = None,
     guidance: Annotated[
-        Guidance,
+        Guidance | None,
         typer.Option(
             help="By the labels: of every class in its region (local), of the whole scene "
-            "(global), both in turn (sgg), or none, which needs no segmenter."
+            "(global), both in turn (sgg), or none, which needs no segmenter "
+            f"(default {_DEFAULT.guidance})."
         ),
-    ] = Guidance.sgg,
-    guidance_scale: Annotated[float, typer.Option(help="How strongly labels guide.")] = 1.0,
+    ] = None,
+    guidance_scale: Annotated[
+        float | None,
+        typer.Option(help=f"How strongly labels guide (default {_DEFAULT.guidance_scale})."),
+    ] = None,
     guidance_input: Annotated[
-        GuidanceInput,
-        typer.Option(help="What the segmenter sees: the noisy x_t (paper), or pred_x0."),
-    ] = GuidanceInput.pred_x0,
+        GuidanceInput | None,
+        typer.Option(
+            help="What the segmenter sees: the noisy x_t, or the denoiser's pred_x0 "
+            f"(default {_DEFAULT.guidance_input})."
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change one finer choice of the guidance, such as --set clip=0.1; repeatable.",
+        ),
+    ] = None,
+    settings_listed: Annotated[
+        bool,
+        typer.Option(
+            "--list-settings",
+            callback=_show_settings,
+            is_eager=True,
+            help="Show every NAME for --set with default and meaning; exit.",
+        ),
+    ] = False,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper", help="Start from the SGG paper's options, as far as known, not from ours."
+        ),
+    ] = False,
     tile_size: Annotated[
         str,
         typer.Option(
@@ -155,7 +205,7 @@ def translate(
             help="Rare class sampling asks for images with more pixels of a class than that; "
             "classes without any are no longer listed, and reported.",
         ),
-    ] = 3000,
+    ] = MIN_PIXELS,
     list_file: ListFile = None,
     naming: NamingRule = None,
     match: MatchRule = None,
@@ -171,27 +221,25 @@ def translate(
     """
     from seco.common.cli.inputs import folder_inputs
     from seco.common.label_spaces import find_label_space
-    from sgg.folder import (
-        SetLayout,
-        TranslationOptions,
-        load_diffusion,
-        load_segmenter,
-        translate_folder,
-    )
+    from seco.common.settings_text import change_settings
+    from sgg.folder import SetLayout, load_diffusion, load_segmenter, translate_folder
 
     with refused():
-        translation = TranslationOptions(
-            strength=strength,
-            num_inference_steps=steps,
-            sampler=sampler.value,
-            eta=eta,
-            guidance=guidance.value,
-            guidance_scale=guidance_scale,
-            guidance_input=guidance_input.value,
-            tile_size=_tile_size(tile_size),
-            tile_overlap=tile_overlap,
-            dtype=None if precision is Precision.own else precision.value,
-        )
+        given: dict[str, Any] = {
+            "strength": strength,
+            "num_inference_steps": steps,
+            "sampler": sampler and sampler.value,
+            "eta": eta,
+            "guidance": guidance and guidance.value,
+            "guidance_scale": guidance_scale,
+            "guidance_input": guidance_input and guidance_input.value,
+            "tile_overlap": tile_overlap,
+            "dtype": None if precision is Precision.own else precision.value,
+        }
+        base = TranslationOptions(**PAPER) if paper else _DEFAULT
+        settings = change_settings(base.settings, assignments or [])
+        changed = {name: value for name, value in given.items() if value is not None}
+        translation = replace(base, settings=settings, tile_size=_tile_size(tile_size), **changed)
         if translation.guided and segmenter is None:
             stop("--segmenter: expected a model that guides, or --guidance none, got neither")
         space = find_label_space(label_space)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from sgg import translate
+from sgg import PAPER, translate
 from sgg.cli import app
 from sgg.cli.translate import _tile_size
+from sgg.folder import TranslationOptions
 
 MODELS = """
 import torch
@@ -113,6 +115,47 @@ def test_every_option_is_passed_on(gta, tmp_path, monkeypatch):
     assert not (tmp_path / "out/labels").is_symlink()
 
 
+def options_passed(monkeypatch, *arguments: str) -> dict:
+    seen = []
+
+    def remembered(image, label, *models, **options):
+        seen.append(options)
+        return image
+
+    monkeypatch.setattr("sgg.folder.translate.translate", remembered)
+    done = run(*arguments)
+    assert done.exit_code == 0, done.output
+    return {
+        name: value for name, value in seen[0].items() if name in TranslationOptions().arguments()
+    }
+
+
+def test_defaults_are_those_of_the_call(gta, monkeypatch):
+    assert options_passed(monkeypatch) == TranslationOptions().arguments()
+
+
+def test_the_papers_options_and_single_settings(gta, monkeypatch):
+    found = options_passed(
+        monkeypatch, "--paper", "--strength", "0.5", "--set", "clip=0.1", "--tile-size", "none",
+        "--set", "class_weights=1,2,3,4", "--set", "crop_margin=16",
+    )  # fmt: skip
+    changed = replace(
+        PAPER["settings"], clip=0.1, class_weights=(1.0, 2.0, 3.0, 4.0), crop_margin=16
+    )
+    expected = {**PAPER, "strength": 0.5, "settings": changed, "tile_size": None}
+    assert found == TranslationOptions().arguments() | expected
+
+
+def test_settings_are_listed():
+    done = CliRunner().invoke(app, ["translate", "--list-settings"])
+    assert done.exit_code == 0
+    assert "clip = None\n    expected: a number or none\n" in done.output
+    assert (
+        "class_weights = None\n    expected: numbers with commas between them or none"
+        in done.output
+    )
+
+
 def test_a_bad_file_is_said_and_the_exit_code_tells(gta):
     (gta / "images/00002.png").write_bytes(b"no image")
     done = run("--guidance", "none")
@@ -140,6 +183,8 @@ def test_raw_ids_are_explained(gta):
         (["--tile-size", "8y8"], "--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH"),
         (["--class-files", "out"], "expected a place apart from out"),
         (["--naming", "plain"], "expected images and labels with the same names"),
+        (["--set", "clip=big"], "clip: expected a number or none, got 'big'"),
+        (["--set", "strength=1"], "settings: expected one of even_steps"),
         (["--device", "nonsense"], "nonsense"),
     ],
 )
