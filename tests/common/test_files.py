@@ -16,7 +16,9 @@ from seco.common.files import (
     read_confidence,
     read_image,
     read_label,
+    remove_leftovers,
     write_bytes,
+    write_confidence,
     write_label,
 )
 from seco.common.label_spaces import ADE20K, CITYSCAPES
@@ -72,6 +74,48 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch, step, e
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
+    dead = tmp_path / f".{'a' * 32}.tmp"
+    others = [tmp_path / name for name in (".mine.tmp", f"{'a' * 32}.tmp", ".hidden", "a.png")]
+    for path in (dead, *others):
+        path.write_bytes(b"half")
+    with files._new_file(tmp_path) as living:
+        remove_leftovers(tmp_path)
+        assert set(tmp_path.iterdir()) == {*others, tmp_path / living.name}
+    remove_leftovers(tmp_path)
+    assert set(tmp_path.iterdir()) == set(others)
+    remove_leftovers(tmp_path / "not there")
+
+
+def test_a_new_file_taken_for_a_leftover_is_made_again(tmp_path, monkeypatch):
+    """Another process removes leftovers in the moment between opening and locking."""
+    locked, real = [], files.try_lock
+
+    def try_lock(file):
+        locked.append(file.name)
+        if len(locked) == 1:
+            os.unlink(file.name)
+        return real(file)
+
+    monkeypatch.setattr(files, "try_lock", try_lock)
+    write_bytes(tmp_path / "a", b"whole")
+    assert (tmp_path / "a").read_bytes() == b"whole"
+    assert len(locked) == 2
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize(("suffix", "error"), [("png", 0.5 / 255), ("npy", 2**-12)])
+def test_confidences_are_read_as_they_were_written(tmp_path, suffix, error):
+    confidence = np.random.default_rng(0).random((6, 9)).astype(np.float32)
+    confidence[0, :2] = 0, 1
+    write_confidence(tmp_path / f"a.{suffix}", confidence)
+    read = read_confidence(tmp_path / f"a.{suffix}")
+    assert np.abs(read - confidence).max() <= error + 1e-7
+    assert read[0, :2].tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"expected a name ending in \.png or \.npy"):
+        write_confidence(tmp_path / "a.jpg", confidence)
 
 
 def test_write_respects_the_umask_and_names_a_missing_folder(tmp_path):
