@@ -78,8 +78,8 @@ class SCCSettings:
     max_loss: float = 4.0
     max_noise_share: float = 0.5
     tau_ns: float = 0.6
-    tau_cr: float = 0.7
-    noise_adjusted: bool = False
+    tau_cr: float = 0.8
+    noise_adjusted: bool = True
 
     def __post_init__(self) -> None:
         if self.iterations is not None:
@@ -106,5 +106,6 @@ PAPER = SCCSettings(
     max_loss=1e6,
     max_noise_share=1.0,
     tau_cr=0.95,
+    noise_adjusted=False,
 )
 """The paper's own choices; what it is silent about is as in the defaults."""

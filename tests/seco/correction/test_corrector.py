@@ -20,7 +20,14 @@ from seco.correction.mixture import NoNoiseFoundWarning
 from seco.correction.settings import SCCSettings
 
 # A classifier that learns from labels of which a fifth is wrong is right to be sure of four fifths.
-QUICK = SCCSettings(iterations=60, batch_size=32, per_image=16, learning_rate=0.05, tau_cr=0.55)
+QUICK = SCCSettings(
+    iterations=60,
+    batch_size=32,
+    per_image=16,
+    learning_rate=0.05,
+    tau_cr=0.55,
+    noise_adjusted=False,
+)
 
 
 def make(count=12, *, settings=QUICK, encoder=None, seed=0, wrong=0.2, **options):

@@ -19,7 +19,7 @@ from seco import (
 )
 
 QUICK = SCCSettings(
-    iterations=60, batch_size=32, per_image=16, learning_rate=0.05, tau_cr=0.55
+    iterations=60, batch_size=32, per_image=16, learning_rate=0.05, tau_cr=0.55, noise_adjusted=False
 )  # fmt: skip
 
 
