@@ -41,19 +41,37 @@ class Naming:
         return next((stem.removesuffix(end) for end in ends if stem.endswith(end)), None)
 
 
+def _conf(*label_ends: str) -> tuple[str, ...]:
+    """The ends of confidences that have ``_conf`` after the labels' names."""
+    return tuple(f"{end}_conf" for end in label_ends)
+
+
+def _certain(*label_ends: str) -> tuple[str, ...]:
+    """The same, or without it."""
+    return (*_conf(*label_ends), *label_ends)
+
+
+_TRAIN_IDS = ("_gtFine_labelTrainIds", "_labelTrainIds", "_leftImg8bit")
+
 NAMINGS: Mapping[str, Naming] = {
-    "plain": Naming(),
+    "plain": Naming(confidence_ends=_certain("")),
     "cityscapes": Naming(
         image_ends=("_leftImg8bit",),
-        label_ends=("_gtFine_labelTrainIds", "_labelTrainIds", "_leftImg8bit"),
-        confidence_ends=("_conf", "_gtFine_labelTrainIds", "_labelTrainIds", "_leftImg8bit", ""),
+        label_ends=_TRAIN_IDS,
+        confidence_ends=_certain(*_TRAIN_IDS, ""),
     ),
-    "gta": Naming(label_ends=("_labelTrainIds",), confidence_ends=("_conf", "_labelTrainIds", "")),
+    "gta": Naming(label_ends=("_labelTrainIds",), confidence_ends=_certain("_labelTrainIds", "")),
     "synthia": Naming(
-        label_ends=("_labelTrainIds",), confidence_ends=("_conf", "_labelTrainIds", "")
+        label_ends=("_labelTrainIds",), confidence_ends=_certain("_labelTrainIds", "")
     ),
-    "bdd": Naming(label_ends=("_train_id",), confidence_ends=("_conf", "_train_id", "")),
-    "proda": Naming(confidence_ends=("_conf",), foreign=("_color",), ignore_index=250),
+    "bdd": Naming(label_ends=("_train_id",), confidence_ends=_certain("_train_id", "")),
+    "proda": Naming(
+        image_ends=("_leftImg8bit", ""),
+        label_ends=(*_TRAIN_IDS, ""),
+        confidence_ends=_conf(*_TRAIN_IDS, ""),
+        foreign=("_color",),
+        ignore_index=250,
+    ),
 }
 """Namings by the names that ``--naming`` takes.
 

@@ -82,6 +82,12 @@ def test_proda_must_be_said_and_brings_confidences_and_its_ignore(tmp_path):
     found = find_inputs(tmp_path / "i", tmp_path / "l", confidence=tmp_path / "l", naming="proda")
     assert found.failures == ()
     assert found.ignore_index == 250
+    touch(tmp_path / "ulm", "ulm/u_leftImg8bit.png")
+    names = ("u_leftImg8bit.png", "u_leftImg8bit_color.png", "u_leftImg8bit_conf.npy")
+    flat = touch(tmp_path / "flat", *names)
+    cities = find_inputs(tmp_path / "ulm", flat, confidence=flat, naming="proda", match="name")
+    assert cities.failures == ()
+    assert [files.name for files in cities.files] == ["u_leftImg8bit"]
     assert found.files[0].confidence == tmp_path / "l/a_conf.npy"
 
 
@@ -92,6 +98,20 @@ def test_names_alone_suffixes_and_dots(tmp_path):
     inputs = find_inputs(tmp_path / "i", tmp_path / "l", naming=naming, match="name")
     assert inputs.failures == ()
     assert [files.name for files in inputs.files] == ["one_p", "v1.0_p"]
+
+
+def test_confidences_may_be_called_conf_in_any_naming(tmp_path):
+    for naming, (images, labels, _) in DATASETS.items():
+        touch(tmp_path / naming / "i", images[0])
+        touch(tmp_path / naming / "l", labels[0])
+        stem = Path(labels[0]).with_suffix("").as_posix()
+        for end in ("_conf.npy", ".npy"):
+            place = touch(tmp_path / naming / end, f"{stem}{end}")
+            inputs = find_inputs(
+                tmp_path / naming / "i", tmp_path / naming / "l", confidence=place, naming=naming
+            )
+            assert [one.reason for one in inputs.failures] == []
+            assert inputs.files[0].confidence == place / f"{stem}{end}"
 
 
 def test_files_without_one_partner_are_failures(tmp_path):

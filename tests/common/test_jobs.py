@@ -15,12 +15,15 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import seco.common.files as files
 from seco.common.files import write_bytes
@@ -373,6 +376,55 @@ def test_a_torn_line_counts_for_nothing_and_spoils_no_other(job):
     journal.write_bytes(b"".join(lines[:3]) + lines[3][: len(lines[3]) // 2])
     assert statuses(job.run()) == {"skipped": 3, "written": 3}
     assert statuses(job.run()) == {"skipped": 6}
+
+
+RUNS = st.tuples(
+    st.just("run"), st.integers(0, 2), st.integers(1, 3), st.integers(0, 5), st.booleans()
+)
+CHANGES = st.tuples(
+    st.sampled_from(["replace", "touch", "lose an output", "spoil an output", "tear"]),
+    st.integers(0, 3),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.one_of(RUNS, CHANGES), max_size=8))
+def test_whatever_happens_the_next_run_puts_it_right(tmp_path_factory, happenings):
+    """Runs that end early, of any number of processes and two settings, between any changes."""
+    job = filled(tmp_path_factory.mktemp("job"), 4)
+    for number, (what, which, *more) in enumerate(happenings):
+        item = job.items()[which % 4]
+        if what == "run":
+            size, steps, other = more
+            manifest = replace(MANIFEST, settings={}) if other else MANIFEST
+            outcomes = run_share(
+                job.items(), job.here / "out", manifest, read=job.read,
+                work=lambda one, text, other=other: text.title() if other else text.upper(),
+                write=job.write,
+                options=JobOptions(overwrite=True, processes=Processes(which % size, size))
+                if steps % 2
+                else JobOptions(processes=Processes(which % size, size)),
+            )  # fmt: skip
+            with suppress(ValueError):  # outputs made otherwise
+                for _ in zip(range(steps), outcomes, strict=False):
+                    pass
+            outcomes.close()
+        elif what == "replace":
+            item.inputs[0].write_bytes(b"new %d" % number)
+        elif what == "touch":
+            os.utime(item.inputs[0], ns=(number, number))
+        elif what == "tear":
+            for journal in (job.here / "out").glob(".job/*.jsonl"):
+                os.truncate(journal, journal.stat().st_size * which // 4)
+        elif item.outputs[0].exists():
+            spoil = what == "spoil an output"
+            item.outputs[0].write_bytes(b"x") if spoil else item.outputs[0].unlink()
+    try:
+        job.run()
+    except ValueError:
+        job.run(overwrite=True)
+    assert job.outputs() == job.expected()
+    assert statuses(job.run()) == {"skipped": 4}
 
 
 def fork(run: Callable[[], object]) -> int:
