@@ -14,8 +14,8 @@ from seco.common.checks import check_choice, check_integer, check_number
 class GuidanceSettings:
     """How the segmenter's gradient guides, beyond the options of :func:`sgg.translate`.
 
-    "Paper" is SGG (ICCV 2023). Defaults without such a note are choices of ours that have not
-    been measured yet.
+    "Paper" is SGG (ICCV 2023). What was measured, on generated street scenes only, is in
+    docs/translation.md: input, normalisation and scale; the other choices have not been.
 
     Args:
         even_steps: with guidance ``"sgg"``, the gradient of the steps with an even number of
@@ -28,7 +28,8 @@ class GuidanceSettings:
             scale 1 is Bayes' rule with independent pixels, or their ``"mean"``, per region with
             local guidance and per image with global (paper: unknown).
         normalization: ``"rms"`` divides each image's gradient by its root mean square, so that
-            guidance is as strong at every step.
+            guidance is as strong at every step, whatever size images and loss have; ``"none"``
+            (paper) needs another scale for every segmenter.
         clip: limits the values of the gradient, after normalisation and before the scale.
         class_weights: K factors on the classes' losses.
         max_copies: most images, or crops of as many pixels together, in one pass of the
@@ -50,7 +51,7 @@ class GuidanceSettings:
     even_steps: Literal["local", "global"] = "local"
     differentiate_denoiser: bool = False
     reduction: Literal["sum", "mean"] = "sum"
-    normalization: Literal["none", "rms"] = "none"
+    normalization: Literal["none", "rms"] = "rms"
     clip: float | None = None
     class_weights: tuple[float, ...] | None = None
     max_copies: int = 8
@@ -79,9 +80,10 @@ PAPER: Mapping[str, Any] = MappingProxyType(
         "guidance": "sgg",
         "guidance_scale": 60.0,
         "guidance_input": "x_t",
-        "settings": GuidanceSettings(),
+        "settings": GuidanceSettings(reduction="mean", normalization="none"),
     }
 )
 """Options of :func:`sgg.translate` for the paper's form: every ancestral step, the segmenter on
 ``x_t``, local guidance on even steps. Strength and scale are reported second-hand, without the
-normalisation of the loss that the scale belongs to."""
+normalisation of the loss that the scale belongs to: with the mean it guides, with the sum far
+smaller scales already destroy the image (docs/translation.md)."""
