@@ -19,8 +19,13 @@ from seco import (
 )
 
 QUICK = SCCSettings(
-    iterations=60, batch_size=32, per_image=16, learning_rate=0.05, tau_cr=0.55, noise_adjusted=False
-)  # fmt: skip
+    iterations=60,
+    batch_size=32,
+    per_image=16,
+    learning_rate=0.05,
+    tau_cr=0.55,
+    noise_adjusted=False,
+)
 
 
 @pytest.fixture(scope="module")
