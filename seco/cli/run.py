@@ -112,7 +112,7 @@ def run(
     be used is reported and left out; the exit code is then 1. A run that was stopped is gone on
     with by the same command, also under torchrun.
     """
-    from seco import PAPER, PSASettings, SCCSettings, find_label_space
+    from seco import PAPER, SCC_PAPER, PSASettings, SCCSettings, find_label_space
     from seco.common.checks import check_number
     from seco.common.cli.inputs import folder_inputs
     from seco.common.settings_text import change_settings
@@ -154,8 +154,7 @@ def run(
             outside=outside.value,
             settings=change_settings(settings, assignments or []),
         )
-        scc = SCCSettings(iterations=5000) if paper else SCCSettings()
-        scc = change_settings(scc, scc_assignments or [])
+        scc = change_settings(SCC_PAPER if paper else SCCSettings(), scc_assignments or [])
     warn_of_tiny(sam)
     with job(overwrite=overwrite) as options:
         first = options.processes.first

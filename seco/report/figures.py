@@ -23,7 +23,7 @@ def loss_figure(
     """Draw how many connectivities have which loss, and where noise begins.
 
     Args:
-        losses: (N,) cross-entropies, N > 0.
+        losses: (N,), N > 0; those above the mixture's largest are shown as that.
         mixture: of these losses.
         tau_ns: threshold of noise probability.
         noisy: (N,) bool, whether each class is wrong, if the truth is known: both kinds are
@@ -32,6 +32,8 @@ def loss_figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    beyond = bool((losses > mixture.high).any())
+    losses = np.minimum(losses, mixture.high)
     figure = Figure(figsize=(7.2, 2.9), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -64,7 +66,8 @@ def loss_figure(
     # Clean regions crowd at small losses: only a logarithm shows the noise beside them.
     axes.set_yscale("log")
     axes.set(ylim=(0.6, 3.0 * max(int(counts.max()), 1)), xlim=(edges[0], edges[-1]))
-    axes.set_xlabel("loss of a region's class under the classifier (cross-entropy)", fontsize=9)
+    larger = " (the last bar: and larger)" if beyond else ""
+    axes.set_xlabel(f"loss of a region's class under the classifier{larger}", fontsize=9)
     axes.set_ylabel("regions (log)", fontsize=9)
     axes.tick_params(labelsize=8.5)
     axes.spines[["top", "right"]].set_visible(False)

@@ -15,6 +15,7 @@ from seco.common.files import PathLike, write_bytes
 from seco.common.labels import Colour, LabelSpace
 from seco.common.plots import IGNORE_COLOUR
 from seco.correction.decision import CORRECT, DROP, KEEP
+from seco.correction.fitting import FitRecord
 from seco.evaluation import confusion, recognition, repair
 from seco.report.content import Report
 from seco.report.figures import figure_png, loss_figure
@@ -135,7 +136,7 @@ def _page(report: Report) -> dict[str, Any]:
         "recognition": _recognition(report),
         "repair": _repair(summary),
         "figures": _figures(report),
-        "mixture": None if report.fit is None else report.fit.noise_model.overall,
+        "noise": None if report.fit is None else _noise(report.fit, report.tau_ns),
         "legend": _legend(report),
         "exhibits": [_exhibit(item, summary.space) for item in report.gallery],
         "settings": _settings(report),
@@ -261,6 +262,19 @@ def _repair(summary: Summary) -> list[dict[str, Any]]:
         {"title": "Of the wrong regions", "regions": noisy, "rows": rows[:4]},
         {"title": "Of the right regions", "regions": len(found) - noisy, "rows": rows[4:]},
     ]
+
+
+def _noise(fit: FitRecord, tau_ns: float) -> dict[str, Any]:
+    """What the text beside the histogram says."""
+    model = fit.noise_model
+    probability = model.noise_probability(fit.losses.numpy(), fit.classes.numpy())
+    return {
+        "mixture": model.overall,
+        "own_mixtures": len(model.per_class),
+        "limited": bool(model.floors),
+        "regions": len(probability),
+        "noisy": int((probability >= tau_ns).sum()),
+    }
 
 
 def _figures(report: Report) -> dict[str, str]:

@@ -49,6 +49,19 @@ def test_figure_shows_counts_curves_and_the_cut():
     assert axes.get_xlim()[1] == pytest.approx(losses.max())
 
 
+def test_losses_beyond_the_largest_that_counts_are_in_the_last_bar():
+    losses = losses_of_two_kinds()
+    count = len(losses)
+    model = fit_noise_model(losses, np.zeros(count, int), np.ones(count), max_loss=2.5)
+    (axes,) = loss_figure(losses, model.overall, tau_ns=0.6).axes
+    heights = [bar.get_height() for bar in axes.patches]
+    assert sum(heights) == count
+    assert heights[-1] >= (losses > 2.5).sum() > 40
+    assert axes.get_xlim()[1] == pytest.approx(2.5)
+    assert "and larger" in axes.get_xlabel()
+    assert "and larger" not in loss_figure(losses, fitted(losses), tau_ns=0.6).axes[0].get_xlabel()
+
+
 def test_with_truth_both_kinds_are_counted_from_zero():
     losses = losses_of_two_kinds()
     noisy = np.arange(len(losses)) >= 290

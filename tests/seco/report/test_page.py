@@ -103,10 +103,10 @@ def an_image(name="image", *, truth=True, judge=True, seed=0):
     )
 
 
-def a_fit(losses):
+def a_fit(losses, **options):
     losses = np.asarray(losses, np.float32)
     count = len(losses)
-    model = fit_noise_model(losses, np.zeros(count, int), np.ones(count))
+    model = fit_noise_model(losses, np.zeros(count, int), np.ones(count), **options)
     zeros = torch.zeros(count, dtype=torch.int64)
     return FitRecord(100, torch.from_numpy(losses), zeros, zeros + 1, model)
 
@@ -241,6 +241,18 @@ def test_one_class_alone_or_none(value):
         page = Page(render_report(a_report([steps])))
         assert "nan" not in page.text.lower()
         assert "0.0 % of the pixels changed" in page.text
+
+
+def test_it_is_told_how_many_regions_are_taken_for_noise():
+    text = Page(render_report(a_report([], fit=a_fit(two_kinds())))).text
+    assert "Of the 100 regions that the Gaussians were fitted to, 20 were taken for noise." in text
+    assert "at most a given share" not in text
+    assert "of their own" not in text
+    limited = a_fit(two_kinds(), max_noise_share=0.1, mixture="per_class")
+    text = Page(render_report(a_report([], fit=limited))).text
+    assert "10 were taken for noise." in text
+    assert "at most a given share" in text
+    assert "1 class has Gaussians of their own" in text
 
 
 def test_it_is_told_that_nothing_was_taken_for_noise():
