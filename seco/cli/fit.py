@@ -62,7 +62,7 @@ def fit(
         )  # fmt: skip
         settings = change_settings(SCC_PAPER if paper else SCCSettings(), assignments or [])
         used = device_named(device)
-    with job(overwrite=overwrite, bar_shown=False) as options:
+    with job(overwrite=overwrite) as options:
         summary = fit_folder(
             inputs, out, label_space=space, settings=settings, seed=seed, device=used,
             checkpoint_every=checkpoint_every, progress=sys.stderr.isatty(), options=options,

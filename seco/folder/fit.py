@@ -148,6 +148,7 @@ def fit_folder(
                 FolderSamples(inputs, usable, label_space),
                 checkpoint=checkpoint,
                 checkpoint_every=checkpoint_every,
+                data_parallel=processes.count > 1,
                 progress=progress,
             )
             facts = {

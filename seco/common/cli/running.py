@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -42,7 +42,7 @@ def device_named(device: str | None) -> str:
 
 
 @contextmanager
-def job(*, overwrite: bool, bar_shown: bool = True) -> Iterator[JobOptions]:
+def job(*, overwrite: bool) -> Iterator[JobOptions]:
     """Show a job's progress and failures, and end the command where the job cannot go on.
 
     Exit code 2 if it was refused before anything was done, 3 if nothing more can be written.
@@ -51,19 +51,24 @@ def job(*, overwrite: bool, bar_shown: bool = True) -> Iterator[JobOptions]:
     from tqdm import tqdm
 
     processes = Processes.join()
-    bar = tqdm(unit="image", disable=None if bar_shown and processes.first else True)
+    bars: list[Any] = []
 
     def start(count: int) -> None:
-        bar.reset(count)
+        bars.append(tqdm(total=count, unit="image", disable=None if processes.first else True))
 
     def report(outcome: Outcome) -> None:
         if outcome.status == "failed":
             tqdm.write(f"failed: {outcome.name}: {outcome.reason}", file=sys.stderr)
-        bar.update()
+        for bar in bars[-1:]:
+            bar.update()
 
     try:
-        with bar, stopped_when_full("the results"):
-            yield JobOptions(overwrite, processes, report, start)
+        with stopped_when_full("the results"):
+            try:
+                yield JobOptions(overwrite, processes, report, start)
+            finally:
+                for bar in bars:
+                    bar.close()
             # torchrun ends all processes once one has failed: not before the first has written.
             processes.gather(None)
     except JobStopped as error:
