@@ -8,7 +8,7 @@ the oracle starts anew, so that nothing but the scenes' classes is common to bot
 
     python examples/train_segmenter.py --work /tmp/game --heights 64 80 --input 64 128 \\
         --batch 16 --scenes 4000 --start seco/demo/weights/segmenter.safetensors \\
-        --steps 1500 --lr 2e-3 --report-heights 64 --out sgg/demo/weights/segmenter.safetensors
+        --steps 1200 --lr 2e-3 --report-heights 64 --out sgg/demo/weights/segmenter.safetensors
     python examples/train_segmenter.py --work /tmp/camera --heights 64 80 --input 64 128 \\
         --batch 16 --scenes 4000 --domain camera --steps 3000 --seed 1 \\
         --report-heights 64 --out sgg/demo/weights/oracle.safetensors
@@ -38,7 +38,6 @@ from seco.demo import scenes, segmenter
 from seco.demo.scenes import DEV_SEEDS, STREETS, TEST_SEEDS, TRAIN_SEEDS, street_scene
 
 CHUNK = 125  # scenes per cached file
-IGNORED = -100  # by the loss
 
 
 def render_chunk(seeds: range, path: Path, domain: scenes.Domain, heights: tuple[int, int]) -> None:
@@ -116,23 +115,6 @@ def augment(
     return pixels.clamp(0, 1), targets
 
 
-def leave_regions_alone(
-    pixels: torch.Tensor, targets: torch.Tensor, share: float, rng: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Show only one class's region of a share of the images, as sgg's local guidance does.
-
-    Around it is grey, and nothing to tell.
-    """
-    pixels, targets = pixels.clone(), targets.clone()
-    for k in (torch.rand(len(pixels), generator=rng) < share).nonzero()[:, 0].tolist():
-        present = targets[k].unique()
-        chosen = present[int(torch.randint(len(present), (), generator=rng))]
-        outside = targets[k] != chosen
-        pixels[k, :, outside] = 0.5
-        targets[k, outside] = IGNORED
-    return pixels, targets
-
-
 def train(options: argparse.Namespace) -> None:
     work: Path = options.work
     work.mkdir(parents=True, exist_ok=True)
@@ -166,8 +148,6 @@ def train(options: argparse.Namespace) -> None:
             )
         chosen = torch.randint(len(images), (options.batch,), generator=rng)
         pixels, targets = augment(images[chosen], labels[chosen], tuple(options.input), rng)
-        if options.alone:
-            pixels, targets = leave_regions_alone(pixels, targets, options.alone, rng)
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(pixels.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), targets, weight)
@@ -246,7 +226,6 @@ def main() -> None:
         help="cut from the crops anew in every step",
     )  # fmt: skip
     parser.add_argument("--start", type=Path, help="weights to start from")
-    parser.add_argument("--alone", type=float, default=0.0, help="share of regions seen alone")
     parser.add_argument("--report-heights", type=int, nargs="+", default=(256, 512))
     parser.add_argument("--scenes", type=int, default=3000, help="how many of TRAIN_SEEDS")
     parser.add_argument("--steps", type=int, default=2600)

@@ -28,7 +28,7 @@ ARMS: Mapping[str, Literal["none", "local", "global", "sgg"]] = MappingProxyType
 """Name in tables -> ``guidance`` of :func:`sgg.translate`."""
 
 OPTIONS: Mapping[str, Any] = MappingProxyType(
-    {"strength": 0.5, "num_inference_steps": 20, "guidance_scale": 1.0}
+    {"strength": 0.5, "num_inference_steps": 10, "guidance_scale": 1.0}
 )
 """Of the demo's translations; how they were chosen: docs/translation.md."""
 
