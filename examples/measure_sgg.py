@@ -188,8 +188,12 @@ def table(options: argparse.Namespace) -> None:
     for key, found in pooled(record).items():
         named = dict(zip(KEYS[:-1], key, strict=True))
         cells = ["" if named[c] is None else str(named[c]) for c in columns]
-        cells += [f"{100 * found[m][0]:.1f} ± {100 * found[m][1]:.1f}" for m in MEASURES]
+        cells += [_percent(*found[m]) for m in MEASURES]
         print("| " + " | ".join(cells) + " |")
+
+
+def _percent(mean: float, spread: float) -> str:
+    return f"{100 * mean:.1f}" + (f" ± {100 * spread:.1f}" if np.isfinite(spread) else "")
 
 
 def curve(options: argparse.Namespace) -> None:
