@@ -114,7 +114,8 @@ def check_classes(segmenter: Segmenter, space: LabelSpace, size: tuple[int, int]
 def describe_model(model: object) -> str | None:
     """Kind of a model and a hash of its weights and settings; ``None`` of ``None``.
 
-    Functions count by their name alone, and so do objects of other libraries without weights.
+    Functions count by their name, a method also by its module; objects of other libraries by name,
+    and by the modules and tensors that they hold.
 
     Example:
         >>> describe_model(Segmenter(nn.Conv2d(3, 2, 1), normalization=None))[:22]
@@ -128,8 +129,9 @@ def describe_model(model: object) -> str | None:
     digest = hashlib.sha256()
     for part in _parts(model):
         digest.update(part.encode() + b"\0")
-    inner = [type(v).__name__ for v in vars(model).values() if isinstance(v, nn.Module)]
-    return " ".join([type(model).__name__, *inner, f"sha256 {digest.hexdigest()}"])
+    held = getattr(model, "__dict__", {}).values()
+    inner = [type(part).__name__ for part in held if isinstance(part, nn.Module)]
+    return " ".join([type(model).__name__, *dict.fromkeys(inner), f"sha256 {digest.hexdigest()}"])
 
 
 def _parts(value: Any) -> Iterator[str]:
@@ -155,6 +157,11 @@ def _parts(value: Any) -> Iterator[str]:
     else:
         kind = value if hasattr(value, "__qualname__") else type(value)
         yield f"{kind.__module__}.{kind.__qualname__}"
+        held = {**getattr(value, "__dict__", {}), "__self__": getattr(value, "__self__", None)}
+        for name, part in sorted(held.items()):
+            if isinstance(part, (nn.Module, Tensor, np.ndarray)):
+                yield name
+                yield from _parts(part)
 
 
 def _script(path: str, device: torch.device) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -213,10 +214,22 @@ def test_descriptions_tell_models_apart():
         Segmenter(one),
         Segmenter(one, normalization=None),
     ]
+    models += [Segmenter(network.forward) for network in (one, other)]
+    models += [SimpleNamespace(network=network) for network in (one, other)]
+    models += [SimpleNamespace(betas=np.array(betas)) for betas in ([0.1], [0.2])]
     said = [describe_model(model) for model in models]
     assert len(set(said)) == len(models)
     assert said[0] == describe_model(CallableDiffusion(one, np.array(schedule)))
     assert describe_model(None) is None
+
+
+def test_bundled_models():
+    pytest.importorskip("diffusers")
+    assert isinstance(load_diffusion("demo"), DiffusersDiffusion)
+    guide, oracle = (load_segmenter(spec) for spec in ("demo", "demo-oracle"))
+    images = nn.functional.interpolate(IMAGES, (64, 128))
+    assert guide(images).shape == oracle(images).shape == (1, 13, 64, 128)
+    assert describe_model(guide) != describe_model(oracle)
 
 
 def test_paths_with_colons_are_paths_first(tmp_path, monkeypatch):
