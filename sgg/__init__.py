@@ -5,8 +5,9 @@
     translated = sgg.translate(src_img, src_label, pipeline, seg_model)
 
 ``pipeline`` is a diffusion model of target images, ``seg_model`` a segmenter of the labels'
-classes. Translation of images and batches is here; a command for folders,
-progressive translation, bundled models and measured defaults are not there yet.
+classes. Data sets are translated by :mod:`sgg.folder` and measured by :mod:`sgg.evaluation`, which
+the commands ``sgg translate`` and ``sgg evaluate`` call; bundled models for generated scenes are in
+:mod:`sgg.demo`. Progressive translation is not there yet.
 
 SGG is Peng et al., "Diffusion-based Image Translation with Label Guidance for Domain Adaptive
 Semantic Segmentation", ICCV 2023.

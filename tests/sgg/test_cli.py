@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from typer.testing import CliRunner
 
 import sgg
@@ -11,7 +12,7 @@ from sgg.cli import app
 def test_says_what_there_is():
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    assert "demo" in result.stdout
+    assert all(name in result.stdout for name in ("translate", "evaluate", "demo"))
 
 
 def test_version():
@@ -19,4 +20,11 @@ def test_version():
 
 
 def test_refuses_what_it_does_not_have():
-    assert CliRunner().invoke(app, ["translate"]).exit_code == 2
+    assert CliRunner().invoke(app, ["imagine"]).exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["translate", "evaluate"])
+def test_asks_for_what_is_missing(command):
+    result = CliRunner().invoke(app, [command])
+    assert result.exit_code == 2
+    assert "Missing argument" in result.output

@@ -36,6 +36,7 @@ def gta(tmp_path, monkeypatch):
     """A data set, and in the current folder a module with models for it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cli_models.py").write_text(MODELS)
+    (tmp_path / "broken_models.py").write_text("import no_such_dependency")
     (tmp_path / "classes.json").write_text(json.dumps(SPACE))
     rng = np.random.default_rng(0)
     for name in ("images", "labels"):
@@ -178,6 +179,7 @@ def test_raw_ids_are_explained(gta):
     [
         (["--diffusion", "nowhere"], "expected a diffusers folder"),
         (["--segmenter", "nowhere"], "expected a transformers folder"),
+        (["--segmenter", "broken_models:make"], "No module named 'no_such_dependency'"),
         (["--label-space", "cityscapes"], "expected 19 classes, as the label space has, got 4"),
         (["--strength", "0"], "strength: expected a number in (0.0, 1.0], got 0"),
         (["--tile-size", "8y8"], "--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH"),
