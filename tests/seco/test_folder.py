@@ -205,6 +205,7 @@ def test_a_stopped_training_goes_on_unless_the_data_are_others(work, monkeypatch
     monkeypatch.undo()
     (state,) = (work / "corrector/.job").glob("training-*")
     reached = state.stat().st_mtime_ns
+    shutil.copytree(work / "corrector", work / "stopped")
     fitted, real = [], ConnectivityCorrector.fit
 
     def spy(self, samples, *, checkpoint, **more):
@@ -216,6 +217,8 @@ def test_a_stopped_training_goes_on_unless_the_data_are_others(work, monkeypatch
     assert fitted == [reached]
     assert (work / "corrector/corrector.json").read_bytes() == undisturbed
     assert not list((work / "corrector/.job").glob("training-*"))
+    shutil.rmtree(work / "corrector")
+    (work / "stopped").rename(work / "corrector")
     write_label(work / "labels/part0/0.png", np.zeros(SIZE, np.uint8), CITYSCAPES)
     fit(work)
     assert fitted == [reached, False]
