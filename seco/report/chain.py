@@ -25,7 +25,7 @@ from seco.folder.chain import Chained, Places
 from seco.folder.outputs import OutputFormat
 from seco.folder.provenance import describe_corrector, describe_model
 from seco.folder.refine import Refiner
-from seco.report.content import Report, Setting
+from seco.report.content import SELECTION, Report, Setting
 from seco.report.page import write_report
 from seco.report.summary import ACTIONS, ImageSteps, Summary, summarise
 from seco.sam.loading import as_segmenter
@@ -69,7 +69,7 @@ class ChainReader:
         labels = {"raw": label_of(files, inputs, space)}
         confidence = confidence_of(files)
         if confidence is not None:
-            labels["selection"] = select_confident(
+            labels[SELECTION] = select_confident(
                 torch.from_numpy(labels["raw"].astype("int64")),
                 torch.from_numpy(confidence),
                 fraction=self.refiner.keep_fraction,

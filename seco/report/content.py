@@ -10,6 +10,15 @@ from seco.correction.fitting import FitRecord
 from seco.evaluation.quality import connectivity_numbers
 from seco.report.summary import ACTIONS, ImageSteps, Summary
 
+SELECTION = "selection"
+MEANINGS = {
+    "raw": "as they were given",
+    SELECTION: "the most confident pixels of each class alone",
+    "PSA": "gathered into whole regions with the Segment Anything Model",
+    "SCC": "regions whose class is probably wrong corrected or dropped",
+}
+"""What the usual steps of a label are."""
+
 
 @dataclass(frozen=True)
 class Setting:

@@ -3,58 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from seco.common.arrays import Array
 from seco.common.files import PathLike, write_bytes
-from seco.common.labels import Colour, LabelSpace
-from seco.common.plots import IGNORE_COLOUR
 from seco.correction.decision import CORRECT, DROP, KEEP
 from seco.correction.fitting import FitRecord
-from seco.evaluation import confusion, recognition, repair
-from seco.report.content import Report
+from seco.evaluation import recognition, repair
+from seco.report.content import MEANINGS, Report
 from seco.report.figures import figure_png, loss_figure
-from seco.report.pictures import (
-    ACTION_COLOURS,
-    decision_picture,
-    figure_picture,
-    label_picture,
-    photo,
-)
-from seco.report.summary import ACTIONS, ImageSteps, Summary
+from seco.report.gallery import exhibit, legend
+from seco.report.pictures import ACTION_COLOURS, figure_picture
+from seco.report.summary import ACTIONS, Summary
+from seco.report.text import count, in_hex, percent, points
 
-_SELECTION = "selection"
-_MEANINGS = {
-    "raw": "as they were given",
-    _SELECTION: "the most confident pixels of each class alone",
-    "PSA": "gathered into whole regions with the Segment Anything Model",
-    "SCC": "regions whose class is probably wrong corrected or dropped",
-}
 _REASONS = 200
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One picture of the gallery: what it is, its ``data:`` address and a word on it."""
-
-    title: str
-    address: str
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """One image of the gallery, with what changed in words."""
-
-    name: str
-    changed: float
-    changes: Sequence[str]
-    pictures: Sequence[Picture]
 
 
 def write_report(path: PathLike, report: Report) -> None:
@@ -92,36 +58,9 @@ def render_report(report: Report) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": percent, "points": points, "count": _count}
+    environment.filters |= {"percent": percent, "points": points, "count": count}
     template = (files("seco.report") / "page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(_page(report))
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """A share as percent; a dash where there is none.
-
-    Example:
-        >>> percent(0.123), percent(float("nan"))
-        ('12.3 %', '–')
-    """
-    return f"{100 * share:.{digits}f} %" if math.isfinite(share) else "–"
-
-
-def points(difference: float) -> str:
-    """A difference of shares in percentage points, signed; nothing where there is none.
-
-    Example:
-        >>> points(0.0123), points(-0.5), points(float("nan"))
-        ('+1.2', '−50.0', '')
-    """
-    if not math.isfinite(difference):
-        return ""
-    return f"{100 * difference:+.1f}".replace("-", "−")
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: ``1 image``, ``1,200 images``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def _page(report: Report) -> dict[str, Any]:
@@ -132,21 +71,17 @@ def _page(report: Report) -> dict[str, Any]:
         "actions": _actions(summary),
         "classes": _classes(summary),
         "steps": _steps(summary),
-        "meanings": _meanings(summary),
+        "meanings": [(step, MEANINGS[step]) for step in summary.steps if step in MEANINGS],
         "recognition": _recognition(report),
         "repair": _repair(summary),
         "figures": _figures(report),
         "noise": None if report.fit is None else _noise(report.fit, report.tau_ns),
-        "legend": _legend(report),
-        "exhibits": [_exhibit(item, summary.space) for item in report.gallery],
+        "legend": legend(report),
+        "exhibits": [exhibit(item, summary.space) for item in report.gallery],
         "settings": _settings(report),
         "failures": report.failures[:_REASONS],
         "more_failures": max(0, len(report.failures) - _REASONS),
     }
-
-
-def _hex(colour: Colour) -> str:
-    return f"#{bytes(colour).hex()}"
 
 
 def _actions(summary: Summary) -> list[dict[str, Any]]:
@@ -154,7 +89,7 @@ def _actions(summary: Summary) -> list[dict[str, Any]]:
     return [
         {
             "name": ACTIONS[action],
-            "colour": _hex(ACTION_COLOURS[action]),
+            "colour": in_hex(ACTION_COLOURS[action]),
             "regions": int(summary.decisions[action, 0]),
             "share": _ratio(summary.decisions[action, 0], regions),
             "pixels": _ratio(summary.decisions[action, 1], pixels),
@@ -175,7 +110,7 @@ def _classes(summary: Summary) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": name,
-                "colour": _hex(space.colours[k]),
+                "colour": in_hex(space.colours[k]),
                 "before": _ratio(before[k], total),
                 "after": _ratio(after[k], total),
                 "bars": (before[k] / widest, after[k] / widest),
@@ -214,11 +149,6 @@ def _steps(summary: Summary) -> list[dict[str, Any]]:
         }
         for name, row in zip(measured, table.tolist(), strict=True)
     ]
-
-
-def _meanings(summary: Summary) -> list[tuple[str, str]]:
-    """What the steps are, as far as they are the usual ones."""
-    return [(step, _MEANINGS[step]) for step in summary.steps if step in _MEANINGS]
 
 
 def _recognition(report: Report) -> list[dict[str, Any]]:
@@ -290,63 +220,6 @@ def _figures(report: Report) -> dict[str, str]:
             found.losses, mixture, tau_ns=report.tau_ns, noisy=found.noisy
         )
     return {name: figure_picture(figure_png(figure)) for name, figure in figures.items()}
-
-
-def _legend(report: Report) -> list[tuple[str, str]]:
-    """Name and colour of the classes in the gallery, ignore last."""
-    space, found = report.summary.space, set()
-    for item in report.gallery:
-        for label in (*item.labels.values(), *([] if item.truth is None else [item.truth])):
-            found.update(np.unique(label).tolist())
-    entries = [(name, _hex(space.colours[k])) for k, name in enumerate(space.names) if k in found]
-    return [*entries, ("ignore (no label)", _hex(IGNORE_COLOUR))]
-
-
-def _exhibit(item: ImageSteps, space: LabelSpace) -> Exhibit:
-    image = item.image()
-    pictures = [Picture("image", photo(image))]
-    # The selection is the raw label with holes: in the table of steps, not here.
-    shown = {step: label for step, label in item.labels.items() if step != _SELECTION}
-    for position, (step, label) in enumerate(shown.items()):
-        if item.judgement is not None and position == len(shown) - 1:
-            note = ", ".join(
-                f"{count:,} {name}"
-                for count, name in zip(item.regions or (), ACTIONS, strict=False)
-                if count
-            )
-            pictures.append(Picture("decisions", decision_picture(image, item.judgement()), note))
-        note = "" if item.truth is None else _quality(label, item.truth, space)
-        pictures.append(Picture(step, label_picture(label, space), note))
-    if item.truth is not None:
-        pictures.append(Picture("truth", label_picture(_known(item.truth, space), space)))
-    return Exhibit(item.name, item.changed, _changes(item.before, item.after, space), pictures)
-
-
-def _quality(label: Array, truth: Array, space: LabelSpace) -> str:
-    return f"mIoU {percent(confusion(label, truth, space).mean_iou, 0)}"
-
-
-def _known(truth: Array, space: LabelSpace) -> Array:
-    """Truth with ignore where it holds no class: raw label files hold more ids than are judged."""
-    inside = (truth >= 0) & (truth < space.num_classes)
-    known: Array = np.where(inside, truth.astype(np.int64), space.ignore_index)
-    return known
-
-
-def _changes(before: Array, after: Array, space: LabelSpace, most: int = 4) -> list[str]:
-    """The largest changes in words, by pixels."""
-    changed = before != after
-    pairs, counts = np.unique(
-        np.stack([before[changed], after[changed]]).astype(np.int64), axis=1, return_counts=True
-    )
-    names = dict(enumerate(space.names))
-    order = np.argsort(-counts, kind="stable")[:most]
-    return [
-        f"{names.get(old, 'ignore')} → {names.get(new, 'ignore')} {percent(share)}"
-        for (old, new), share in zip(
-            pairs.T[order].tolist(), (counts[order] / changed.size).tolist(), strict=True
-        )
-    ]
 
 
 def _settings(report: Report) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from seco.report import (
     summarise,
     write_report,
 )
-from seco.report.page import percent
+from seco.report.text import percent
 
 SPACE = LabelSpace(names=("road", "sky & <cloud>", "car"), things=("car",))
 IGNORE = 255
