@@ -267,7 +267,7 @@ def main() -> None:
     )
     on_cpu = options.device == "cpu"
     record = {
-        "command": "python tests/benchmarks/bench_guidance.py",
+        "command": f"python tests/benchmarks/bench_guidance.py --repeats {options.repeats}",
         "commit": commit.stdout.strip(),
         "machine": (
             f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
