@@ -92,3 +92,10 @@ def test_odd_sizes(size):
         decoded(decision_picture(image, judgement))
     decoded(photo(image))
     decoded(label_picture(ids, SPACE))
+
+
+def test_a_pixel_that_is_scaled_down_is_that_of_its_middle():
+    label = np.tile([255, 1, 0], (3, 640))
+    np.testing.assert_array_equal(
+        decoded(label_picture(label, SPACE)), np.broadcast_to((200, 100, 0), (1, 640, 3))
+    )
