@@ -263,7 +263,7 @@ def main() -> None:
         "--inputs", nargs="+", choices=("pred_x0", "x_t", "through"), default=("pred_x0",),
         help="what the segmenter sees; through: pred_x0, with the denoiser differentiated",
     )  # fmt: skip
-    one.add_argument("--normalizations", nargs="+", choices=("none", "rms"), default=("none",))
+    one.add_argument("--normalizations", nargs="+", choices=("none", "rms"), default=("rms",))
     one.add_argument("--reductions", nargs="+", choices=("sum", "mean"), default=("sum",))
     one.add_argument("--clips", type=float, nargs="+", default=(None,))
     one.add_argument("--segmenter", type=Path, help="other weights of the guiding segmenter")
