@@ -222,16 +222,22 @@ def curve(options: argparse.Namespace) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2, sharey=True)
     colours = dict(zip(ARMS, ("0.35", "tab:blue", "tab:orange", "tab:red"), strict=True))
-    scales = sorted({scale for _, scale in lines if scale is not None})
+    scales = sorted({scale for _, scale in lines if scale is not None}, reverse=True)
     for column, name in enumerate(("features", "colours")):
         for (arm, scale), points in lines.items():
             points.sort()
-            style = "-" if scale is None else ("-", "--", ":", "-.")[scales.index(scale) % 4]
+            marker = "o" if scale is None else "oxs^"[scales.index(scale) % 4]
             axes[column].errorbar(
                 [p[1 + column] for p in points], [p[3] for p in points],
-                yerr=[p[4] for p in points], color=colours[arm], linestyle=style, marker="o",
-                markersize=4, capsize=2, label=arm if scale is None else f"{arm}, scale {scale:g}",
+                yerr=[p[4] for p in points], color=colours[arm], marker=marker, markersize=5,
+                capsize=2, label=arm if scale is None else f"{arm}, scale {scale:g}",
             )  # fmt: skip
+            if arm == "unguided":
+                for p in points:
+                    axes[column].annotate(
+                        f"strength {p[0]:g}", (p[1 + column], p[3]), (6, -12),
+                        textcoords="offset points", color=colours[arm], fontsize=8,
+                    )  # fmt: skip
         for arm, point in alone.items():
             axes[column].plot(point[column], point[2], "k*" if arm == "target" else "ks")
             axes[column].annotate(
