@@ -24,6 +24,7 @@ from measuring.samples import EncodeOnce, street_sample
 from tqdm import tqdm
 
 import seco
+from seco.aggregation import Connectivities
 from seco.common.confusion import Confusion, confusion
 from seco.common.files import write_bytes
 from seco.correction.samples import find_connectivities
@@ -33,7 +34,13 @@ from seco.demo.segmenter import load_segmenter, predict
 from seco.sam.proposal_settings import proposal_settings_of
 
 SIZE, CROP = (256, 256), 192
-METHODS = {"prompts only": "prompts", "alignment": "alignment", "PSA": "psa"}
+METHODS = {
+    "prompts only": ("prompts", "ignore"),
+    "alignment": ("alignment", "ignore"),
+    "PSA": ("psa", "ignore"),
+    "PSA, rest kept": ("psa", "keep"),
+}
+CORRECTED = {"PSA": "PSA + SCC", "PSA, rest kept": "PSA + SCC, rest kept"}
 
 
 def label_sets(seeds: Sequence[int], folder: Path) -> dict[str, np.ndarray]:
@@ -45,14 +52,14 @@ def label_sets(seeds: Sequence[int], folder: Path) -> dict[str, np.ndarray]:
     sam, segmenter = seco.load_sam("tiny"), load_segmenter()
     base = dataclasses.replace(seco.PSASettings(), proposals=proposal_settings_of(sam))
     rows: dict[str, list[np.ndarray]] = {}
-    samples = []
+    samples: dict[str, list[tuple[np.ndarray, Connectivities]]] = {}
     for seed in tqdm(seeds, desc="labels"):
         item, remembered = street_sample(seed, SIZE, segmenter), EncodeOnce(sam)
         proposals = seco.propose_regions(item.image, remembered, settings=base.proposals)
         wide = torch.from_numpy(item.label.astype(np.int64))
         chosen = seco.select_confident(wide, torch.from_numpy(item.confidence)).numpy()
         found = {"images": item.image, "truth": item.truth, "raw": item.label, "base": chosen}
-        for name, method in METHODS.items():
+        for name, (method, outside) in METHODS.items():
             refinement = seco.refine_with_details(
                 item.image,
                 item.label,
@@ -60,20 +67,24 @@ def label_sets(seeds: Sequence[int], folder: Path) -> dict[str, np.ndarray]:
                 label_space=STREETS,
                 confidence=item.confidence,
                 regions=proposals,
+                outside=outside,
                 settings=dataclasses.replace(base, method=method),
             )
             found[name] = refinement.labels[0].numpy()
-        wide = torch.from_numpy(found["PSA"].astype(np.int64))
-        known = refinement.connectivities[0]
-        regions = find_connectivities(wide, 255, seco.SCCSettings(), known=known)
-        samples.append((item.image, regions))
+            if name in CORRECTED:
+                known = refinement.connectivities[0]
+                regions = find_connectivities(
+                    refinement.labels[0], STREETS.ignore_index, seco.SCCSettings(), known=known
+                )
+                samples.setdefault(name, []).append((item.image, regions))
         for name, value in found.items():
             rows.setdefault(name, []).append(value.astype(np.uint8))
-    corrector = seco.ConnectivityCorrector(STREETS, sam).fit(samples)
-    rows["PSA + SCC"] = [
-        corrector.correct(image, label, connectivities=regions)
-        for (image, regions), label in zip(samples, rows["PSA"], strict=True)
-    ]
+    for name, new in CORRECTED.items():
+        corrector = seco.ConnectivityCorrector(STREETS, sam).fit(samples[name])
+        rows[new] = [
+            corrector.correct(image, label, connectivities=regions)
+            for (image, regions), label in zip(samples[name], rows[name], strict=True)
+        ]
     arrays = {name: np.stack(values) for name, values in rows.items()}
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(path.with_suffix(".partial.npz"), **arrays)
@@ -138,6 +149,7 @@ def main() -> None:
     arrays = label_sets(DEV_SEEDS[: args.images], args.work)
     held_out = TEST_SEEDS[: args.held_out]
     arms = ["before training", "prompts only", "raw", "base", "alignment", "PSA", "PSA + SCC"]
+    arms += ["PSA, rest kept", "PSA + SCC, rest kept"]
     results: dict[str, dict[str, object]] = {}
     for arm in [*arms, "truth"]:
         rows = []
