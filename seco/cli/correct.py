@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from seco.cli.models import fitted_with_sam, sam_named
 from seco.cli.options import (
+    Checkpoint,
     ConfidenceSuffix,
     LayoutName,
     LayoutRule,
     LeastShare,
     ListRoot,
+    Sam,
+    SamName,
     ScoreFormatName,
     ScoreFormatRule,
     Scores,
@@ -40,6 +44,8 @@ def correct(
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder for PNGs with the labels' file names.")
     ],
+    sam: Sam = SamName.tiny,
+    checkpoint: Checkpoint = None,
     device: Device = None,
     confidence: Annotated[
         Path | None,
@@ -63,6 +69,7 @@ def correct(
 ) -> None:
     """Keep, repair or drop every region of labels, with what seco fit has learnt.
 
+    If that was with the features of a SAM (--encoder sam), --sam must be the same again.
     An image that cannot be used is reported and the rest goes on; the exit code is then 1. A run
     that was stopped is gone on with by the same command, also under torchrun.
     """
@@ -81,10 +88,12 @@ def correct(
         )  # fmt: skip
         check_lists(inputs, out, output, list_root)
         used = device_named(device)
+        encoder = sam_named(sam, checkpoint, used) if fitted_with_sam(corrector) else None
     with job(overwrite=overwrite) as options:
         summary = correct_folder(
-            inputs, corrector, out, device=used, output=output, options=options
-        )
+            inputs, corrector, out, encoder=encoder, device=used if encoder is None else None,
+            output=output, options=options,
+        )  # fmt: skip
         save_lists(
             inputs, out, output, summary,
             root=list_root, least_share=min_labelled, options=options,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from seco.cli.models import fitted_with_sam, sam_named
+from seco.cli.options import Checkpoint, SamName
 from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
 from seco.common.cli.running import device_named, job, refused
 
@@ -51,6 +53,10 @@ def evaluate(
     images: Annotated[
         Path | None, typer.Option(help="With --corrector: folder of the images, or a single one.")
     ] = None,
+    sam: Annotated[
+        SamName, typer.Option(help="With --corrector: the SAM that it was fitted with, if any.")
+    ] = SamName.tiny,
+    checkpoint: Checkpoint = None,
     device: Device = None,
     list_file: Annotated[
         Path | None,
@@ -91,7 +97,11 @@ def evaluate(
         )
         fitted = None
         if corrector is not None:
-            fitted = ConnectivityCorrector.load(corrector, device=device_named(device))
+            used = device_named(device)
+            encoder = sam_named(sam, checkpoint, used) if fitted_with_sam(corrector) else None
+            fitted = ConnectivityCorrector.load(
+                corrector, encoder=encoder, device=used if encoder is None else None
+            )
             check_corrector(fitted, space)
     with job(overwrite=False) as options:
         found = evaluate_folder(

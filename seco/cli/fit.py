@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.options import Assignments, Paper, SCCSettingsListed
+from seco.cli.models import sam_named, warn_of_tiny
+from seco.cli.options import (
+    Assignments,
+    Checkpoint,
+    Encoder,
+    EncoderName,
+    Paper,
+    Sam,
+    SamName,
+    SCCSettingsListed,
+)
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -21,7 +31,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
-from seco.common.cli.running import conclude, device_named, job, refused
+from seco.common.cli.running import conclude, device_named, job, refused, stop
 
 
 def fit(
@@ -29,6 +39,9 @@ def fit(
     labels: LabelFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the corrector.")],
     label_space: LabelSpaceName = "cityscapes",
+    encoder: Encoder = EncoderName.sam,
+    sam: Sam = SamName.tiny,
+    checkpoint: Checkpoint = None,
     device: Device = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     checkpoint_every: Annotated[
@@ -54,6 +67,8 @@ def fit(
     from seco.common.settings_text import change_settings
     from seco.folder import fit_folder
 
+    if encoder is EncoderName.sam and sam is SamName.none:
+        stop("--encoder sam needs a --sam")
     with refused():
         space = find_label_space(label_space)
         inputs = folder_inputs(
@@ -62,9 +77,14 @@ def fit(
         )  # fmt: skip
         settings = change_settings(SCC_PAPER if paper else SCCSettings(), assignments or [])
         used = device_named(device)
+        features = None
+        if encoder is EncoderName.sam:
+            features = sam_named(sam, checkpoint, used)
+            warn_of_tiny(sam)
     with job(overwrite=overwrite) as options:
         summary = fit_folder(
-            inputs, out, label_space=space, settings=settings, seed=seed, device=used,
-            checkpoint_every=checkpoint_every, progress=sys.stderr.isatty(), options=options,
+            inputs, out, label_space=space, settings=settings, encoder=features, seed=seed,
+            device=used if features is None else None, checkpoint_every=checkpoint_every,
+            progress=sys.stderr.isatty(), options=options,
         )  # fmt: skip
     conclude(summary, "fitted", out, options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from seco.cli.options import SamName
@@ -17,6 +19,23 @@ def sam_named(sam: SamName, checkpoint: str | None, device: str) -> PromptableSe
     from seco import load_sam
 
     return load_sam(sam.value, checkpoint=checkpoint, device=device)
+
+
+def fitted_with_sam(corrector: Path) -> bool:
+    """Whether ``--sam`` must be the corrector's encoder; it has its own otherwise.
+
+    Raises:
+        OSError, ValueError: no corrector, or one with an encoder that no option names.
+    """
+    from seco.correction.storage import read_corrector
+
+    kind = read_corrector(corrector).encoder["kind"]
+    if kind not in ("segmenter", "small"):
+        raise ValueError(
+            f"{corrector}: was fitted with an encoder of your own; use it from Python: "
+            "seco.ConnectivityCorrector.load(..., encoder=...)"
+        )
+    return kind == "segmenter"
 
 
 def warn_of_tiny(sam: SamName, *, first: bool = True) -> None:

@@ -19,6 +19,13 @@ class SamName(str, Enum):
     none = "none"
 
 
+class EncoderName(str, Enum):
+    """What ``--encoder`` takes."""
+
+    sam = "sam"
+    small = "small"
+
+
 class Method(str, Enum):
     """What ``--method`` takes."""
 
@@ -97,6 +104,13 @@ Checkpoint = Annotated[
     typer.Option(
         metavar="FILE|URL",
         help="Weights of --sam vit_*; Meta's own are downloaded once if not given.",
+    ),
+]
+Encoder = Annotated[
+    EncoderName,
+    typer.Option(
+        help="Where the corrector's features come from: sam is --sam's embedding; small is a "
+        "network trained from scratch, which wants thousands of images."
     ),
 ]
 Confidence = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import sam_named, warn_of_tiny
+from seco.cli.models import fitted_with_sam, sam_named, warn_of_tiny
 from seco.cli.options import (
     Assignments,
     Checkpoint,
@@ -158,6 +158,11 @@ def refine(
         model = None if sam is SamName.none else sam_named(sam, checkpoint, used)
         if model is not None:
             settings = replace(settings, proposals=proposal_settings_of(model))
+        encoder = None
+        if corrector is not None and fitted_with_sam(corrector):
+            if model is None:
+                stop("--corrector was fitted with a SAM: expected the same --sam, got none")
+            encoder = model
         settings = change_settings(settings, assignments or [])
         if method is not None and settings.method != method.value:
             stop(
@@ -168,7 +173,8 @@ def refine(
         label_space=space,
         regions=regions,
         corrector=corrector,
-        device=used,
+        encoder=encoder,
+        device=used if encoder is None else None,
         keep_fraction=0.5 if keep_fraction is None else keep_fraction,
         confidence_threshold=confidence_threshold,
         outside=outside.value,

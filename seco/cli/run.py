@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,8 @@ from seco.cli.options import (
     Confidence,
     ConfidenceSuffix,
     ConfidenceThreshold,
+    Encoder,
+    EncoderName,
     KeepFraction,
     Outside,
     OutsideRule,
@@ -79,6 +82,7 @@ def run(
     paper: Paper = False,
     assignments: Assignments = None,
     settings_listed: SettingsListed = False,
+    encoder: Encoder = EncoderName.sam,
     scc_assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -145,10 +149,12 @@ def run(
         used = device_named(device)
         model = sam_named(sam, checkpoint, used)
         settings = replace(PAPER if paper else PSASettings(), proposals=proposal_settings_of(model))
+        features = model if encoder is EncoderName.sam else None
         refiner = Refiner(
             sam=model,
             label_space=space,
-            device=used,
+            encoder=features,
+            device=used if features is None else None,
             keep_fraction=0.5 if keep_fraction is None else keep_fraction,
             confidence_threshold=confidence_threshold,
             outside=outside.value,
@@ -165,7 +171,7 @@ def run(
 
         chained = run_chain(
             inputs, out, refiner, settings=scc, seed=seed, checkpoint_every=checkpoint_every,
-            progress=True, announce=announce, options=options,
+            progress=sys.stderr.isatty(), announce=announce, options=options,
         )  # fmt: skip
         announce("report")
         reader = ChainReader(chained, Places(out), refiner, truths)

@@ -112,7 +112,8 @@ def run_chain(
     Args:
         inputs: images, raw labels and, where they have them, confidences.
         out: see :class:`Places`.
-        refiner: how labels are refined, without regions and corrector, which the chain makes.
+        refiner: how labels are refined, without regions and corrector, which the chain makes with
+            its encoder.
         settings: of fitting and correcting.
         seed: of fitting.
         checkpoint_every: training steps between two savings.
@@ -146,6 +147,7 @@ def run_chain(
         places.corrector,
         label_space=refiner.label_space,
         settings=settings,
+        encoder=refiner.encoder,
         seed=seed,
         device=refiner.device,
         checkpoint_every=checkpoint_every,
@@ -158,6 +160,7 @@ def run_chain(
         refined,
         places.corrector,
         places.labels,
+        encoder=refiner.encoder,
         device=refiner.device,
         output=OutputFormat(scores=places.scores),
         options=options,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,18 @@ class ChainReader:
     refiner: Refiner
     truths: Mapping[Path, Path]
 
-    def read(self, place: int, corrector: ConnectivityCorrector) -> tuple[ImageSteps, str]:
+    @cached_property
+    def corrector(self) -> ConnectivityCorrector:
+        """The chain's."""
+        return ConnectivityCorrector.load(
+            self.places.corrector, encoder=self.refiner.encoder, device=self.refiner.device
+        )
+
+    def read(self, place: int) -> tuple[ImageSteps, str]:
         """Read one image's labels and its truth.
 
         Args:
             place: of the image among the finished ones.
-            corrector: the chain's.
 
         Returns:
             The image, and what is wrong with its truth: then it is without; "" if nothing is.
@@ -86,7 +92,7 @@ class ChainReader:
             image=partial(read_image, files.image),
             truth=truth,
             regions=(facts[ACTIONS[0]], facts[ACTIONS[1]], facts[ACTIONS[2]]),
-            judgement=partial(_judge, corrector, files.image, labels["PSA"]),
+            judgement=partial(_judge, self.corrector, files.image, labels["PSA"]),
         )
         return item, wrong
 
@@ -126,7 +132,6 @@ def summarise_chain(
         could not be.
     """
     processes, space = options.processes, reader.refiner.label_space
-    corrector = ConnectivityCorrector.load(reader.places.corrector, device=reader.refiner.device)
     files = reader.chained.finished.files
     own = processes.share(list(range(len(files))))
     failures: list[Outcome] = []
@@ -136,7 +141,7 @@ def summarise_chain(
         for place in own:
             outcome = Outcome(files[place].name, "skipped")  # nothing was written
             try:
-                item, wrong = reader.read(place, corrector)
+                item, wrong = reader.read(place)
                 yield summarise(item, space, dilation_ratio=dilation_ratio)
                 if wrong:
                     outcome = Outcome(item.name, "failed", wrong)
@@ -153,7 +158,7 @@ def summarise_chain(
     gallery = []
     if processes.first:
         places = {one.name: place for place, one in enumerate(files)}
-        gallery = [reader.read(places[name], corrector)[0] for name in summary.most_changed(shown)]
+        gallery = [reader.read(places[name])[0] for name in summary.most_changed(shown)]
     return summary, gallery, [bad for _, share in shares for bad in share]
 
 
@@ -186,7 +191,7 @@ def write_chain_report(
         reader, shown=shown, dilation_ratio=dilation_ratio, options=options
     )
     places, refiner = reader.places, reader.refiner
-    corrector = ConnectivityCorrector.load(places.corrector, device=refiner.device)
+    corrector = reader.corrector
     every = (*reader.chained.failures, *failures)
     report = Report(
         title,
@@ -220,6 +225,7 @@ def _settings(
         suggested = proposal_settings_of(as_segmenter(refiner.sam))
         said["Finding regions"] = _beside(own.proposals, suggested)
     said["Correcting (SCC)"] = [
+        Setting("encoder", "small" if refiner.encoder is None else "sam", "sam"),
         *_beside(corrector.settings, SCCSettings()),
         Setting("seed", seed, 0),
     ]

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from dataclasses import fields, replace
 from itertools import count
 from pathlib import Path
@@ -23,7 +24,7 @@ from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings, SCCSettings
 from seco.cli import app
 from seco.common.files import read_confidence, read_label, write_label
 from seco.common.settings_text import change_settings, list_settings
-from seco.sam.tiny import PROPOSALS
+from seco.sam.tiny import PROPOSALS, build_tiny_sam
 
 QUICK = ("--device", "cpu", "--set", "points_per_side=3")
 NAMES = ("a/one", "a/two", "b/three")
@@ -207,7 +208,8 @@ def test_a_full_disk_has_an_exit_code_of_its_own(work, monkeypatch):
     assert sorted(contents(work / "out")) == [f"{name}.png" for name in NAMES]
 
 
-def test_the_whole_chain_of_commands(work):
+@pytest.mark.parametrize("encoder", ["sam", "small"])
+def test_the_whole_chain_of_commands(work, encoder):
     """Regions once, refined by vote, fitted, corrected, all with what the one before wrote."""
     images = work / "images"
     assert "3 done" in run("regions", images, work / "regions", *QUICK).stdout
@@ -222,9 +224,12 @@ def test_the_whole_chain_of_commands(work):
     assert len(pairs) == 3
     assert (work / "out/unlabeled.txt").read_text() == ""
     fitted = run(
-        "fit", images, work / "out", work / "corrector", "--set", "iterations=3", "--device", "cpu"
-    )
+        "fit", images, work / "out", work / "corrector", "--encoder", encoder,
+        "--set", "iterations=3", "--device", "cpu",
+    )  # fmt: skip
     assert "1 fitted" in fitted.stdout, fitted.stderr
+    kind = json.loads((work / "corrector/corrector.json").read_text())["encoder"]["kind"]
+    assert kind == {"sam": "segmenter", "small": "small"}[encoder]
     corrected = run(
         "correct", images, work / "out", work / "corrector", work / "corrected",
         "--confidence", work / "weights", "--layout", "proda", "--device", "cpu",
@@ -236,8 +241,42 @@ def test_the_whole_chain_of_commands(work):
         "refine", images, work / "labels", work / "both", *vote, "--corrector", work / "corrector",
         "--list", work / "out/labeled.txt",
     )  # fmt: skip
+    if encoder == "sam":
+        assert at_once.exit_code == 2
+        assert "--corrector was fitted with a SAM" in at_once.stderr
+        return
     assert at_once.exit_code == 1  # the paths in the list are within another folder
     assert "0 refined, 0 skipped, 3 failed" in at_once.stdout
+
+
+def test_labels_are_refined_and_corrected_at_once(work):
+    images, labels = work / "images", work / "labels"
+    keep = ("--outside", "keep", *QUICK)
+    assert run("refine", images, labels, work / "psa", *keep).exit_code == 0
+    fit = ("fit", images, work / "psa", work / "corrector", "--set", "iterations=3")
+    assert run(*fit, "--device", "cpu").exit_code == 0
+    both = run("refine", images, labels, work / "both", *keep, "--corrector", work / "corrector")
+    assert "3 refined, 0 skipped, 0 failed" in both.stdout, both.stderr
+
+
+def test_a_corrector_of_another_sam_or_of_ones_own_encoder(work):
+    space = seco.CITYSCAPES
+    samples = [pair(0, (40, 64))[:2]]
+    settings = SCCSettings(iterations=1)
+    other = seco.load_sam(build_tiny_sam())
+    encoders = {"other": other, "own": torch.nn.Conv2d(3, 4, 3)}
+    for name, encoder in encoders.items():
+        corrector = seco.ConnectivityCorrector(space, encoder, settings=settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", seco.NoNoiseFoundWarning)
+            corrector.fit(samples).save(work / name)
+    said = {"other": "got one with other weights", "own": "fitted with an encoder of your own"}
+    for name, message in said.items():
+        result = run(
+            "correct", work / "images", work / "labels", work / name, work / "o", "--device", "cpu"
+        )
+        assert result.exit_code == 2
+        assert message in result.stderr
 
 
 def test_an_image_where_sam_finds_nothing(work):

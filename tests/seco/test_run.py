@@ -124,7 +124,7 @@ def test_it_is_the_functions_one_after_the_other(data, done):
         )
         refined[name] = found
         np.testing.assert_array_equal(read_label(out / "psa" / f"{name}.png"), found)
-    corrector = seco.ConnectivityCorrector.load(out / "corrector")
+    corrector = seco.ConnectivityCorrector.load(out / "corrector", encoder=sam)
     assert corrector.settings == SCCSettings(iterations=4, batch_size=8)
     for name in NAMES:
         image = read_image(data / "images" / f"{name}.png")
@@ -154,7 +154,9 @@ def test_the_report_measures_every_step(data, done):
         assert said["steps"][step]["mean_iou"] == pytest.approx(pooled.mean_iou, abs=1e-6)
         assert said["steps"][step]["coverage"] == pytest.approx(pooled.coverage, abs=1e-6)
     regions = sum(said["regions"].values())
-    corrector = seco.ConnectivityCorrector.load(done[0] / "corrector")
+    corrector = seco.ConnectivityCorrector.load(
+        done[0] / "corrector", encoder=seco.load_sam("tiny")
+    )
     judged = [
         corrector.correct_with_details(
             read_image(data / "images" / f"{name}.png"), read_label(done[0] / "psa" / f"{name}.png")
