@@ -25,6 +25,7 @@ import torch
 from measuring.record import write_record
 from measuring.training import train
 from tqdm import tqdm
+from train_segmenter import augment as source_augmentation
 
 import sgg
 from seco.common.confusion import confusion
@@ -102,6 +103,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of training")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument(
+        "--shared", action="store_true", help="every seed trains on the scenes of all seeds"
+    )
+    parser.add_argument(
+        "--source-augmentation",
+        action="store_true",
+        help="that of the bundled segmenter's own training, which is strong",
+    )
     parser.add_argument("--work", type=Path, default=Path("sgg-training-work"), help="kept files")
     parser.add_argument("--out", type=Path, help="write JSON here")
     args = parser.parse_args()
@@ -116,11 +125,14 @@ def main() -> None:
         street_scene(s, size=SIZE, domain="camera") for s in TEST_SEEDS[: args.held_out]
     ])  # fmt: skip
     training = f"{args.images} {args.steps} {args.batch} {args.rate} {args.held_out}"
+    training += " shared" * args.shared + " augmented" * args.source_augmentation
     arms = (BEFORE, SOURCE, *ARMS, TARGET)
     rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     true_labels: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms[1:]}
     for seed in range(args.seeds):
         own = DEV_SEEDS[seed * args.images : (seed + 1) * args.images]
+        if args.shared:
+            own = DEV_SEEDS[: args.seeds * args.images]
         sets = {
             domain: street_batch([street_scene(s, size=SIZE, domain=domain) for s in own])
             for domain in ("game", "camera")
@@ -148,6 +160,7 @@ def main() -> None:
                         batch=args.batch,
                         rate=args.rate,
                         seed=seed,
+                        augment=source_augmentation if args.source_augmentation else None,
                     )
                 found = confusion(oracle_labels(held_out, model), truth, STREETS)
                 write_bytes(kept, json.dumps(consistency_numbers(found)).encode())
