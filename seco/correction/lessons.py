@@ -8,9 +8,8 @@ features of it are not the mirror image of its features.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import warnings
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
