@@ -26,6 +26,7 @@ from seco.cli.options import (
     SamName,
     SettingsListed,
 )
+from seco.cli.selection import check_selection
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -125,8 +126,6 @@ def run(
     from seco.report.chain import ChainReader, write_chain_report
     from seco.sam.proposal_settings import proposal_settings_of
 
-    if keep_fraction is not None and confidence_threshold is not None:
-        stop("--keep-fraction and --confidence-threshold exclude each other")
     if sam is SamName.none:
         stop("--sam none: expected a model, which finds the regions")
     with refused():
@@ -137,6 +136,7 @@ def run(
             list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
             label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
+        check_selection(inputs, confidence, keep_fraction, confidence_threshold)
         truths = {}
         if truth is not None:
             found = find_inputs(
