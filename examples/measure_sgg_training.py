@@ -37,6 +37,7 @@ from sgg.demo.measures import oracle_labels
 from sgg.demo.models import SIZE, load_diffusion, load_oracle, load_segmenter, street_batch
 
 BEFORE, SOURCE, TARGET = "before training", "source only", "camera scenes"
+SETS = (BEFORE, SOURCE, *ARMS, TARGET)
 CHUNK = 16  # scenes of one kept file
 MEASURES = ("mean_iou", "small_iou", "accuracy")
 
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64, help="scenes of a seed (DEV_SEEDS)")
     parser.add_argument("--held-out", type=int, default=150, help="scenes to measure (TEST_SEEDS)")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--arms", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--strength", type=float, default=0.5)
     parser.add_argument("--ddim-steps", type=int, default=10)
     parser.add_argument("--bf16", action="store_true", help="translate in bfloat16")
@@ -126,9 +128,9 @@ def main() -> None:
     ])  # fmt: skip
     training = f"{args.images} {args.steps} {args.batch} {args.rate} {args.held_out}"
     training += " shared" * args.shared + " augmented" * args.source_augmentation
-    arms = (BEFORE, SOURCE, *ARMS, TARGET)
+    arms = tuple(args.arms)
     rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
-    true_labels: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms[1:]}
+    true_labels: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms if arm != BEFORE}
     for seed in range(args.seeds):
         own = DEV_SEEDS[seed * args.images : (seed + 1) * args.images]
         if args.shared:
@@ -182,10 +184,11 @@ def main() -> None:
             ("unguided", SOURCE), ("LCG", "unguided"), ("GSG", "unguided"), ("SGG", "unguided"),
             ("SGG", "LCG"), ("SGG", "GSG"), ("SGG", SOURCE), (TARGET, "SGG"),
         )
+        if {one, other} <= set(arms)
         for pair in [(rows[one], rows[other])]
     }  # fmt: skip
     print("| % | " + " | ".join(arms) + " |\n|:---|" + "---:|" * len(arms))
-    for name in results[BEFORE]["target"]:
+    for name in results[arms[0]]["target"]:
         cells = ["{:.1f} ± {:.1f}".format(*results[arm]["target"][name]) for arm in arms]
         print(f"| {name} | " + " | ".join(cells) + " |")
     for pair_name, found in paired.items():
