@@ -65,7 +65,9 @@ def job(*, overwrite: bool) -> Iterator[JobOptions]:
     try:
         with stopped_when_full("the results"):
             try:
-                yield JobOptions(overwrite, processes, report, start)
+                yield JobOptions(
+                    overwrite=overwrite, processes=processes, report=report, start=start
+                )
             finally:
                 for bar in bars:
                     bar.close()
