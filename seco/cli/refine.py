@@ -46,6 +46,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
+from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, device_named, job, refused, stop
 
 
@@ -184,7 +185,7 @@ def refine(
             raise typer.Exit(1) from error
         typer.echo(f"Wrote {out}")
         return
-    with job(overwrite=overwrite) as options:
+    with job(overwrite=overwrite, stage=Stage("Refining labels", resumes=True)) as options:
         summary = refine_folder(inputs, out, refiner, output=output, options=options)
         save_lists(
             inputs, out, output, summary,

@@ -40,6 +40,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
+from seco.common.cli.progress import Stage
 from seco.common.cli.running import device_named, job, refused, stop
 
 _STAGES = {
@@ -162,12 +163,14 @@ def run(
         )
         scc = change_settings(SCC_PAPER if paper else SCCSettings(), scc_assignments or [])
     warn_of_tiny(sam)
-    with job(overwrite=overwrite) as options:
+    stage = Stage()
+    with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
 
-        def announce(stage: str) -> None:
+        def announce(name: str) -> None:
+            stage.name, stage.resumes = _STAGES[name], name != "report"
             if first:
-                typer.echo(_STAGES[stage], err=True)
+                typer.echo(stage.name, err=True)
 
         chained = run_chain(
             inputs, out, refiner, settings=scc, seed=seed, checkpoint_every=checkpoint_every,
