@@ -67,7 +67,8 @@ def run(
         Path | None,
         typer.Option(
             help="Folder of true labels of some or all images, to measure every step with; nothing "
-            "else reads them."
+            "else reads them. With --list too their names tell which images they belong to, and "
+            "--match is for them alone."
         ),
     ] = None,
     truth_naming: Annotated[
@@ -129,12 +130,14 @@ def run(
 
     if sam is SamName.none:
         stop("--sam none: expected a model, which finds the regions")
+    # A list says which labels belong to the images, but not which truth does.
+    match_of_labels = None if list_file is not None and truth is not None else match
     with refused():
         check_number("--boundary-ratio", boundary_ratio, low=0, high=1, low_open=True)
         space = find_label_space(label_space)
         inputs = folder_inputs(
             images, labels, apart=[out], beside=[truth], confidence=confidence,
-            list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
+            list_file=list_file, naming=naming, match=match_of_labels, image_suffix=image_suffix,
             label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
         check_selection(inputs, confidence, keep_fraction, confidence_threshold)
@@ -145,6 +148,7 @@ def run(
                 truth,
                 naming="auto" if truth_naming is None else truth_naming.value,
                 match="path" if match is None else match.value,
+                among=[files.image for files in inputs.files],
             )
             truths = {files.image: files.label for files in found.files if files.label is not None}
         used = device_named(device)
