@@ -23,7 +23,7 @@ from seco.cli.options import (
     OutsideRule,
     Paper,
     Sam,
-    SamName,
+    SamModel,
     SettingsListed,
 )
 from seco.cli.selection import check_selection
@@ -41,7 +41,7 @@ from seco.common.cli.options import (
     Overwrite,
 )
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import device_named, job, refused, stop
+from seco.common.cli.running import device_named, job, refused
 
 _STAGES = {
     "regions": "1/5 Finding regions",
@@ -75,7 +75,7 @@ def run(
         NamingName | None, typer.Option(help="How images and truth are named, as --naming.")
     ] = None,
     label_space: LabelSpaceName = "cityscapes",
-    sam: Sam = SamName.tiny,
+    sam: Sam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     device: Device = None,
     confidence: Confidence = None,
@@ -128,8 +128,6 @@ def run(
     from seco.report.chain import ChainReader, write_chain_report
     from seco.sam.proposal_settings import proposal_settings_of
 
-    if sam is SamName.none:
-        stop("--sam none: expected a model, which finds the regions")
     # A list says which labels belong to the images, but not which truth does.
     match_of_labels = None if list_file is not None and truth is not None else match
     with refused():
@@ -166,10 +164,10 @@ def run(
             settings=change_settings(settings, assignments or []),
         )
         scc = change_settings(SCC_PAPER if paper else SCCSettings(), scc_assignments or [])
-    warn_of_tiny(sam)
     stage = Stage()
     with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
+        warn_of_tiny(sam, first=first, features=features is not None)
 
         def announce(name: str) -> None:
             stage.name, stage.resumes = _STAGES[name], name != "report"
