@@ -182,10 +182,15 @@ def test_fitting_is_done_once_and_again_when_a_label_changes(work):
     assert [outcome.name for outcome in summary.of("failed")] == ["part0/0"]
     assert summary.outcomes[-1].facts["samples"] == 5
     first = (work / "corrector/corrector.json").read_bytes()
+    (work / "corrector/corrector-notes.txt").write_text("a note is nobody's output")
     again = fit(work)
     assert [(one.name, one.status) for one in again.outcomes] == [
         ("part0/0", "failed"), ("corrector", "skipped"),
     ]  # fmt: skip
+    (tensors,) = (work / "corrector").glob("*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    assert statuses(fit(work)) == {"failed": 1, "written": 1}
+    assert (work / "corrector/corrector.json").read_bytes() == first
     (work / "labels/part0/0.png").write_bytes(data)
     assert statuses(fit(work)) == {"written": 1}
     assert (work / "corrector/corrector.json").read_bytes() != first
