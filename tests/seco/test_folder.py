@@ -27,6 +27,7 @@ from seco.folder import (
     fit_folder,
     refine_folder,
 )
+from seco.folder.chain import run_chain
 from seco.folder.outputs import labelled_share
 from seco.folder.provenance import manifest_of
 from seco.sam.tiny import PROPOSALS
@@ -162,6 +163,32 @@ def test_regions_are_found_once_per_image(work):
     regions = seco.Regions.load(work / "found/part1/3.npz")
     assert regions.size == SIZE
     assert found.facts()["part1/3"] == {"regions": len(regions)}
+
+
+def test_the_chain_knows_the_regions_that_were_found_before(work):
+    """Images and labels of other names, as Cityscapes has them; one image is bad."""
+    for kind, end in (("images", "_leftImg8bit"), ("labels", "_gtFine_labelTrainIds")):
+        for path in (work / kind).rglob("*.png"):
+            path.rename(path.with_name(f"{path.stem}{end}.png"))
+    (work / "images/part0/0_leftImg8bit.png").write_bytes(b"")
+    sam = seco.load_sam("tiny")
+    proposals = seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 2}))
+    alone = find_inputs(work / "images")
+    found = find_regions(alone, work / "out/regions", sam, settings=proposals)
+    assert statuses(found) == {"written": 5, "failed": 1}
+    refiner = Refiner(
+        sam, CITYSCAPES, outside="keep", settings=seco.PSASettings(proposals=proposals)
+    )
+    told = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+        chained = run_chain(
+            find_inputs(work / "images", work / "labels"), work / "out", refiner,
+            settings=SCCSettings(iterations=2), options=JobOptions(report=told.append),
+        )  # fmt: skip
+    assert Counter(one.status for one in told[:6]) == {"skipped": 5, "failed": 1}
+    assert [one.name for one in chained.failures] == ["part0/0_gtFine_labelTrainIds"]
+    assert len(chained.finished.files) == 5
 
 
 def fit(work: Path, **options: object) -> Summary:
