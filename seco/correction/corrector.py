@@ -255,6 +255,7 @@ class ConnectivityCorrector:
             labels,
             classifier,
             record.noise_model,
+            record.bank,
             self.settings,
             self.label_space,
             connectivities=connectivities,
@@ -270,7 +271,7 @@ class ConnectivityCorrector:
         connectivities: Connectivities | None = None,
         normalization: Normalization | None = None,
     ) -> Tensor:
-        """Cross-entropy of every connectivity of one image under the classifier.
+        """Cross-entropy of every connectivity of one image under the classifier and neighbours.
 
         Arguments and errors are those of :meth:`correct`, for one image.
 
@@ -347,7 +348,7 @@ class ConnectivityCorrector:
         saved.check_encoder(corrector._given.describe())
         classifier = corrector._new_classifier()
         classifier.load_state(saved.state)
-        corrector._fitted = classifier, saved.record
+        corrector._fitted = classifier, saved.record.to(classifier.extractor.device)
         return corrector
 
     def _new_classifier(self) -> ConnectivityClassifier:
