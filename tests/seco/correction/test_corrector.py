@@ -337,7 +337,7 @@ def test_damaged_files_are_told(tmp_path, fitted):
     for text, message in {
         "{": "expected a seco corrector, got",
         "[1]": "expected a seco corrector, got other JSON",
-        json.dumps(json.loads(said) | {"version": 2}): "expected version 1, got 2",
+        json.dumps(json.loads(said) | {"version": 1}): "expected version 2, got 1",
         json.dumps(json.loads(said) | {"settings": {"x": 1}}): "expected a whole seco corrector",
     }.items():
         path.write_text(text)
