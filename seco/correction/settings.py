@@ -81,9 +81,9 @@ class SCCSettings:
     area_weighting: bool = False
     max_loss: float = 4.0
     max_noise_share: float = 0.5
-    neighbours: int = 20
-    tau_ns: float = 0.6
-    tau_cr: float = 0.8
+    neighbours: int = 40
+    tau_ns: float = 0.3
+    tau_cr: float = 0.75
     noise_adjusted: bool = True
 
     def __post_init__(self) -> None:
@@ -112,6 +112,7 @@ PAPER = SCCSettings(
     max_loss=1e6,
     max_noise_share=1.0,
     neighbours=0,
+    tau_ns=0.6,
     tau_cr=0.95,
     noise_adjusted=False,
 )
