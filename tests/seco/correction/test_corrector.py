@@ -249,7 +249,7 @@ def test_the_record_holds_every_connectivity(fitted):
 def test_clean_labels_are_left_alone_and_the_caller_is_told():
     """One loss for all: a classifier that has learnt nothing."""
     data = [patches(i)[:2] for i in range(3)]
-    blind = replace(QUICK, iterations=1, learning_rate=1e-12)
+    blind = replace(QUICK, iterations=1, learning_rate=1e-12, neighbours=0)
     corrector = ConnectivityCorrector(SPACE, Colour(), settings=blind)
     with pytest.warns(NoNoiseFoundWarning, match="do not support two components"):
         corrector.fit(data)
