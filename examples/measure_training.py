@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from measuring.record import write_record
 from measuring.samples import EncodeOnce, street_sample
+from measuring.training import train
 from tqdm import tqdm
 
 import seco
@@ -33,7 +33,7 @@ from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS
 from seco.demo.segmenter import load_segmenter, predict
 from seco.sam.proposal_settings import proposal_settings_of
 
-SIZE, CROP = (256, 256), 192
+SIZE, CROP = (256, 256), (192, 192)
 METHODS = {
     "prompts only": ("prompts", "ignore"),
     "alignment": ("alignment", "ignore"),
@@ -92,37 +92,6 @@ def label_sets(seeds: Sequence[int], folder: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def train(
-    images: np.ndarray, labels: np.ndarray, *, steps: int, batch: int, rate: float, seed: int
-) -> torch.nn.Module:
-    """The bundled segmenter, trained on these labels; the same crops for every set of labels."""
-    rng = np.random.default_rng(seed)
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    targets = torch.from_numpy(labels).long()
-    model = load_segmenter().requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-2)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * (1 - step / steps) ** 0.9
-        views, wanted = [], []
-        for index in rng.integers(0, len(images), batch):
-            top, left = rng.integers(0, SIZE[0] - CROP + 1, 2)
-            window = np.s_[..., top : top + CROP, left : left + CROP]
-            view, target = pixels[index][window], targets[index][window]
-            if rng.random() < 0.5:
-                view, target = view.flip(-1), target.flip(-1)
-            gain, shift = rng.uniform(0.8, 1.2), rng.uniform(-0.1, 0.1)
-            views.append((gain * (view - 0.5) + 0.5 + shift).clamp(0, 1))
-            wanted.append(target)
-        logits = model(torch.stack(views))
-        target = torch.stack(wanted)
-        loss = F.cross_entropy(logits, target, ignore_index=255, reduction="sum")
-        optimizer.zero_grad()
-        (loss / (target != 255).sum().clamp(min=1)).backward()
-        optimizer.step()
-    return model.eval()
-
-
 def measure(model: torch.nn.Module, seeds: Sequence[int]) -> Confusion:
     """On camera scenes."""
     counts = []
@@ -160,8 +129,10 @@ def main() -> None:
                     model: torch.nn.Module = load_segmenter()
                 else:
                     model = train(
+                        load_segmenter(),
                         arrays["images"],
                         arrays[arm],
+                        crop=CROP,
                         steps=args.steps,
                         batch=args.batch,
                         rate=args.rate,

@@ -32,6 +32,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
+from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, device_named, job, refused
 
 
@@ -89,7 +90,7 @@ def correct(
         check_lists(inputs, out, output, list_root)
         used = device_named(device)
         encoder = sam_named(sam, checkpoint, used) if fitted_with_sam(corrector) else None
-    with job(overwrite=overwrite) as options:
+    with job(overwrite=overwrite, stage=Stage("Correcting labels", resumes=True)) as options:
         summary = correct_folder(
             inputs, corrector, out, encoder=encoder, device=used if encoder is None else None,
             output=output, options=options,

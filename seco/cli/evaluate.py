@@ -11,6 +11,7 @@ import typer
 from seco.cli.models import fitted_with_sam, sam_named
 from seco.cli.options import Checkpoint, SamName
 from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
+from seco.common.cli.progress import Stage
 from seco.common.cli.running import device_named, job, refused
 
 
@@ -103,7 +104,7 @@ def evaluate(
                 corrector, encoder=encoder, device=used if encoder is None else None
             )
             check_corrector(fitted, space)
-    with job(overwrite=False) as options:
+    with job(overwrite=False, stage=Stage("Measuring")) as options:
         found = evaluate_folder(
             pairs, space, dilation_ratio=boundary_ratio, corrector=fitted, options=options
         )

@@ -35,6 +35,7 @@ from seco.cli.options import (
     Scores,
     SettingsListed,
 )
+from seco.cli.selection import check_selection
 from seco.common.cli.options import (
     Device,
     ImageSuffix,
@@ -45,6 +46,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
+from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, device_named, job, refused, stop
 
 
@@ -109,11 +111,6 @@ def refine(
     from seco.sam.proposal_settings import proposal_settings_of
 
     single = image.is_file()
-    selecting = keep_fraction is not None or confidence_threshold is not None
-    if selecting and confidence is None and list_file is None:
-        stop("--keep-fraction and --confidence-threshold need --confidence")
-    if keep_fraction is not None and confidence_threshold is not None:
-        stop("--keep-fraction and --confidence-threshold exclude each other")
     if sam is SamName.none and (regions is None or method is Method.prompts):
         stop("--sam none needs --regions, and another --method than prompts")
     of_folders = {
@@ -132,10 +129,6 @@ def refine(
         if single and value is not None:
             stop(f"{option}: expected only with folders, got {value} with the file {image}")
     with refused():
-        if keep_fraction is not None:
-            check_number("--keep-fraction", keep_fraction, low=0, high=1, low_open=True)
-        if confidence_threshold is not None:
-            check_number("--confidence-threshold", confidence_threshold, low=0, high=1)
         check_number("--min-labelled", min_labelled, low=0, high=1)
         space = find_label_space(label_space)
         output = OutputFormat(layout.value, save_scores, score_format.value)
@@ -151,6 +144,7 @@ def refine(
                 confidence_suffix=confidence_suffix,
             )  # fmt: skip
             check_lists(inputs, out, output, list_root)
+        check_selection(inputs, confidence, keep_fraction, confidence_threshold)
         settings = PAPER if paper else PSASettings()
         if method is not None:
             settings = replace(settings, method=method.value)
@@ -191,7 +185,7 @@ def refine(
             raise typer.Exit(1) from error
         typer.echo(f"Wrote {out}")
         return
-    with job(overwrite=overwrite) as options:
+    with job(overwrite=overwrite, stage=Stage("Refining labels", resumes=True)) as options:
         summary = refine_folder(inputs, out, refiner, output=output, options=options)
         save_lists(
             inputs, out, output, summary,

@@ -23,6 +23,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
+from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, device_named, job, refused, stop
 
 
@@ -59,6 +60,6 @@ def regions(
         model = sam_named(sam, checkpoint, device_named(device))
         settings = change_settings(proposal_settings_of(model), assignments or [])
     warn_of_tiny(sam)
-    with job(overwrite=overwrite) as options:
+    with job(overwrite=overwrite, stage=Stage("Finding regions", resumes=True)) as options:
         summary = find_regions(inputs, out, model, settings=settings, options=options)
     conclude(summary, "done", out, options)

@@ -26,6 +26,7 @@ from seco.cli.options import (
     SamName,
     SettingsListed,
 )
+from seco.cli.selection import check_selection
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -39,6 +40,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
+from seco.common.cli.progress import Stage
 from seco.common.cli.running import device_named, job, refused, stop
 
 _STAGES = {
@@ -125,8 +127,6 @@ def run(
     from seco.report.chain import ChainReader, write_chain_report
     from seco.sam.proposal_settings import proposal_settings_of
 
-    if keep_fraction is not None and confidence_threshold is not None:
-        stop("--keep-fraction and --confidence-threshold exclude each other")
     if sam is SamName.none:
         stop("--sam none: expected a model, which finds the regions")
     with refused():
@@ -137,6 +137,7 @@ def run(
             list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
             label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
+        check_selection(inputs, confidence, keep_fraction, confidence_threshold)
         truths = {}
         if truth is not None:
             found = find_inputs(
@@ -162,12 +163,14 @@ def run(
         )
         scc = change_settings(SCC_PAPER if paper else SCCSettings(), scc_assignments or [])
     warn_of_tiny(sam)
-    with job(overwrite=overwrite) as options:
+    stage = Stage()
+    with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
 
-        def announce(stage: str) -> None:
+        def announce(name: str) -> None:
+            stage.name, stage.resumes = _STAGES[name], name != "report"
             if first:
-                typer.echo(_STAGES[stage], err=True)
+                typer.echo(stage.name, err=True)
 
         chained = run_chain(
             inputs, out, refiner, settings=scc, seed=seed, checkpoint_every=checkpoint_every,

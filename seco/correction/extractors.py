@@ -216,14 +216,23 @@ class SegmenterExtractor:
         return [FeatureMap(level[0], (rows, columns))]
 
     def describe(self) -> dict[str, str]:
-        """Its kind and the segmenter's."""
-        model = getattr(self._segmenter, "model", None)
+        """Its kind and the segmenter's: the weights of its modules, and what it says of itself."""
+        segmenter: object = self._segmenter
         said = {
             "kind": "segmenter",
-            "segmenter": type(self._segmenter).__name__,
+            "segmenter": type(segmenter).__name__,
             "level": str(self._level),
         }
-        return said | {"weights": fingerprint(model)} if isinstance(model, nn.Module) else said
+        if isinstance(segmenter, nn.Module):
+            said["weights"] = fingerprint(segmenter)
+        held = {**getattr(segmenter, "__dict__", {}), "model": getattr(segmenter, "model", None)}
+        for name, part in sorted(held.items()):
+            if isinstance(part, nn.Module):
+                said["weights" if name == "model" else f"weights of {name}"] = fingerprint(part)
+        own = getattr(segmenter, "describe", None)
+        if callable(own):
+            said |= {str(name): str(value) for name, value in own().items()}
+        return said
 
 
 def as_extractor(

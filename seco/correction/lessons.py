@@ -8,6 +8,7 @@ features of it are not the mirror image of its features.)
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 
 import torch
@@ -53,7 +54,7 @@ class Lessons:
         self.frozen = classifier.extractor.trained is None
         """Whether features are the same every time."""
         self._classifier, self._stream, self._min_area = classifier, stream, min_area
-        self._left = memory
+        self._memory, self._left, self._warned = memory, memory, memory == 0
         self._kept: dict[int, Lesson] = {}
         self._last: tuple[int, Scene] | None = None
 
@@ -87,6 +88,14 @@ class Lessons:
                 self._left -= found.nbytes
                 lesson.features[mirrored] = found
                 self._kept[lesson.index] = lesson
+            elif not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"feature_memory: {self._memory / 2**30:.3g} GiB hold the features of "
+                    f"{len(self._kept)} images; the others pass the encoder again at every visit, "
+                    "which is slow: give more",
+                    stacklevel=2,
+                )
         return found[chosen].to(self._classifier.extractor.device)
 
     def _extract(self, index: int, numbers: Tensor, mirrored: bool) -> Tensor:

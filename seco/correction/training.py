@@ -6,6 +6,8 @@ random in it is in :mod:`seco.correction.schedule`.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -32,6 +34,9 @@ from seco.correction.parallel import add_up, in_first
 from seco.correction.schedule import Census, Visit, choose, count_steps, steps, take_census
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
+
+_LOG = logging.getLogger(__name__)
+_EVERY = 60.0  # seconds between two lines in the log
 
 
 def train_classifier(
@@ -90,6 +95,7 @@ def train_classifier(
         weights = 1 / census.classes.clamp(min=1) if settings.class_balanced else None
         iterations = count_steps(census, settings)
         planned = steps(census, settings, seed=seed, shuffled=stream.indexed)
+        said = time.monotonic()
         silent = not (progress and processes.first)
         with tqdm(total=iterations, initial=step, unit="step", disable=silent) as bar:
             for visits in islice(planned, step, iterations):
@@ -105,6 +111,9 @@ def train_classifier(
                 step += 1
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                 bar.update()
+                if processes.first and (step == iterations or time.monotonic() - said >= _EVERY):
+                    said = time.monotonic()
+                    _LOG.info("Training: step %d of %d, loss %.3f", step, iterations, loss)
                 due = step == iterations or step % checkpoint_every == 0
                 if checkpoint is not None and due and processes.first:
                     moments = moments_of(optimizer)

@@ -70,11 +70,13 @@ class TrueConnectivities:
 
 @dataclass(frozen=True)
 class Recognition:
-    """How well noise probability tells wrong connectivities from right ones.
+    """How well loss and noise probability tell wrong connectivities from right ones.
 
     Args:
-        auroc: area under the ROC curve of noise probability, the probability that a wrong
+        auroc_of_loss: area under the ROC curve of the loss, the probability that a wrong
             connectivity has a larger one than a right one; NaN unless there are both.
+        auroc_of_noise_probability: the same of noise probability, where a tie counts half: all
+            that ``max_noise_share`` spares have 0, so that it is mostly lower.
         noise_rate: share of wrong ones among all.
         noise_rate_below: share of wrong ones among those below the threshold, which are taken for
             clean (6-9 % in the paper's figure 4); NaN if there are none.
@@ -83,7 +85,8 @@ class Recognition:
         share_above: share of all that are at or above the threshold.
     """
 
-    auroc: float
+    auroc_of_loss: float
+    auroc_of_noise_probability: float
     noise_rate: float
     noise_rate_below: float
     noise_rate_above: float
@@ -205,21 +208,18 @@ def recognition(
         >>> given, true, area = np.zeros(3, int), np.array([0, 0, 1]), np.ones(3, int)
         >>> losses, noise = np.array([0.1, 1, 2]), np.array([0, 0.7, 0.9])
         >>> pooled = TrueConnectivities(given, given, true, losses, noise, area)
-        >>> recognition(pooled).auroc, recognition(pooled).noise_rate_above
+        >>> recognition(pooled).auroc_of_loss, recognition(pooled).noise_rate_above
         (1.0, 0.5)
 
     Source: SeCo, figure 4 (noise rates).
     """
-    from sklearn.metrics import roc_auc_score
-
     check_number("threshold", threshold, low=0, high=1)
     noisy, weights = found.noisy, _weights(found, by_area)
     above = found.noise_probability >= threshold
-    both = 0 < noisy.sum() < len(noisy)
-    auroc = roc_auc_score(noisy, found.noise_probability, sample_weight=weights) if both else np.nan
     everything = np.ones(len(found), bool)
     return Recognition(
-        auroc=float(auroc),
+        auroc_of_loss=_auroc(noisy, found.losses, weights),
+        auroc_of_noise_probability=_auroc(noisy, found.noise_probability, weights),
         noise_rate=_share(noisy, everything, weights),
         noise_rate_below=_share(noisy, ~above, weights),
         noise_rate_above=_share(noisy, above, weights),
@@ -258,6 +258,14 @@ def repair(found: TrueConnectivities, *, by_area: bool = False) -> Repair:
 
 def _weights(found: TrueConnectivities, by_area: bool) -> Array:
     return found.areas if by_area else np.ones(len(found), np.int64)
+
+
+def _auroc(noisy: Array, measure: Array, weights: Array) -> float:
+    """NaN unless there are both kinds."""
+    from sklearn.metrics import roc_auc_score
+
+    both = 0 < noisy.sum() < len(noisy)
+    return float(roc_auc_score(noisy, measure, sample_weight=weights)) if both else float("nan")
 
 
 def _share(which: Array, among: Array, weights: Array) -> float:

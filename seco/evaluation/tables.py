@@ -58,7 +58,8 @@ def connectivity_table(found: TrueConnectivities, tau_ns: float) -> str:
         for by in (False, True)
     ]
     measures = {
-        "recognition: AUROC": [seen.auroc for seen, _ in columns],
+        "AUROC of the loss": [seen.auroc_of_loss for seen, _ in columns],
+        "AUROC of the noise probability": [seen.auroc_of_noise_probability for seen, _ in columns],
         "wrong among all": [seen.noise_rate for seen, _ in columns],
         f"wrong below {tau_ns:g}": [seen.noise_rate_below for seen, _ in columns],
         f"wrong from {tau_ns:g} on": [seen.noise_rate_above for seen, _ in columns],

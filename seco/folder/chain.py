@@ -107,7 +107,9 @@ def run_chain(
     """Find regions, refine, fit a corrector to what was refined, and correct it.
 
     Every stage is a job of its own: what is finished is not done again, and an image that fails
-    in one is left out of the next.
+    in one is left out of the next. Where inputs have changed, what was made of them is made anew.
+    With ``options.overwrite`` so is what other settings, models or versions of the libraries made;
+    the rest stays: other settings of the correction are no reason to find the regions again.
 
     Args:
         inputs: images, raw labels and, where they have them, confidences.
@@ -124,6 +126,8 @@ def run_chain(
     Raises:
         ValueError, OSError, JobStopped: as the stages.
     """
+    # The stages' own overwriting would make anew what is as it shall be, hours of work.
+    options = replace(options, overwrite=False, take_over=options.overwrite)
     places, failures = Places(out), list(inputs.failures)
     left = inputs
     regions = None

@@ -14,8 +14,9 @@ from seco.common.inputs import Inputs
 from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.correction.corrector import ConnectivityCorrector
+from seco.correction.storage import CORRECTOR_FILE
 from seco.folder.outputs import LabelResult, OutputFormat, write_result
-from seco.folder.provenance import describe_corrector, describe_model, manifest_of
+from seco.folder.provenance import manifest_of
 from seco.folder.stage import count_decisions, input_settings
 
 
@@ -29,7 +30,7 @@ def correct_folder(
     output: OutputFormat = OutputFormat(),
     options: JobOptions = JobOptions(),
 ) -> Summary:
-    """Correct the labels of a data set, raw or refined ones.
+    """Correct the labels of a data set, raw or refined ones; anew where the corrector is another.
 
     Args:
         inputs: images, labels and, where they have them, confidences: how sure the labels were
@@ -52,7 +53,7 @@ def correct_folder(
     manifest = manifest_of(
         "seco correct",
         {**input_settings(inputs, space), **output.describe()},
-        {"corrector": describe_corrector(corrector), "encoder": describe_model(encoder)},
+        {"encoder": encoder},
     )
 
     def read(item: ImageItem) -> tuple[Array, Array, Array | None]:
@@ -76,7 +77,8 @@ def correct_folder(
 
     items = []
     for files in inputs.files:
-        paths = (files.image, files.label, files.confidence)
+        # The corrector is one of the inputs: after a new one everything is corrected again.
+        paths = (files.image, files.label, files.confidence, corrector / CORRECTOR_FILE)
         given = tuple(path for path in paths if path is not None)
         items.append(ImageItem(files, given, output.paths(files, out)))
     return run_job(

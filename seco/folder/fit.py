@@ -22,7 +22,7 @@ from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import CORRECTOR_FILE
-from seco.folder.provenance import describe_model, manifest_of
+from seco.folder.provenance import manifest_of
 from seco.folder.stage import input_settings
 
 
@@ -107,9 +107,11 @@ def fit_folder(
     manifest = manifest_of(
         "seco fit",
         {**input_settings(inputs, label_space), "scc": asdict(settings), "seed": seed},
-        {"encoder": describe_model(encoder)},
+        {"encoder": encoder},
+        fits=True,
     )
-    claim_folder(out, manifest, [out / CORRECTOR_FILE], overwrite=options.overwrite)
+    claimed = options.overwrite or options.take_over
+    claim_folder(out, manifest, [out / CORRECTOR_FILE], overwrite=claimed)
     for outcome in inputs.failures if processes.first else ():
         options.report(outcome)
     with open_journal(out, manifest.fingerprint, processes.rank) as journal:

@@ -15,8 +15,9 @@ from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
+from seco.correction.storage import CORRECTOR_FILE
 from seco.folder.outputs import LabelResult, OutputFormat, write_result
-from seco.folder.provenance import describe_corrector, describe_model, manifest_of
+from seco.folder.provenance import manifest_of
 from seco.folder.regions import regions_file
 from seco.folder.stage import count_decisions, input_settings
 from seco.refine import check_corrector, refine_with_details
@@ -72,7 +73,8 @@ class Refiner:
     def files_read(self, files: ImageFiles) -> tuple[Path, ...]:
         """The files that an image's refined label is made of."""
         image = files.image if self._looks else None
-        paths = (image, files.label, files.confidence, self._regions_of(files))
+        corrector = None if self.corrector is None else self.corrector / CORRECTOR_FILE
+        paths = (image, files.label, files.confidence, self._regions_of(files), corrector)
         return tuple(path for path in paths if path is not None)
 
     def read(self, files: ImageFiles, inputs: Inputs) -> Given:
@@ -151,14 +153,14 @@ def refine_folder(
             **input_settings(inputs, space),
             **output.describe(),
             "regions": refiner.regions is not None,
+            "corrector": refiner.corrector is not None,
             **refiner.selection(inputs),
             "outside": refiner.outside,
             "psa": asdict(refiner.settings),
         },
         {
-            "sam": describe_model(refiner.sam),
-            "corrector": describe_corrector(refiner.corrector),
-            "encoder": describe_model(refiner.encoder),
+            "sam": refiner.sam,
+            "encoder": refiner.encoder,
         },
     )
 

@@ -13,7 +13,7 @@ from seco.common.inputs import Inputs
 from seco.common.items import ImageItem
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.folder.outputs import file_at
-from seco.folder.provenance import describe_model, manifest_of
+from seco.folder.provenance import manifest_of
 from seco.regions import Regions
 from seco.sam.loading import as_segmenter
 from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of
@@ -45,9 +45,7 @@ def find_regions(
     """
     segmenter = as_segmenter(sam)
     settings = proposal_settings_of(segmenter) if settings is None else settings
-    manifest = manifest_of(
-        "seco regions", {"proposals": asdict(settings)}, {"sam": describe_model(segmenter)}
-    )
+    manifest = manifest_of("seco regions", {"proposals": asdict(settings)}, {"sam": segmenter})
 
     def work(item: ImageItem, image: Array) -> Regions:
         return propose_regions(image, segmenter, settings=settings)

@@ -157,15 +157,19 @@ def _recognition(report: Report) -> list[dict[str, Any]]:
         return []
     measures = [recognition(found, threshold=report.tau_ns, by_area=by) for by in (False, True)]
     names = (
-        "AUROC of noise probability",
+        "AUROC of the loss",
+        "AUROC of the noise probability",
         "wrong among all",
         "wrong among those taken for clean",
         "wrong among those taken for noise",
         "taken for noise",
     )
     columns = list(zip(*(astuple(one) for one in measures), strict=True))
-    shown = [[f"{value:.3f}" if math.isfinite(value) else "–" for value in columns[0]]]
-    shown += [[percent(value) for value in column] for column in columns[1:]]
+    shown = [
+        [f"{value:.3f}" if math.isfinite(value) else "–" for value in column]
+        for column in columns[:2]
+    ]
+    shown += [[percent(value) for value in column] for column in columns[2:]]
     return [{"name": name, "values": values} for name, values in zip(names, shown, strict=True)]
 
 

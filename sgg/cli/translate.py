@@ -21,6 +21,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
+from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, device_named, job, refused, stop
 from sgg.cli.options import Guide, NormalizationName, SegmenterNormalization
 from sgg.folder import TranslationOptions
@@ -256,7 +257,7 @@ def translate(
             guide = load_segmenter(
                 segmenter, normalization=seg_normalization.statistics, device=used
             )
-    with job(overwrite=overwrite) as options:
+    with job(overwrite=overwrite, stage=Stage("Translating", resumes=True)) as options:
         made = translate_folder(
             inputs, layout, model, guide, label_space=space, translation=translation, seed=seed,
             class_files=class_files, min_pixels=min_pixels, options=options,

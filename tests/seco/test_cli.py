@@ -219,6 +219,7 @@ def test_the_whole_chain_of_commands(work, encoder):
         "--save-scores", work / "weights", "--score-format", "npy", "--list-root", work,
     )  # fmt: skip
     assert "3 refined, 0 skipped, 0 failed" in refined.stdout, refined.stderr
+    assert "Refining labels: 3 of 3 images, 00:" in refined.stderr
     pairs = (work / "out/labeled.txt").read_text().splitlines()
     assert pairs[0] == "images/a/one.bmp out/a/one.png"
     assert len(pairs) == 3
@@ -228,6 +229,7 @@ def test_the_whole_chain_of_commands(work, encoder):
         "--set", "iterations=3", "--device", "cpu",
     )  # fmt: skip
     assert "1 fitted" in fitted.stdout, fitted.stderr
+    assert "Training: step 3 of 3, loss " in fitted.stderr
     kind = json.loads((work / "corrector/corrector.json").read_text())["encoder"]["kind"]
     assert kind == {"sam": "segmenter", "small": "small"}[encoder]
     corrected = run(

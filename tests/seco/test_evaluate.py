@@ -193,10 +193,14 @@ def test_what_a_corrector_recognises_and_repairs(work, fitted):
     assert found["connectivities"]["wrong"] == pooled.noisy.sum()
     for name, by_area in (("by_count", False), ("by_area", True)):
         said = found["connectivities"][name]
-        assert said["auroc"] == pytest.approx(recognition(pooled, by_area=by_area).auroc, abs=1e-6)
+        recognised = recognition(pooled, by_area=by_area)
+        for measure in ("auroc_of_loss", "auroc_of_noise_probability"):
+            assert said[measure] == pytest.approx(getattr(recognised, measure), abs=1e-6)
         kept = repair(pooled, by_area=by_area).clean_kept
         assert said["clean_kept"] == pytest.approx(kept, abs=1e-6)
         assert f" {100 * kept:.1f} |" in result.stdout
+    assert "| AUROC of the loss " in result.stdout
+    assert "| AUROC of the noise probability " in result.stdout
 
 
 def test_images_of_a_corrector_that_are_missing(work, fitted):

@@ -16,6 +16,7 @@ import seco
 from seco import CITYSCAPES, ConnectivityCorrector, SCCSettings
 from seco.common.files import read_confidence, read_label, write_label
 from seco.common.jobs import JobOptions, Summary
+from seco.correction.extractors import ModuleExtractor, SegmenterExtractor
 from seco.folder import (
     ImageFiles,
     OutputFormat,
@@ -27,6 +28,7 @@ from seco.folder import (
     refine_folder,
 )
 from seco.folder.outputs import labelled_share
+from seco.folder.provenance import manifest_of
 from seco.sam.tiny import PROPOSALS
 
 SIZE = (24, 32)
@@ -224,6 +226,74 @@ def test_a_stopped_training_goes_on_unless_the_data_are_others(work, monkeypatch
     assert fitted == [reached, False]
 
 
+def test_a_network_to_be_trained_counts_by_the_weights_it_starts_from(work):
+    def fit_with(seed: int) -> Summary:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = torch.nn.Conv2d(3, 4, 4, stride=4)
+        encoder = ModuleExtractor(network, trained=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+            return fit_folder(
+                find_inputs(work / "images", work / "labels"), work / "corrector",
+                label_space=CITYSCAPES, settings=SCCSettings(iterations=2), encoder=encoder,
+            )  # fmt: skip
+
+    assert statuses(fit_with(0)) == {"written": 1}
+    assert statuses(fit_with(0)) == {"skipped": 1}
+    with pytest.raises(ValueError, match=r"models\.encoder is .*initial weights"):
+        fit_with(1)
+
+
+class Wrapped:
+    """A user's own segmenter: the tiny SAM's answers, told apart as the attributes say."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, **attributes: object) -> None:
+        vars(self).update(attributes)
+
+    def encode(self, images):
+        return seco.load_sam("tiny").encode(images)
+
+    def decode(self, embedding, *, boxes=None, points=None, point_labels=None, multimask=False):
+        return seco.load_sam("tiny").decode(
+            embedding, boxes=boxes, points=points, point_labels=point_labels, multimask=multimask
+        )
+
+
+def test_segmenters_of_ones_own_are_told_apart_or_refused(work):
+    def find(sam: object) -> Summary:
+        settings = seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 1}))
+        inputs = find_inputs(work / "images")
+        return find_regions(inputs, work / "found", sam, settings=settings)
+
+    with pytest.raises(ValueError, match=r"Wrapped: expected .* a method describe\(\)"):
+        find(Wrapped())
+    networks = [torch.nn.Linear(1, 1, bias=False) for _ in range(2)]
+    for value, network in enumerate(networks):
+        torch.nn.init.constant_(network.weight, value)
+    pairs = (
+        [Wrapped(network=network) for network in networks],
+        [Wrapped(describe=lambda value=value: {"threshold": value}) for value in range(2)],
+    )
+    for first, second in pairs:
+        assert statuses(find(first)) == {"written": 6}
+        assert statuses(find(first)) == {"skipped": 6}
+        with pytest.raises(ValueError, match=r"models\.sam is "):
+            find(second)
+        shutil.rmtree(work / "found")
+
+
+def test_the_manifest_names_the_library_of_a_model():
+    sam = seco.load_sam("tiny")
+    for model in (sam, sam.model, SegmenterExtractor(sam)):
+        versions = manifest_of("job", {}, {"sam": model}).versions
+        assert versions["segment-anything"].count(".") >= 1
+    for model in (None, torch.nn.Linear(1, 1), ModuleExtractor(torch.nn.Conv2d(3, 2, 1))):
+        assert "segment-anything" not in manifest_of("job", {}, {"sam": model}).versions
+
+
 def test_nothing_usable_to_fit_is_refused(work):
     for path in (work / "labels").rglob("*.png"):
         path.write_bytes(b"")
@@ -251,8 +321,28 @@ def test_correcting_is_what_the_corrector_does(work):
     }
     write_label(work / "labels/part0/0.png", np.zeros(SIZE, np.uint8), CITYSCAPES)
     fit(work)
-    with pytest.raises(ValueError, match=r"models\.corrector is sha256"):
-        correct_folder(inputs, work / "corrector", work / "corrected")
+    assert statuses(correct_folder(inputs, work / "corrector", work / "corrected")) == {
+        "written": 6
+    }
+
+
+def test_a_new_corrector_refines_anew_and_a_corrector_at_all_is_a_setting(work):
+    def refine(corrector: Path | None) -> Summary:
+        refiner = Refiner(None, CITYSCAPES, regions=work / "regions", corrector=corrector)
+        inputs = find_inputs(work / "images", work / "labels")
+        return refine_folder(inputs, work / "out", refiner)
+
+    fit(work)
+    assert statuses(refine(work / "corrector")) == {"written": 6}
+    assert statuses(refine(work / "corrector")) == {"skipped": 6}
+    label = work / "labels/part0/0.png"
+    data = label.read_bytes()
+    write_label(label, np.zeros(SIZE, np.uint8), CITYSCAPES)
+    fit(work)
+    label.write_bytes(data)
+    assert statuses(refine(work / "corrector")) == {"written": 6}
+    with pytest.raises(ValueError, match=r"settings\.corrector is False, was True"):
+        refine(None)
 
 
 def test_a_corrector_for_other_classes_is_refused_before_the_work(work):

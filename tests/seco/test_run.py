@@ -275,9 +275,16 @@ def test_what_cannot_work_is_refused_before_anything_is_made(data, tmp_path):
         return result.stderr
 
     assert "exclude each other" in refused("--keep-fraction", "1", "--confidence-threshold", "0.5")
+    assert "--keep-fraction: expected" in refused("--keep-fraction", "7")
+    assert "--confidence-threshold: expected" in refused("--confidence-threshold", "-1")
     assert "expected a model" in refused("--sam", "none")
     assert "flip: expected" in refused("--set-scc", "flip=maybe")
     assert "no such file" in refused("--truth", tmp_path / "nowhere")
+    without = ("run", data / "images", data / "labels", tmp_path / "out", *QUICK)
+    result = call(*without, "--confidence-threshold", "0.5")
+    assert result.exit_code == 2
+    assert "need --confidence" in result.stderr
+    assert not (tmp_path / "out").exists()
     result = call(*arguments(data, data / "truth" / "out"))
     assert result.exit_code == 2
     assert "expected a place apart" in result.stderr
@@ -304,3 +311,37 @@ def test_two_processes_make_one_report(data, done, tmp_path):
     one = json.loads((done[0] / "report.json").read_text())
     for step in ("raw", "selection", "PSA"):
         assert said["steps"][step] == one["steps"][step]
+
+
+def stages(out):
+    """What each stage of the last run wrote and left alone."""
+    said = {}
+    for part in ("regions", "psa", "corrector", "labels"):
+        summary = json.loads((out / part / "summary.json").read_text())
+        said[part] = (summary["written"], summary["skipped"])
+    return said
+
+
+def test_changed_inputs_are_taken_through_every_stage(again):
+    """A second round with a new label: what depends on it is made anew, without being asked."""
+    data, out = again
+    write_label(data / "labels/one.png", read_label(data / "truth/one.png"), STREETS)
+    result = call(*arguments(data, out))
+    assert result.exit_code == 0, result.output
+    assert stages(out) == {"regions": (0, 6), "psa": (1, 5), "corrector": (1, 0), "labels": (6, 0)}
+    assert call(*arguments(data, out)).exit_code == 0
+    assert stages(out) == {"regions": (0, 6), "psa": (0, 6), "corrector": (0, 1), "labels": (0, 6)}
+    fresh = data.parent / "fresh"
+    assert call(*arguments(data, fresh)).exit_code == 0
+    assert contents(out) == contents(fresh)
+
+
+def test_other_settings_of_a_stage_leave_the_stages_before_it(again):
+    data, out = again
+    changed = arguments(data, out, "--set-scc", "tau_ns=0.5")
+    result = call(*changed)
+    assert result.exit_code == 2
+    assert "settings.scc.tau_ns is 0.5, was " in " ".join(result.output.split())
+    result = call(*changed, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert stages(out) == {"regions": (0, 6), "psa": (0, 6), "corrector": (1, 0), "labels": (6, 0)}

@@ -2,5 +2,6 @@
 
 - ``options.py``: options that both have.
 - ``inputs.py``: from options to the files that a command works on.
-- ``running.py``: progress, what is said, exit codes.
+- ``progress.py``: how far a job is.
+- ``running.py``: what is said, exit codes.
 """

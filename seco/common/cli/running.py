@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import typer
 
+from seco.common.cli.progress import Progress, Stage, library_log
 from seco.common.jobs import JobOptions, JobStopped, Outcome, Summary
 from seco.common.jobs.run import stopped_when_full
 from seco.common.processes import Processes, local_device
@@ -42,33 +43,38 @@ def device_named(device: str | None) -> str:
 
 
 @contextmanager
-def job(*, overwrite: bool) -> Iterator[JobOptions]:
+def job(*, overwrite: bool, stage: Stage | None = None) -> Iterator[JobOptions]:
     """Show a job's progress and failures, and end the command where the job cannot go on.
 
     Exit code 2 if it was refused before anything was done, 3 if nothing more can be written.
     Under ``torchrun`` the processes meet here, and the first one shows its share's progress.
+
+    Args:
+        overwrite: see :class:`seco.common.jobs.JobOptions`.
+        stage: what the job is at, to be shown with its progress.
     """
     from tqdm import tqdm
 
     processes = Processes.join()
-    bars: list[Any] = []
-
-    def start(count: int) -> None:
-        bars.append(tqdm(total=count, unit="image", disable=None if processes.first else True))
+    progress = Progress(stage or Stage(), shown=processes.first)
 
     def report(outcome: Outcome) -> None:
         if outcome.status == "failed":
             tqdm.write(f"failed: {outcome.name}: {outcome.reason}", file=sys.stderr)
-        for bar in bars[-1:]:
-            bar.update()
+        progress.report(outcome)
 
     try:
         with stopped_when_full("the results"):
             try:
-                yield JobOptions(overwrite, processes, report, start)
+                with library_log(shown=processes.first):
+                    yield JobOptions(
+                        overwrite=overwrite,
+                        processes=processes,
+                        report=report,
+                        start=progress.start,
+                    )
             finally:
-                for bar in bars:
-                    bar.close()
+                progress.close()
             # torchrun ends all processes once one has failed: not before the first has written.
             processes.gather(None)
     except JobStopped as error:

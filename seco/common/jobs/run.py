@@ -86,12 +86,15 @@ class JobOptions:
         processes: who shares the items.
         report: called with every outcome of this process, as it comes.
         start: called once with the number of this process's items.
+        take_over: take the folder over, whatever it holds, and make anew what was made otherwise;
+            what was made as now, of the same inputs, stays.
     """
 
     overwrite: bool = False
     processes: Processes = ALONE
     report: Callable[[Outcome], None] = lambda outcome: None
     start: Callable[[int], None] = lambda count: None
+    take_over: bool = False
 
 
 def run_job(
@@ -187,7 +190,7 @@ def run_share(
     outputs = [path for item in items for path in item.outputs]
     _check_unique("name", [item.name for item in items])
     _check_unique("output", outputs)
-    claim_folder(folder, manifest, outputs, overwrite=options.overwrite)
+    claim_folder(folder, manifest, outputs, overwrite=options.overwrite or options.take_over)
     with open_journal(folder, manifest.fingerprint, options.processes.rank) as journal:
         folders = {folder, folder / HIDDEN, *(path.parent for path in outputs)}
         for place in folders:

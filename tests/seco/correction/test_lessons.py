@@ -34,6 +34,13 @@ def same(one, other):
     return torch.equal(*weights) and torch.equal(one.record.losses, other.record.losses)
 
 
+def test_too_little_memory_is_told_once():
+    with pytest.warns(UserWarning, match="hold the features of 3 images") as told:
+        fit(Colour(), feature_memory=3 * ONE + 5)
+    assert len(told) == 1
+
+
+@pytest.mark.filterwarnings("ignore:feature_memory")
 @pytest.mark.parametrize("memory", [3 * ONE + 5, 2**30])
 def test_what_is_kept_changes_no_bit(memory):
     assert same(fit(Colour(), feature_memory=0), fit(Colour(), feature_memory=memory))
@@ -44,6 +51,7 @@ def test_of_a_sam_neither():
     assert same(fit(load_sam("tiny"), feature_memory=0, **few), fit(load_sam("tiny"), **few))
 
 
+@pytest.mark.filterwarnings("ignore:feature_memory")
 @pytest.mark.parametrize(
     ("memory", "flip", "most"),
     [(2**30, True, 10), (2**30, False, 5), (3 * ONE + 5, False, 3 + 2 * 20), (0, True, 200)],

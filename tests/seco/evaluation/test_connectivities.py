@@ -76,11 +76,14 @@ def test_equals_loops(seed, by_area):
     if noisy and clean:
         # The probability that a wrong one looks noisier than a right one, ties counting half.
         pairs = [(a, b) for a in noisy for b in clean]
-        wins = [(rows[a][4] > rows[b][4]) + 0.5 * (rows[a][4] == rows[b][4]) for a, b in pairs]
-        auroc = mean(wins, [weight[a] * weight[b] for a, b in pairs])
-        assert measured.auroc == pytest.approx(auroc)
+        for name, column in (("auroc_of_loss", 3), ("auroc_of_noise_probability", 4)):
+            ranked = [(rows[a][column], rows[b][column]) for a, b in pairs]
+            wins = [(wrong > right) + 0.5 * (wrong == right) for wrong, right in ranked]
+            auroc = mean(wins, [weight[a] * weight[b] for a, b in pairs])
+            assert getattr(measured, name) == pytest.approx(auroc)
     else:
-        assert np.isnan(measured.auroc)
+        assert np.isnan(measured.auroc_of_loss)
+        assert np.isnan(measured.auroc_of_noise_probability)
     wrong = [n in noisy for n in range(len(rows))]
     assert measured.noise_rate == pytest.approx(mean(wrong, weight))
     for name, side in (("noise_rate_below", False), ("noise_rate_above", True)):

@@ -136,8 +136,10 @@ def test_a_full_page_says_what_was_measured():
         assert re.findall(r"\d+\.\d %", row) == [percent(value) for value in shown]
     for by_area, column in ((False, 0), (True, 1)):
         found = recognition(summary.connectivities, by_area=by_area)
-        row = re.search(r"AUROC of noise probability ([\d.]+) ([\d.]+)", page.text)
-        assert row[column + 1] == f"{found.auroc:.3f}"
+        row = re.search(r"AUROC of the loss ([\d.]+) ([\d.]+)", page.text)
+        assert row[column + 1] == f"{found.auroc_of_loss:.3f}"
+        row = re.search(r"AUROC of the noise probability ([\d.]+) ([\d.]+)", page.text)
+        assert row[column + 1] == f"{found.auroc_of_noise_probability:.3f}"
         outcome = repair(summary.connectivities, by_area=by_area)
         row = re.search(r"given the right class ([\d.]+ %) ([\d.]+ %)", page.text)
         assert row[column + 1] == percent(outcome.noisy_corrected)

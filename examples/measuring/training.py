@@ -1,0 +1,79 @@
+"""Train a segmenter on a set of labels, the same way for every set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+Augment = Callable[
+    [torch.Tensor, torch.Tensor, tuple[int, int], torch.Generator],
+    tuple[torch.Tensor, torch.Tensor],
+]
+"""uint8 images and labels, size of the crop, generator -> crops in [0, 1] and int64 labels."""
+
+
+def jitter(
+    images: torch.Tensor, labels: torch.Tensor, size: tuple[int, int], rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random window of a size, mirror, brightness and contrast, of each image its own."""
+    height, width = size
+    views, wanted = [], []
+    for image, label in zip(images, labels, strict=True):
+        top = rng.integers(0, image.shape[-2] - height + 1)
+        left = rng.integers(0, image.shape[-1] - width + 1)
+        window = np.s_[..., top : top + height, left : left + width]
+        view, target = image[window].float() / 255, label[window].long()
+        if rng.random() < 0.5:
+            view, target = view.flip(-1), target.flip(-1)
+        gain, shift = rng.uniform(0.8, 1.2), rng.uniform(-0.1, 0.1)
+        views.append((gain * (view - 0.5) + 0.5 + shift).clamp(0, 1))
+        wanted.append(target)
+    return torch.stack(views), torch.stack(wanted)
+
+
+def train(
+    model: torch.nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    crop: tuple[int, int],
+    steps: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    augment: Augment | None = None,
+) -> torch.nn.Module:
+    """Train a model further; with one seed the same crops for every set of labels.
+
+    Args:
+        model: images (B, 3, H, W) in [0, 1] to logits (B, K, H, W); changed, and returned in
+            evaluation mode.
+        images: (N, H, W, 3) uint8.
+        labels: (N, H, W) uint8; 255 is ignored.
+        crop: height and width of what a step sees of an image.
+        steps: of the optimiser.
+        batch: crops in a step.
+        rate: the first learning rate; it falls to 0.
+        seed: of the crops.
+        augment: instead of :func:`jitter`.
+    """
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    pixels, targets = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    model.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-2)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * (1 - step / steps) ** 0.9
+        chosen = rng.integers(0, len(images), batch)
+        if augment is None:
+            views, target = jitter(pixels[chosen], targets[chosen], crop, rng)
+        else:
+            views, target = augment(pixels[chosen], targets[chosen], crop, generator)
+        loss = F.cross_entropy(model(views), target, ignore_index=255, reduction="sum")
+        optimizer.zero_grad()
+        (loss / (target != 255).sum().clamp(min=1)).backward()
+        optimizer.step()
+    return model.eval()

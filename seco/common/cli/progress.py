@@ -1,0 +1,117 @@
+"""Progress of a job: a bar on a terminal, in a log (nohup, Slurm) a plain line now and then."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from tqdm import tqdm
+
+from seco.common.jobs import Outcome
+
+EVERY = 60.0
+"""Seconds between two lines in a log."""
+
+
+@dataclass
+class Stage:
+    """What a job is at; a command of several stages changes it between them.
+
+    Args:
+        name: what to call it.
+        resumes: whether what it reports as skipped was finished by an earlier run.
+    """
+
+    name: str = ""
+    resumes: bool = False
+
+
+class Progress:
+    """How far a stage is, on standard error.
+
+    Args:
+        stage: what is begun next.
+        shown: say nothing if not, as in all processes but one.
+        clock: seconds.
+    """
+
+    def __init__(
+        self, stage: Stage, *, shown: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stage, self._shown, self._clock = stage, shown, clock
+        self._total, self._name, self._resumes = 0, "", False
+        self._counts: Counter[str] = Counter()
+        self._began = self._said = 0.0
+        self.bar: Any = None
+
+    def start(self, count: int) -> None:
+        """Begin a stage of so many items."""
+        self.close()
+        self._total, self._counts = count, Counter()
+        self._name, self._resumes = self._stage.name, self._stage.resumes
+        self._began = self._said = self._clock()
+        if self._shown and count and sys.stderr.isatty():
+            self.bar = tqdm(total=count, desc=self._name or None, unit="image")
+
+    def report(self, outcome: Outcome) -> None:
+        """Count one outcome; of files that make no item, which come before a stage, not."""
+        if not self._shown or self._counts.total() == self._total:
+            return
+        before = self._resumes and outcome.status == "skipped"
+        self._counts["before" if before else outcome.status] += 1
+        over = self._counts.total() == self._total
+        if self.bar is not None:
+            if before:  # took no time, and says nothing about how long the rest will take
+                self.bar.n += 1
+                self.bar.initial += 1
+                self.bar.last_print_n += 1
+            self.bar.update(0 if before else 1)
+            if over:
+                self.close()
+        elif over or self._clock() - self._said >= EVERY:
+            self._said = self._clock()
+            typer.echo(self._line(), err=True)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def _line(self) -> str:
+        done, before = self._counts.total(), self._counts["before"]
+        said = [f"{done} of {self._total} images"]
+        if before:
+            said.append(f"{before} finished before")
+        if self._counts["failed"]:
+            said.append(f"{self._counts['failed']} failed")
+        passed = self._clock() - self._began
+        said.append(f"{tqdm.format_interval(passed)} passed")
+        if before < done < self._total:
+            left = passed / (done - before) * (self._total - done)
+            said.append(f"about {tqdm.format_interval(left)} left")
+        return (f"{self._name}: " if self._name else "") + ", ".join(said)
+
+
+@contextmanager
+def library_log(*, shown: bool) -> Iterator[None]:
+    """Show what the library logs, such as the steps of a training, where there is no terminal."""
+    if not shown or sys.stderr.isatty():
+        yield
+        return
+    log = logging.getLogger("seco")
+    handler, level = logging.StreamHandler(sys.stderr), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)

@@ -1,0 +1,77 @@
+"""Progress in logs and on terminals."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from seco.common.cli.progress import Progress, Stage
+from seco.common.cli.running import job
+from seco.common.jobs import Outcome
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def done(status, count=1):
+    return [Outcome(str(index), status) for index in range(count)]
+
+
+def told(monkeypatch, outcomes, *, seconds=10.0, terminal=False, shown=True, resumes=True):
+    """What is said if every outcome takes some seconds, except those that were there before."""
+    stderr = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    now = 0.0
+    progress = Progress(Stage("Refining", resumes), shown=shown, clock=lambda: now)
+    progress.start(len(outcomes))
+    bar = progress.bar
+    for outcome in outcomes:
+        if outcome.status != "skipped":
+            now += seconds
+        progress.report(outcome)
+    progress.report(Outcome("of the next stage", "failed"))
+    return stderr.getvalue(), bar
+
+
+def test_a_log_gets_a_line_a_minute_and_one_at_the_end(monkeypatch):
+    outcomes = [*done("skipped", 5), *done("written", 13), *done("failed", 2)]
+    said, bar = told(monkeypatch, outcomes)
+    assert bar is None
+    assert said.splitlines() == [
+        "Refining: 11 of 20 images, 5 finished before, 01:00 passed, about 01:30 left",
+        "Refining: 17 of 20 images, 5 finished before, 02:00 passed, about 00:30 left",
+        "Refining: 20 of 20 images, 5 finished before, 2 failed, 02:30 passed",
+    ]
+
+
+def test_slow_images_get_a_line_each_and_other_processes_none(monkeypatch):
+    assert len(told(monkeypatch, done("written", 3), seconds=300)[0].splitlines()) == 3
+    assert told(monkeypatch, done("written", 3), seconds=300, shown=False)[0] == ""
+    assert told(monkeypatch, [])[0] == ""
+
+
+def test_a_bar_has_a_name_and_leaves_out_what_was_finished_before(monkeypatch):
+    outcomes = [*done("skipped", 5), *done("written", 3)]
+    said, bar = told(monkeypatch, outcomes, terminal=True)
+    assert "Refining: 100%" in said
+    assert (bar.n, bar.initial, bar.total) == (8, 5, 8)
+    # Where skipping is all there is to do, as in measuring, it counts.
+    _, bar = told(monkeypatch, done("skipped", 8), terminal=True, resumes=False)
+    assert (bar.n, bar.initial) == (8, 0)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_the_library_logs_is_shown_in_logs_alone(monkeypatch, terminal):
+    import logging
+
+    stderr = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    log = logging.getLogger("seco.anything")
+    with job(overwrite=False):
+        log.info("step 1 of 2")
+    log.info("later")
+    assert stderr.getvalue() == ("" if terminal else "step 1 of 2\n")
