@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import fitted_with_sam, sam_named
+from seco.cli.models import fitted_with_sam, sam_named, warn_of_tiny
 from seco.cli.options import (
     Checkpoint,
     ConfidenceSuffix,
+    FittedSam,
     LayoutName,
     LayoutRule,
     LeastShare,
     ListRoot,
-    Sam,
-    SamName,
+    SamModel,
     ScoreFormatName,
     ScoreFormatRule,
     Scores,
@@ -45,7 +45,7 @@ def correct(
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder for PNGs with the labels' file names.")
     ],
-    sam: Sam = SamName.tiny,
+    sam: FittedSam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     device: Device = None,
     confidence: Annotated[
@@ -91,6 +91,8 @@ def correct(
         used = device_named(device)
         encoder = sam_named(sam, checkpoint, used) if fitted_with_sam(corrector) else None
     with job(overwrite=overwrite, stage=Stage("Correcting labels", resumes=True)) as options:
+        if encoder is not None:
+            warn_of_tiny(sam, first=options.processes.first, features=True)
         summary = correct_folder(
             inputs, corrector, out, encoder=encoder, device=used if encoder is None else None,
             output=output, options=options,

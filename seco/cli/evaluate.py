@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from seco.cli.models import fitted_with_sam, sam_named
-from seco.cli.options import Checkpoint, SamName
+from seco.cli.options import Checkpoint, SamModel
 from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import device_named, job, refused
@@ -55,8 +55,8 @@ def evaluate(
         Path | None, typer.Option(help="With --corrector: folder of the images, or a single one.")
     ] = None,
     sam: Annotated[
-        SamName, typer.Option(help="With --corrector: the SAM that it was fitted with, if any.")
-    ] = SamName.tiny,
+        SamModel, typer.Option(help="With --corrector: the SAM that it was fitted with, if any.")
+    ] = SamModel.tiny,
     checkpoint: Checkpoint = None,
     device: Device = None,
     list_file: Annotated[

@@ -10,13 +10,13 @@ import typer
 
 from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
-    Assignments,
     Checkpoint,
     Encoder,
     EncoderName,
+    EncoderSam,
     Paper,
-    Sam,
-    SamName,
+    SamModel,
+    SCCAssignments,
     SCCSettingsListed,
 )
 from seco.common.cli.options import (
@@ -31,7 +31,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
-from seco.common.cli.running import conclude, device_named, job, refused, stop
+from seco.common.cli.running import conclude, device_named, job, refused
 
 
 def fit(
@@ -40,7 +40,7 @@ def fit(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the corrector.")],
     label_space: LabelSpaceName = "cityscapes",
     encoder: Encoder = EncoderName.sam,
-    sam: Sam = SamName.tiny,
+    sam: EncoderSam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     device: Device = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
@@ -48,7 +48,7 @@ def fit(
         int, typer.Option(min=1, help="Training steps between two savings of the training.")
     ] = 500,
     paper: Paper = False,
-    assignments: Assignments = None,
+    assignments: SCCAssignments = None,
     settings_listed: SCCSettingsListed = False,
     list_file: ListFile = None,
     naming: NamingRule = None,
@@ -67,8 +67,6 @@ def fit(
     from seco.common.settings_text import change_settings
     from seco.folder import fit_folder
 
-    if encoder is EncoderName.sam and sam is SamName.none:
-        stop("--encoder sam needs a --sam")
     with refused():
         space = find_label_space(label_space)
         inputs = folder_inputs(
@@ -80,8 +78,9 @@ def fit(
         features = None
         if encoder is EncoderName.sam:
             features = sam_named(sam, checkpoint, used)
-            warn_of_tiny(sam)
     with job(overwrite=overwrite) as options:
+        if features is not None:
+            warn_of_tiny(sam, first=options.processes.first, features=True)
         summary = fit_folder(
             inputs, out, label_space=space, settings=settings, encoder=features, seed=seed,
             device=used if features is None else None, checkpoint_every=checkpoint_every,

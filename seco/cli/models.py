@@ -6,11 +6,11 @@ from pathlib import Path
 
 import typer
 
-from seco.cli.options import SamName
+from seco.cli.options import SamModel, SamName
 from seco.sam.protocol import PromptableSegmenter
 
 
-def sam_named(sam: SamName, checkpoint: str | None, device: str) -> PromptableSegmenter:
+def sam_named(sam: SamName | SamModel, checkpoint: str | None, device: str) -> PromptableSegmenter:
     """Load the model of ``--sam``, and say so if it is not one for work.
 
     Raises:
@@ -38,9 +38,17 @@ def fitted_with_sam(corrector: Path) -> bool:
     return kind == "segmenter"
 
 
-def warn_of_tiny(sam: SamName, *, first: bool = True) -> None:
-    """Say that the tiny SAM is not one for work."""
-    if sam is SamName.tiny and first:
-        typer.echo(
-            "The bundled tiny SAM is for demos and tests; for work use --sam vit_h.", err=True
-        )
+def warn_of_tiny(sam: SamName | SamModel, *, first: bool, features: bool = False) -> None:
+    """Say that the tiny SAM is not one for work.
+
+    Args:
+        sam: that is used.
+        first: whether this process speaks for all.
+        features: whether a corrector sees the images with it.
+    """
+    if sam.value != "tiny" or not first:
+        return
+    why = ", and its features were not made for photographs" if features else ""
+    typer.echo(
+        f"The bundled tiny SAM is for demos and tests{why}; for work use --sam vit_h.", err=True
+    )

@@ -19,6 +19,15 @@ class SamName(str, Enum):
     none = "none"
 
 
+class SamModel(str, Enum):
+    """What ``--sam`` takes where there is no work without a model."""
+
+    tiny = "tiny"
+    vit_b = "vit_b"
+    vit_l = "vit_l"
+    vit_h = "vit_h"
+
+
 class EncoderName(str, Enum):
     """What ``--encoder`` takes."""
 
@@ -93,10 +102,29 @@ LabelPath = Annotated[
         "or a folder of labels, subfolders included, named as the images (see --match).",
     ),
 ]
-Sam = Annotated[
+SamOrNone = Annotated[
     SamName,
     typer.Option(
-        help="The model. The tiny one is bundled, for demos and tests only; none needs --regions."
+        "--sam",
+        help="The model. The tiny one is bundled, for demos and tests only; none needs --regions.",
+    ),
+]
+Sam = Annotated[
+    SamModel,
+    typer.Option("--sam", help="The model. The tiny one is bundled, for demos and tests only."),
+]
+EncoderSam = Annotated[
+    SamModel,
+    typer.Option(
+        "--sam",
+        help="The model whose features --encoder sam takes. The tiny one is bundled, for demos and "
+        "tests only: its features were not made for photographs.",
+    ),
+]
+FittedSam = Annotated[
+    SamModel,
+    typer.Option(
+        "--sam", help="The model that the corrector was fitted with, if it was with --encoder sam."
     ),
 ]
 Checkpoint = Annotated[
@@ -173,6 +201,23 @@ ProposalSettingsListed = Annotated[
         callback=_show_proposal_settings,
         is_eager=True,
         help="Show every NAME for --set with default and meaning; exit.",
+    ),
+]
+ProposalAssignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change one setting of finding regions, such as --set points_per_side=64; repeatable.",
+    ),
+]
+SCCAssignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change one setting of fitting and correcting, such as --set iterations=2000; "
+        "repeatable.",
     ),
 ]
 ConfidenceSuffix = Annotated[str | None, typer.Option(help="The same of the confidences.")]

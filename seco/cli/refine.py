@@ -28,8 +28,8 @@ from seco.cli.options import (
     OutsideRule,
     Paper,
     PSAMethod,
-    Sam,
     SamName,
+    SamOrNone,
     ScoreFormatName,
     ScoreFormatRule,
     Scores,
@@ -62,7 +62,7 @@ def refine(
         ),
     ],
     label_space: LabelSpaceName = "cityscapes",
-    sam: Sam = SamName.tiny,
+    sam: SamOrNone = SamName.tiny,
     checkpoint: Checkpoint = None,
     device: Device = None,
     regions: Annotated[
@@ -174,8 +174,8 @@ def refine(
         outside=outside.value,
         settings=settings,
     )
-    warn_of_tiny(sam)
     if single:
+        warn_of_tiny(sam, first=True, features=encoder is not None)
         try:
             refine_file(inputs, out, save_scores, refiner)
         except Exception as error:
@@ -186,6 +186,7 @@ def refine(
         typer.echo(f"Wrote {out}")
         return
     with job(overwrite=overwrite, stage=Stage("Refining labels", resumes=True)) as options:
+        warn_of_tiny(sam, first=options.processes.first, features=encoder is not None)
         summary = refine_folder(inputs, out, refiner, output=output, options=options)
         save_lists(
             inputs, out, output, summary,

@@ -9,11 +9,11 @@ import typer
 
 from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
-    Assignments,
     Checkpoint,
+    ProposalAssignments,
     ProposalSettingsListed,
     Sam,
-    SamName,
+    SamModel,
 )
 from seco.common.cli.options import (
     Device,
@@ -24,16 +24,16 @@ from seco.common.cli.options import (
     Overwrite,
 )
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import conclude, device_named, job, refused, stop
+from seco.common.cli.running import conclude, device_named, job, refused
 
 
 def regions(
     images: ImageFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for an .npz file per image.")],
-    sam: Sam = SamName.tiny,
+    sam: Sam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     device: Device = None,
-    assignments: Assignments = None,
+    assignments: ProposalAssignments = None,
     settings_listed: ProposalSettingsListed = False,
     list_file: ListFile = None,
     naming: NamingRule = None,
@@ -50,8 +50,6 @@ def regions(
     from seco.folder import find_regions
     from seco.sam.proposal_settings import proposal_settings_of
 
-    if sam is SamName.none:
-        stop("--sam none: expected a model, which finds the regions")
     with refused():
         inputs = folder_inputs(
             images, None, apart=[out], list_file=list_file, naming=naming,
@@ -59,7 +57,7 @@ def regions(
         )  # fmt: skip
         model = sam_named(sam, checkpoint, device_named(device))
         settings = change_settings(proposal_settings_of(model), assignments or [])
-    warn_of_tiny(sam)
     with job(overwrite=overwrite, stage=Stage("Finding regions", resumes=True)) as options:
+        warn_of_tiny(sam, first=options.processes.first)
         summary = find_regions(inputs, out, model, settings=settings, options=options)
     conclude(summary, "done", out, options)

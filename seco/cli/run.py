@@ -23,7 +23,7 @@ from seco.cli.options import (
     OutsideRule,
     Paper,
     Sam,
-    SamName,
+    SamModel,
     SettingsListed,
 )
 from seco.cli.selection import check_selection
@@ -41,7 +41,7 @@ from seco.common.cli.options import (
     Overwrite,
 )
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import device_named, job, refused, stop
+from seco.common.cli.running import device_named, job, refused
 
 _STAGES = {
     "regions": "1/5 Finding regions",
@@ -67,14 +67,15 @@ def run(
         Path | None,
         typer.Option(
             help="Folder of true labels of some or all images, to measure every step with; nothing "
-            "else reads them."
+            "else reads them. With --list too their names tell which images they belong to, and "
+            "--match is for them alone."
         ),
     ] = None,
     truth_naming: Annotated[
         NamingName | None, typer.Option(help="How images and truth are named, as --naming.")
     ] = None,
     label_space: LabelSpaceName = "cityscapes",
-    sam: Sam = SamName.tiny,
+    sam: Sam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     device: Device = None,
     confidence: Confidence = None,
@@ -127,14 +128,14 @@ def run(
     from seco.report.chain import ChainReader, write_chain_report
     from seco.sam.proposal_settings import proposal_settings_of
 
-    if sam is SamName.none:
-        stop("--sam none: expected a model, which finds the regions")
+    # A list says which labels belong to the images, but not which truth does.
+    match_of_labels = None if list_file is not None and truth is not None else match
     with refused():
         check_number("--boundary-ratio", boundary_ratio, low=0, high=1, low_open=True)
         space = find_label_space(label_space)
         inputs = folder_inputs(
             images, labels, apart=[out], beside=[truth], confidence=confidence,
-            list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
+            list_file=list_file, naming=naming, match=match_of_labels, image_suffix=image_suffix,
             label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
         check_selection(inputs, confidence, keep_fraction, confidence_threshold)
@@ -145,6 +146,7 @@ def run(
                 truth,
                 naming="auto" if truth_naming is None else truth_naming.value,
                 match="path" if match is None else match.value,
+                among=[files.image for files in inputs.files],
             )
             truths = {files.image: files.label for files in found.files if files.label is not None}
         used = device_named(device)
@@ -162,10 +164,10 @@ def run(
             settings=change_settings(settings, assignments or []),
         )
         scc = change_settings(SCC_PAPER if paper else SCCSettings(), scc_assignments or [])
-    warn_of_tiny(sam)
     stage = Stage()
     with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
+        warn_of_tiny(sam, first=first, features=features is not None)
 
         def announce(name: str) -> None:
             stage.name, stage.resumes = _STAGES[name], name != "report"

@@ -68,6 +68,7 @@ def find_inputs(
     list_file: PathLike | None = None,
     naming: str | Naming = "auto",
     match: Literal["path", "name"] = "path",
+    among: Sequence[Path] | None = None,
 ) -> Inputs:
     """Pair the files of folders, subfolders included.
 
@@ -82,6 +83,7 @@ def find_inputs(
             out where that is unambiguous.
         match: files belong together whose ``"path"`` within their folders, or whose ``"name"``
             alone, is the same.
+        among: take these images of the folder alone, ``images`` being the start of their paths.
 
     Raises:
         OSError: nothing at one of the places.
@@ -100,7 +102,10 @@ def find_inputs(
         ignore = None if naming == "auto" else _named(naming).ignore_index
         return _listed(images, labels, confidence, list_file, ignore)
     failures: list[Outcome] = []
-    found_images = _files_in(images, IMAGE_FORMATS, failures)
+    if among is None:
+        found_images = _files_in(images, IMAGE_FORMATS, failures)
+    else:
+        found_images = sorted(path.relative_to(images) for path in among)
     if labels is None:
         return _images_alone(images, found_images, naming, failures)
     alone = match == "name"

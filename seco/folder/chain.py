@@ -137,7 +137,7 @@ def run_chain(
         summary = find_regions(
             left, regions, refiner.sam, settings=refiner.settings.proposals, options=options
         )
-        left, failures = _without_failed(left, summary, failures)
+        left, failures = _without_failed(left, summary, failures, by_image=True)
     announce("refine")
     written = OutputFormat(scores=places.refined_scores)
     summary = refine_folder(
@@ -180,11 +180,18 @@ def run_chain(
 
 
 def _without_failed(
-    inputs: Inputs, summary: Summary, failures: list[Outcome]
+    inputs: Inputs, summary: Summary, failures: list[Outcome], *, by_image: bool = False
 ) -> tuple[Inputs, list[Outcome]]:
-    """The images that did not fail, and all failures so far."""
-    known = {outcome.name for outcome in failures}
-    new = [outcome for outcome in summary.of("failed") if outcome.name not in known]
+    """The images that did not fail, and all failures so far, by the labels' names.
+
+    ``by_image`` if the stage knows the images by their own names.
+    """
+    names = {one.image_place.as_posix() if by_image else one.name: one.name for one in inputs.files}
+    new = [
+        replace(outcome, name=names[outcome.name])
+        for outcome in summary.outcomes[len(inputs.failures) :]  # before: known ones
+        if outcome.status == "failed"
+    ]
     bad = {outcome.name for outcome in new}
     files = tuple(one for one in inputs.files if one.name not in bad)
     return replace(inputs, files=files, failures=()), failures + new

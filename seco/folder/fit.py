@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,8 +16,8 @@ from seco.common.images import check_pair
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import label_of
 from seco.common.jobs import JobOptions, Manifest, Outcome, Signature, Summary, overlap
-from seco.common.jobs.journal import HIDDEN, Entry, open_journal
-from seco.common.jobs.manifest import claim_folder
+from seco.common.jobs.journal import HIDDEN, Entry, hold_folder, open_journal
+from seco.common.jobs.manifest import check_folder, claim_folder
 from seco.common.jobs.run import failure, is_about_file, stopped_when_full, write_summary
 from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
@@ -111,10 +112,16 @@ def fit_folder(
         fits=True,
     )
     claimed = options.overwrite or options.take_over
-    claim_folder(out, manifest, [out / CORRECTOR_FILE], overwrite=claimed)
-    for outcome in inputs.failures if processes.first else ():
-        options.report(outcome)
-    with open_journal(out, manifest.fingerprint, processes.rank) as journal:
+    outputs = (out / CORRECTOR_FILE,)
+    if not claimed:
+        check_folder(out, manifest, outputs)  # before anything is written there
+    with (
+        hold_folder(out, processes),
+        open_journal(out, manifest.fingerprint, processes.rank) as journal,
+    ):
+        claim_folder(out, manifest, outputs, overwrite=claimed)
+        for outcome in inputs.failures if processes.first else ():
+            options.report(outcome)
         paths = [path for files in inputs.files for path in (files.image, files.label)]
         readable = (path for path in paths if path is not None and os.access(path, os.R_OK))
         training = _Training(tuple(readable), _saved(out))
@@ -164,8 +171,8 @@ def fit_folder(
                 journal.record(training, signed, facts)
                 checkpoint.unlink()
         processes.gather(None)
-    outcome = Outcome("corrector", "written", facts=facts)
-    return _concluded(inputs, failures, outcome, out, manifest, options)
+        outcome = Outcome("corrector", "written", facts=facts)
+        return _concluded(inputs, failures, outcome, out, manifest, options)
 
 
 def _check(
@@ -214,8 +221,13 @@ def _check(
 
 
 def _saved(out: Path) -> tuple[Path, ...]:
-    """The files of a saved corrector."""
-    return tuple(sorted(out.glob("corrector*")))
+    """The files of a saved corrector; none if there is none."""
+    path = out / CORRECTOR_FILE
+    try:
+        tensors: str = json.loads(path.read_bytes())["tensors"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    return out / Path(tensors).name, path
 
 
 def _concluded(

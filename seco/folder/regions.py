@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,8 @@ def find_regions(
         options: how the job is run.
 
     Returns:
-        What became of every image; the facts are the numbers of ``regions``.
+        What became of every image, by its place in the images' folder, whatever its label is
+        called; the facts are the numbers of ``regions``.
 
     Raises:
         ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`.
@@ -56,7 +57,12 @@ def find_regions(
 
     return run_job(
         [
-            ImageItem(files, (files.image,), (regions_file(out, files.image_place),))
+            # Named as without labels, so that both ways of finding them know each other's.
+            ImageItem(
+                replace(files, place=files.image_place),
+                (files.image,),
+                (regions_file(out, files.image_place),),
+            )
             for files in inputs.files
         ],
         out,

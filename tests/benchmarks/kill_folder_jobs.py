@@ -37,6 +37,11 @@ SIZE = (96, 192)
 class Share(Processes):
     """A process that does not wait for the others: these are killed."""
 
+    @property
+    def first(self):
+        """False: the first would take the others, whom it does not meet, for another run's."""
+        return False
+
     def gather(self, value):
         return [value]
 

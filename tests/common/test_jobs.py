@@ -37,6 +37,7 @@ from seco.common.jobs import (
     run_job,
     run_share,
 )
+from seco.common.locks import try_lock
 from seco.common.processes import Processes, local_device
 
 MANIFEST = Manifest("upper", {"share": 0.1, "deep": {"a": 1}}, {"sam": "abc"}, {"torch": "2"})
@@ -310,11 +311,57 @@ def test_two_runs_do_not_work_in_one_folder_at_once(job):
     first = threading.Thread(target=job.run)
     first.start()
     assert entered.wait(20)
-    with pytest.raises(ValueError, match="another process is at work here"):
-        Job(job.here).run()
+    for manifest in (MANIFEST, replace(MANIFEST, settings={})):  # no output is there yet
+        for options in ({}, {"overwrite": True}):
+            with pytest.raises(ValueError, match="another process is at work here"):
+                Job(job.here, manifest).run(**options)
+    assert Manifest.read(job.here / "out").fingerprint == MANIFEST.fingerprint
     leave.set()
     first.join()
     assert statuses(Job(job.here).run()) == {"skipped": 6}
+
+
+def test_a_living_process_of_any_rank_keeps_other_runs_out(job):
+    job.run()
+    with open(job.here / "out/.job/done-3.jsonl", "ab") as held:
+        assert try_lock(held)
+        with pytest.raises(ValueError, match="another process is at work here"):
+            job.run()
+    assert statuses(job.run()) == {"skipped": 6}
+
+
+def test_the_folder_is_held_until_all_processes_are_done(job):
+    tried = []
+
+    class Slow(Processes):
+        def gather(self, value):
+            if isinstance(value, list):
+                with pytest.raises(ValueError, match="another process is at work here"):
+                    Job(job.here).run()
+                tried.append(value)
+            return [value]
+
+    job.run(processes=Slow(0, 1))
+    assert len(tried) == 1
+
+
+def test_a_folder_without_outputs_is_taken_over(job):
+    wholes = {item.inputs[0]: item.inputs[0].read_bytes() for item in job.items()}
+    for path in wholes:
+        path.write_bytes(TRUNCATED)
+    assert statuses(job.run()) == {"failed": 6}
+    job.manifest = replace(MANIFEST, settings={})
+    for path, whole in wholes.items():
+        path.write_bytes(whole)
+    assert statuses(job.run()) == {"written": 6}
+    assert Manifest.read(job.here / "out").fingerprint == job.manifest.fingerprint
+    # What was made of items that are not given now is not to be mixed either.
+    job.manifest, (last,) = MANIFEST, job.items()[-1:]
+    job.items = lambda: [last]
+    for path in last.outputs:
+        path.unlink()
+    with pytest.raises(ValueError, match="made otherwise"):
+        job.run()
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
@@ -486,6 +533,7 @@ def test_processes_meet_and_report_together(job, monkeypatch):
         processes = Processes.join()
         assert processes == Processes(rank, 2)
         assert local_device("cuda") == f"cuda:{rank}"
+        time.sleep(0.2 * (1 - rank))  # the other one is no other run, however early
         summary = job.run(processes=processes)
         assert statuses(summary) == {"failed": 1, "written": 5}
         assert [one.name for one in summary.outcomes] == [item.name for item in job.items()]

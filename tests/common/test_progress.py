@@ -6,6 +6,8 @@ import io
 import sys
 
 import pytest
+import torch
+import typer
 
 from seco.common.cli.progress import Progress, Stage
 from seco.common.cli.running import job
@@ -75,3 +77,27 @@ def test_what_the_library_logs_is_shown_in_logs_alone(monkeypatch, terminal):
         log.info("step 1 of 2")
     log.info("later")
     assert stderr.getvalue() == ("" if terminal else "step 1 of 2\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FloatingPointError("loss: expected a finite number, got nan"),
+        torch.cuda.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: not enough memory"),
+        MemoryError("no room"),
+    ],
+)
+def test_what_no_file_is_to_blame_for_stops_a_job_with_3(capsys, error):
+    with pytest.raises(typer.Exit) as caught, job(overwrite=False):
+        raise error
+    assert caught.value.exit_code == 3
+    said = " ".join(str(error).split())
+    assert capsys.readouterr().err == f"Stopped: {said}; what is finished is kept\n"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("a bug"), typer.Exit(1)])
+def test_bugs_are_seen(error):
+    with pytest.raises(type(error)) as caught, job(overwrite=False):
+        raise error
+    assert caught.value is error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from typer.testing import CliRunner
 import seco
 from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings, SCCSettings
 from seco.cli import app
+from seco.cli.models import warn_of_tiny
+from seco.cli.options import SamModel
 from seco.common.files import read_confidence, read_label, write_label
 from seco.common.settings_text import change_settings, list_settings
 from seco.sam.tiny import PROPOSALS, build_tiny_sam
@@ -462,6 +465,30 @@ def test_selection_reaches_the_method(work, calls, more, fraction, threshold):
     assert calls[0]["confidence_threshold"] == threshold
     assert calls[0]["outside"] == "ignore"
     assert calls[0]["settings"].method == "psa"
+
+
+@pytest.mark.parametrize("command", ["regions", "refine", "fit", "run"])
+def test_the_example_in_the_help_is_taken(command):
+    """What --help says of --set and --sam is so."""
+    said = " ".join(run(command, "--help").stdout.split())
+    name, value = re.search(r"such as --set (\w+)=([\d.]+)", said).groups()
+    usual = {"regions": ProposalSettings(), "fit": SCCSettings()}.get(command, PSASettings())
+    assert change_settings(usual, [f"{name}={value}"]) != usual
+    assert ("none needs --regions" in said) == (command == "refine")
+    assert ("|none" in said) == (command == "refine")
+
+
+def test_the_tiny_model_is_warned_of(work, capsys):
+    said = refine(work).stderr
+    assert "tiny SAM is for demos and tests; for work" in said
+    fitted = ("fit", work / "images", work / "labels", work / "corrector", "--device", "cpu",
+              "--set", "iterations=1")  # fmt: skip
+    assert "features were not made for photographs" in run(*fitted).stderr
+    small = ("--encoder", "small", "--overwrite")
+    assert "tiny SAM" not in run(*fitted, *small).stderr
+    warn_of_tiny(SamModel.tiny, first=False)
+    warn_of_tiny(SamModel.vit_h, first=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_every_setting_can_be_set_and_is_explained():

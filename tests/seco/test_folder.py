@@ -27,6 +27,7 @@ from seco.folder import (
     fit_folder,
     refine_folder,
 )
+from seco.folder.chain import run_chain
 from seco.folder.outputs import labelled_share
 from seco.folder.provenance import manifest_of
 from seco.sam.tiny import PROPOSALS
@@ -164,6 +165,32 @@ def test_regions_are_found_once_per_image(work):
     assert found.facts()["part1/3"] == {"regions": len(regions)}
 
 
+def test_the_chain_knows_the_regions_that_were_found_before(work):
+    """Images and labels of other names, as Cityscapes has them; one image is bad."""
+    for kind, end in (("images", "_leftImg8bit"), ("labels", "_gtFine_labelTrainIds")):
+        for path in (work / kind).rglob("*.png"):
+            path.rename(path.with_name(f"{path.stem}{end}.png"))
+    (work / "images/part0/0_leftImg8bit.png").write_bytes(b"")
+    sam = seco.load_sam("tiny")
+    proposals = seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 2}))
+    alone = find_inputs(work / "images")
+    found = find_regions(alone, work / "out/regions", sam, settings=proposals)
+    assert statuses(found) == {"written": 5, "failed": 1}
+    refiner = Refiner(
+        sam, CITYSCAPES, outside="keep", settings=seco.PSASettings(proposals=proposals)
+    )
+    told = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+        chained = run_chain(
+            find_inputs(work / "images", work / "labels"), work / "out", refiner,
+            settings=SCCSettings(iterations=2), options=JobOptions(report=told.append),
+        )  # fmt: skip
+    assert Counter(one.status for one in told[:6]) == {"skipped": 5, "failed": 1}
+    assert [one.name for one in chained.failures] == ["part0/0_gtFine_labelTrainIds"]
+    assert len(chained.finished.files) == 5
+
+
 def fit(work: Path, **options: object) -> Summary:
     settings = SCCSettings(iterations=4, batch_size=4)
     with warnings.catch_warnings():
@@ -182,10 +209,15 @@ def test_fitting_is_done_once_and_again_when_a_label_changes(work):
     assert [outcome.name for outcome in summary.of("failed")] == ["part0/0"]
     assert summary.outcomes[-1].facts["samples"] == 5
     first = (work / "corrector/corrector.json").read_bytes()
+    (work / "corrector/corrector-notes.txt").write_text("a note is nobody's output")
     again = fit(work)
     assert [(one.name, one.status) for one in again.outcomes] == [
         ("part0/0", "failed"), ("corrector", "skipped"),
     ]  # fmt: skip
+    (tensors,) = (work / "corrector").glob("*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    assert statuses(fit(work)) == {"failed": 1, "written": 1}
+    assert (work / "corrector/corrector.json").read_bytes() == first
     (work / "labels/part0/0.png").write_bytes(data)
     assert statuses(fit(work)) == {"written": 1}
     assert (work / "corrector/corrector.json").read_bytes() != first

@@ -277,7 +277,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(data, tmp_path):
     assert "exclude each other" in refused("--keep-fraction", "1", "--confidence-threshold", "0.5")
     assert "--keep-fraction: expected" in refused("--keep-fraction", "7")
     assert "--confidence-threshold: expected" in refused("--confidence-threshold", "-1")
-    assert "expected a model" in refused("--sam", "none")
+    assert "'none' is not one of" in refused("--sam", "none")
     assert "flip: expected" in refused("--set-scc", "flip=maybe")
     assert "no such file" in refused("--truth", tmp_path / "nowhere")
     without = ("run", data / "images", data / "labels", tmp_path / "out", *QUICK)

@@ -12,7 +12,7 @@ import typer
 
 from seco.common.cli.progress import Progress, Stage, library_log
 from seco.common.jobs import JobOptions, JobStopped, Outcome, Summary
-from seco.common.jobs.run import stopped_when_full
+from seco.common.jobs.run import failure, is_about_file, stopped_when_full
 from seco.common.processes import Processes, local_device
 
 
@@ -46,7 +46,8 @@ def device_named(device: str | None) -> str:
 def job(*, overwrite: bool, stage: Stage | None = None) -> Iterator[JobOptions]:
     """Show a job's progress and failures, and end the command where the job cannot go on.
 
-    Exit code 2 if it was refused before anything was done, 3 if nothing more can be written.
+    Exit code 2 if it was refused before anything was done, 3 if it had to stop on the way: nothing
+    more can be written, or a training is too large for the memory or overflows.
     Under ``torchrun`` the processes meet here, and the first one shows its share's progress.
 
     Args:
@@ -79,6 +80,12 @@ def job(*, overwrite: bool, stage: Stage | None = None) -> Iterator[JobOptions]:
             processes.gather(None)
     except JobStopped as error:
         typer.echo(f"Stopped: {error}", err=True)
+        raise typer.Exit(3) from error
+    except (FloatingPointError, MemoryError, RuntimeError) as error:
+        if not is_about_file(error):  # a bug, or an exit
+            raise
+        reason = failure("", error).reason
+        typer.echo(f"Stopped: {reason}; what is finished is kept", err=True)
         raise typer.Exit(3) from error
     except (OSError, TypeError, ValueError) as error:
         stop(str(error))

@@ -17,12 +17,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from seco.common.locks import try_lock
+from seco.common.processes import Processes
 
 HIDDEN = ".job"
 
@@ -112,23 +113,58 @@ class Entry:
 
 
 @contextmanager
-def open_journal(folder: Path, fingerprint: str, rank: int = 0) -> Iterator[Journal]:
-    """Read what is finished in an output folder, and hold this process's list of it.
+def hold_folder(folder: Path, processes: Processes) -> Iterator[None]:
+    """Keep other runs out of an output folder; every process of a run calls this at once.
+
+    The first process looks whether any list of what is finished is held, of whatever rank, before
+    the others of its run hold theirs: so the lists that are held are those of other runs.
 
     Args:
-        folder: the output folder, which exists.
+        folder: the output folder; made if it is not there.
+        processes: of this run.
+
+    Raises:
+        ValueError: a process of another run is at work here; raised in every process.
+        OSError: the folder cannot be written.
+    """
+    hidden = folder / HIDDEN
+    hidden.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+
+        def is_free(path: Path, stack: ExitStack) -> bool:
+            return try_lock(stack.enter_context(open(path, "ab"))) is not False
+
+        own = _list_of(hidden, processes.rank)
+        free = True
+        if processes.first:
+            # Its own first: of two runs that start at once, one gets no further than this.
+            free = is_free(own, held)
+            with ExitStack() as looking:
+                others = (path for path in sorted(hidden.glob("done-*.jsonl")) if path != own)
+                free = free and all(is_free(path, looking) for path in others)
+        free = processes.gather(free)[0]
+        if free and not processes.first:
+            free = is_free(own, held)
+        if not free:
+            raise ValueError(f"{folder}: another process is at work here; wait for it or stop it")
+        yield
+
+
+@contextmanager
+def open_journal(folder: Path, fingerprint: str, rank: int = 0) -> Iterator[Journal]:
+    """Read what is finished in an output folder, and open this process's list of it.
+
+    Args:
+        folder: the output folder, see :func:`hold_folder`.
         fingerprint: of the job's manifest; lines of others do not count.
         rank: of this process.
 
     Raises:
-        ValueError: a living process holds this list.
         OSError: it cannot be written.
     """
     hidden = folder / HIDDEN
     hidden.mkdir(exist_ok=True)
-    with open(hidden / f"done-{rank}.jsonl", "ab", buffering=0) as file:
-        if try_lock(file) is False:
-            raise ValueError(f"{folder}: another process is at work here; wait for it or stop it")
+    with open(_list_of(hidden, rank), "ab", buffering=0) as file:
         journal = Journal(file, fingerprint)
         for path in sorted(hidden.glob("done-*.jsonl")):
             journal.read(path)
@@ -192,6 +228,10 @@ class Journal:
             "facts": entry.facts,
         }
         self.append(json.dumps(line).encode() + b"\n")
+
+
+def _list_of(hidden: Path, rank: int) -> Path:
+    return hidden / f"done-{rank}.jsonl"
 
 
 def _again(before: Sequence[Signature], paths: Sequence[Path]) -> tuple[Signature, ...] | None:

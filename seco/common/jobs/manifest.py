@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 from seco.common.files import write_bytes
 
 MANIFEST = "manifest.json"
+SUMMARY = "summary.json"
 _FORMAT = 1
 
 
@@ -83,8 +84,40 @@ class Manifest:
         return content
 
 
+def check_folder(folder: Path, manifest: Manifest, outputs: Collection[Path]) -> None:
+    """Find that a folder may be the place of a job's outputs; nothing is written.
+
+    A folder of other settings may be if no output is left there, of this job or of the same kind:
+    a file outside ``.job`` with the ending of an output.
+
+    Args:
+        folder: need not exist.
+        manifest: of the job.
+        outputs: every file that the job writes.
+
+    Raises:
+        ValueError: outputs made with other settings are there, or some of unknown origin.
+    """
+    # In this order: another process of this job writes the manifest first, then an output.
+    there = next((path for path in outputs if path.exists()), None)
+    before = Manifest.read(folder)
+    if before is None and there is not None:
+        raise ValueError(
+            f"{folder}: holds outputs such as {there}, but no {MANIFEST} that tells what they "
+            "were made with; --overwrite replaces them"
+        )
+    if before is None or before.fingerprint == manifest.fingerprint:
+        return
+    if there is not None or _holds_alike(folder, outputs):
+        raise ValueError(
+            f"{folder}: its outputs were made otherwise: "
+            f"{'; '.join(manifest.differences(before))}; choose another folder, or "
+            "--overwrite to make them anew"
+        )
+
+
 def claim_folder(
-    folder: Path, manifest: Manifest, outputs: Iterable[Path], *, overwrite: bool
+    folder: Path, manifest: Manifest, outputs: Collection[Path], *, overwrite: bool
 ) -> None:
     """Make a folder the place of a job's outputs, or find that it is.
 
@@ -95,28 +128,27 @@ def claim_folder(
         overwrite: take the folder over, whatever is in it.
 
     Raises:
-        ValueError: outputs made with other settings are there, or some of unknown origin.
+        ValueError: as :func:`check_folder`, unless ``overwrite``.
         OSError: the folder cannot be written.
     """
     if not overwrite:
-        # In this order: another process of this job writes the manifest first, then an output.
-        there = next((path for path in outputs if path.exists()), None)
+        check_folder(folder, manifest, outputs)
         before = Manifest.read(folder)
-        if before is None and there is not None:
-            raise ValueError(
-                f"{folder}: holds outputs such as {there}, but no {MANIFEST} that tells what they "
-                "were made with; --overwrite replaces them"
-            )
-        if before is not None and before.fingerprint != manifest.fingerprint:
-            raise ValueError(
-                f"{folder}: its outputs were made otherwise: "
-                f"{'; '.join(manifest.differences(before))}; choose another folder, or "
-                "--overwrite to make them anew"
-            )
-        if before is not None:
+        if before is not None and before.fingerprint == manifest.fingerprint:
             return
     folder.mkdir(parents=True, exist_ok=True)
     manifest.write(folder)
+
+
+def _holds_alike(folder: Path, outputs: Collection[Path]) -> bool:
+    """Whether files lie in a folder that end as outputs do: those of images not given now."""
+    ends = {path.suffix for path in outputs}
+    return any(
+        path.suffix in ends
+        and path.name not in (MANIFEST, SUMMARY)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        for path in folder.rglob("*")
+    )
 
 
 def library_versions(*names: str) -> dict[str, str]:

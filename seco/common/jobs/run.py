@@ -14,16 +14,14 @@ from typing import Any, Literal, TypeVar
 import torch
 
 from seco.common.files import remove_leftovers, write_bytes
-from seco.common.jobs.journal import HIDDEN, Item, Signature, open_journal
-from seco.common.jobs.manifest import Manifest, claim_folder
+from seco.common.jobs.journal import HIDDEN, Item, Signature, hold_folder, open_journal
+from seco.common.jobs.manifest import SUMMARY, Manifest, check_folder, claim_folder
 from seco.common.jobs.overlap import overlap
 from seco.common.processes import ALONE, Processes
 
 Unit = TypeVar("Unit", bound=Item)
 Read = TypeVar("Read")
 Result = TypeVar("Result")
-
-SUMMARY = "summary.json"
 
 # What a bad file, one too large for the memory, or one on which the model overflows raises;
 # anything else is a bug and shall be seen.
@@ -156,19 +154,23 @@ def run_job(
         skipped {'length': 4}
     """
     processes = options.processes
-    for outcome in failures if processes.first else ():
-        options.report(outcome)
-    own = []
-    for outcome in run_share(
-        items, folder, manifest, read=read, work=work, write=write, options=options
-    ):
-        options.report(outcome)
-        own.append(outcome)
-    place = {item.name: index for index, item in enumerate(items)}
-    done = [outcome for share in processes.gather(own) for outcome in share]
-    summary = Summary((*failures, *sorted(done, key=lambda outcome: place[outcome.name])))
-    if processes.first:
-        write_summary(summary, folder, manifest, processes.count)
+    outputs = _outputs_of(items)
+    if not (options.overwrite or options.take_over):
+        check_folder(folder, manifest, outputs)  # before anything is written there
+    with hold_folder(folder, processes):
+        for outcome in failures if processes.first else ():
+            options.report(outcome)
+        own = []
+        for outcome in run_share(
+            items, folder, manifest, read=read, work=work, write=write, options=options
+        ):
+            options.report(outcome)
+            own.append(outcome)
+        place = {item.name: index for index, item in enumerate(items)}
+        done = [outcome for share in processes.gather(own) for outcome in share]
+        summary = Summary((*failures, *sorted(done, key=lambda outcome: place[outcome.name])))
+        if processes.first:
+            write_summary(summary, folder, manifest, processes.count)
     return summary
 
 
@@ -184,12 +186,12 @@ def run_share(
 ) -> Generator[Outcome, None, None]:
     """This process's part of :func:`run_job`, which has the same arguments and errors.
 
+    :func:`run_job` holds the folder meanwhile; called alone, this keeps no other run out.
+
     Yields:
         The outcome of each item, in their order; those that are finished already come first.
     """
-    outputs = [path for item in items for path in item.outputs]
-    _check_unique("name", [item.name for item in items])
-    _check_unique("output", outputs)
+    outputs = _outputs_of(items)
     claim_folder(folder, manifest, outputs, overwrite=options.overwrite or options.take_over)
     with open_journal(folder, manifest.fingerprint, options.processes.rank) as journal:
         folders = {folder, folder / HIDDEN, *(path.parent for path in outputs)}
@@ -262,6 +264,18 @@ def failure(name: str, error: BaseException) -> Outcome:
     """The outcome of an item that raised an error."""
     reason = str(error) or type(error).__name__
     return Outcome(name, "failed", " ".join(reason.split()))
+
+
+def _outputs_of(items: Sequence[Item]) -> list[Path]:
+    """Every file that a job writes.
+
+    Raises:
+        ValueError: two items have a name or an output in common.
+    """
+    outputs = [path for item in items for path in item.outputs]
+    _check_unique("name", [item.name for item in items])
+    _check_unique("output", outputs)
+    return outputs
 
 
 def _check_unique(what: str, values: Sequence[object]) -> None:
