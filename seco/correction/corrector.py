@@ -301,8 +301,9 @@ class ConnectivityCorrector:
     def save(self, directory: PathLike) -> None:
         """Write a fitted corrector: tensors as safetensors, the rest as JSON; no pickle.
 
-        A frozen encoder is not written, only what it is recognised by. A kill at any moment leaves
-        what was there before, or all of the new.
+        The features of the regions that others are compared with are written (2 C bytes each, at
+        most 50,000); of a frozen encoder only what it is recognised by. A kill at any moment
+        leaves what was there before, or all of the new.
 
         Args:
             directory: made if it is not there.
