@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from seco.common.arrays import Array
 from seco.common.files import read_image, read_label, write_bytes
 from seco.common.inputs import ImageFiles
 from seco.common.items import confidence_of, label_of
-from seco.common.jobs import JobOptions, Manifest, Outcome
+from seco.common.jobs import JobOptions, Manifest, Outcome, overlap
 from seco.common.jobs.run import failure, is_about_file
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.judging import Judgement
@@ -137,21 +138,29 @@ def summarise_chain(
     failures: list[Outcome] = []
     options.start(len(own))
 
+    _ = reader.corrector  # loaded once, not by every thread that reads
+
+    def measure(place: int, given: tuple[ImageSteps, str]) -> tuple[Summary, str]:
+        item, wrong = given
+        return summarise(item, space, dilation_ratio=dilation_ratio), wrong
+
     def measured() -> Iterator[Summary]:
-        for place in own:
-            outcome = Outcome(files[place].name, "skipped")  # nothing was written
-            try:
-                item, wrong = reader.read(place)
-                yield summarise(item, space, dilation_ratio=dilation_ratio)
-                if wrong:
-                    outcome = Outcome(item.name, "failed", wrong)
-            except Exception as error:
-                if not is_about_file(error):
-                    raise
-                outcome = failure(files[place].name, error)
-            if outcome.status == "failed":
-                failures.append(outcome)
-            options.report(outcome)
+        with closing(overlap(own, reader.read, measure, lambda place, found: found)) as steps:
+            for place, future in steps:
+                outcome = Outcome(files[place].name, "skipped")  # nothing was written
+                error = future.exception()
+                if error is None:
+                    summary, wrong = future.result()
+                    yield summary
+                    if wrong:
+                        outcome = Outcome(files[place].name, "failed", wrong)
+                elif is_about_file(error):
+                    outcome = failure(files[place].name, error)
+                else:
+                    raise error
+                if outcome.status == "failed":
+                    failures.append(outcome)
+                options.report(outcome)
 
     shares = processes.gather((Summary.pool(measured(), space), failures))
     summary = Summary.pool([share for share, _ in shares], space)

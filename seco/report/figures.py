@@ -18,7 +18,12 @@ _BINS = 60
 
 
 def loss_figure(
-    losses: Array, mixture: LossMixture, *, tau_ns: float, noisy: Array | None = None
+    losses: Array,
+    mixture: LossMixture,
+    *,
+    tau_ns: float,
+    noisy: Array | None = None,
+    differs: bool = False,
 ) -> Figure:
     """Draw how many connectivities have which loss, and where noise begins.
 
@@ -28,6 +33,7 @@ def loss_figure(
         tau_ns: threshold of noise probability.
         noisy: (N,) bool, whether each class is wrong, if the truth is known: both kinds are
             then shown, and the Gaussians, which may be of more regions, left out.
+        differs: whether noise begins at another loss in some classes.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -55,8 +61,10 @@ def loss_figure(
     if cut is not None and edges[0] <= cut <= edges[-1]:
         left = cut < (edges[0] + edges[-1]) / 2
         axes.axvline(cut, color="black", linewidth=1, linestyle="--")
+        exception = "\n(in some classes from another loss)" if differs else ""
         axes.annotate(
-            f"taken for noise from here on\n(noise probability ≥ {tau_ns:g}: loss ≥ {cut:.3g})",
+            f"taken for noise from here on{exception}\n"
+            f"(noise probability ≥ {tau_ns:g}: loss ≥ {cut:.3g})",
             (cut, 0.97), xycoords=("data", "axes fraction"), va="top", fontsize=8.5,
             xytext=(5 if left else -5, 0), textcoords="offset points",
             ha="left" if left else "right",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from importlib.resources import files
 from typing import Any
 
@@ -201,27 +201,39 @@ def _repair(summary: Summary) -> list[dict[str, Any]]:
 def _noise(fit: FitRecord, tau_ns: float) -> dict[str, Any]:
     """What the text beside the histogram says."""
     model = fit.noise_model
-    probability = model.noise_probability(fit.losses.numpy(), fit.classes.numpy())
+    losses, classes = fit.losses.numpy(), fit.classes.numpy()
+    probability = model.noise_probability(losses, classes)
     return {
         "mixture": model.overall,
         "own_mixtures": len(model.per_class),
-        "limited": bool(model.floors),
+        "limited": _limited(fit, tau_ns),
         "regions": len(probability),
         "noisy": int((probability >= tau_ns).sum()),
     }
+
+
+def _limited(fit: FitRecord, tau_ns: float) -> bool:
+    """Whether a class has more regions of large loss than may be taken for noise."""
+    model = fit.noise_model
+    given = fit.losses.numpy(), fit.classes.numpy()
+    free = replace(model, floors={}).noise_probability(*given)
+    limited = model.noise_probability(*given)
+    return bool(((free >= tau_ns) & (limited < tau_ns)).any())
 
 
 def _figures(report: Report) -> dict[str, str]:
     if report.fit is None:
         return {}
     mixture = report.fit.noise_model.overall
+    differs = bool(report.fit.noise_model.per_class) or _limited(report.fit, report.tau_ns)
+    losses = report.fit.losses.numpy()
     figures = {
-        "all": loss_figure(report.fit.losses.numpy(), mixture, tau_ns=report.tau_ns),
+        "all": loss_figure(losses, mixture, tau_ns=report.tau_ns, differs=differs),
     }
     found = report.summary.connectivities
     if len(found):
         figures["true"] = loss_figure(
-            found.losses, mixture, tau_ns=report.tau_ns, noisy=found.noisy
+            found.losses, mixture, tau_ns=report.tau_ns, noisy=found.noisy, differs=differs
         )
     return {name: figure_picture(figure_png(figure)) for name, figure in figures.items()}
 

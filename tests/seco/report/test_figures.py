@@ -49,6 +49,15 @@ def test_figure_shows_counts_curves_and_the_cut():
     assert axes.get_xlim()[1] == pytest.approx(losses.max())
 
 
+@pytest.mark.parametrize("differs", [False, True])
+def test_the_cut_says_where_it_does_not_hold(differs):
+    losses = losses_of_two_kinds()
+    (axes,) = loss_figure(losses, fitted(losses), tau_ns=0.6, differs=differs).axes
+    (text,) = (text.get_text() for text in axes.texts)
+    assert text.startswith("taken for noise from here on\n(")
+    assert ("in some classes from another loss" in text) == differs
+
+
 def test_losses_beyond_the_largest_that_counts_are_in_the_last_bar():
     losses = losses_of_two_kinds()
     count = len(losses)

@@ -21,6 +21,7 @@ from seco.report import (
     summarise,
     write_report,
 )
+from seco.report.figures import loss_figure
 from seco.report.text import percent
 
 SPACE = LabelSpace(names=("road", "sky & <cloud>", "car"), things=("car",))
@@ -255,6 +256,24 @@ def test_it_is_told_how_many_regions_are_taken_for_noise():
     assert "10 were taken for noise." in text
     assert "at most a given share" in text
     assert "1 class has Gaussians of their own" in text
+    # 20 of 100 are noise: a limit of half of them changes nothing.
+    unlimited = a_fit(two_kinds(), max_noise_share=0.5)
+    assert unlimited.noise_model.floors
+    text = Page(render_report(a_report([], fit=unlimited))).text
+    assert "at most a given share" not in text
+
+
+def test_the_histogram_is_told_whether_noise_begins_elsewhere_in_some_classes(monkeypatch):
+    said = []
+
+    def figure(*args, differs, **options):
+        said.append(differs)
+        return loss_figure(*args, differs=differs, **options)
+
+    monkeypatch.setattr("seco.report.page.loss_figure", figure)
+    for options in ({"max_noise_share": 0.1}, {"max_noise_share": 0.5}, {"mixture": "per_class"}):
+        render_report(a_report([], fit=a_fit(two_kinds(), **options)))
+    assert said == [True, False, True]
 
 
 def test_it_is_told_that_nothing_was_taken_for_noise():
