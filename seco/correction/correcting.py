@@ -14,6 +14,7 @@ from seco.common.labels import LabelSpace
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.judging import Judgement, judge
 from seco.correction.mixture import NoiseModel
+from seco.correction.neighbours import NeighbourBank
 from seco.correction.samples import check_connectivities, find_connectivities
 from seco.correction.settings import SCCSettings
 
@@ -39,6 +40,7 @@ def correct_images(
     labels: Tensor,
     classifier: ConnectivityClassifier,
     noise_model: NoiseModel,
+    bank: NeighbourBank | None,
     settings: SCCSettings,
     space: LabelSpace,
     *,
@@ -64,7 +66,7 @@ def correct_images(
                 ids = torch.where(valid[index], item.ids, 0)
                 item = Connectivities(ids, item.classes, item.scores)
         found = find_connectivities(asked, ignore, settings, known=item)
-        judgement = judge(image, found, classifier, noise_model, settings)
+        judgement = judge(image, found, classifier, noise_model, bank, settings)
         painted.append(judgement.paint(label, scores[index], ignore))
         judgements.append(judgement)
     return Correction(

@@ -255,6 +255,7 @@ class ConnectivityCorrector:
             labels,
             classifier,
             record.noise_model,
+            record.bank,
             self.settings,
             self.label_space,
             connectivities=connectivities,
@@ -270,7 +271,7 @@ class ConnectivityCorrector:
         connectivities: Connectivities | None = None,
         normalization: Normalization | None = None,
     ) -> Tensor:
-        """Cross-entropy of every connectivity of one image under the classifier.
+        """Cross-entropy of every connectivity of one image under the classifier and neighbours.
 
         Arguments and errors are those of :meth:`correct`, for one image.
 
@@ -300,8 +301,9 @@ class ConnectivityCorrector:
     def save(self, directory: PathLike) -> None:
         """Write a fitted corrector: tensors as safetensors, the rest as JSON; no pickle.
 
-        A frozen encoder is not written, only what it is recognised by. A kill at any moment leaves
-        what was there before, or all of the new.
+        The features of the regions that others are compared with are written (2 C bytes each, at
+        most 50,000); of a frozen encoder only what it is recognised by. A kill at any moment
+        leaves what was there before, or all of the new.
 
         Args:
             directory: made if it is not there.
@@ -347,7 +349,7 @@ class ConnectivityCorrector:
         saved.check_encoder(corrector._given.describe())
         classifier = corrector._new_classifier()
         classifier.load_state(saved.state)
-        corrector._fitted = classifier, saved.record
+        corrector._fitted = classifier, saved.record.to(classifier.extractor.device)
         return corrector
 
     def _new_classifier(self) -> ConnectivityClassifier:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,9 +12,10 @@ from seco.common.files import PathLike
 from seco.common.precision import exact
 from seco.common.processes import Processes
 from seco.correction.classifier import ConnectivityClassifier
-from seco.correction.judging import classifier_losses
-from seco.correction.lessons import Lessons
+from seco.correction.judging import measure_losses
+from seco.correction.lessons import Lesson, Lessons
 from seco.correction.mixture import NoiseModel, fit_noise_model
+from seco.correction.neighbours import Drawn, NeighbourBank, make_bank, winners
 from seco.correction.parallel import in_each
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
@@ -30,6 +32,8 @@ class FitRecord:
         classes: (N,) int64, their classes.
         areas: (N,) int64, their pixels.
         noise_model: the mixture(s) of these losses.
+        bank: some of these connectivities, which others are compared with (at most
+            ``BANK_SIZE``), unless the settings ask for no neighbours.
     """
 
     iterations: int
@@ -37,6 +41,11 @@ class FitRecord:
     classes: Tensor
     areas: Tensor
     noise_model: NoiseModel
+    bank: NeighbourBank | None = None
+
+    def to(self, device: torch.device) -> FitRecord:
+        """The same with its bank on another device."""
+        return self if self.bank is None else replace(self, bank=self.bank.to(device))
 
 
 def fit_classifier(
@@ -68,7 +77,13 @@ def fit_classifier(
         checkpoint_every=checkpoint_every,
         progress=progress,
     )
-    losses, classes, areas = _survey(classifier, lessons, len(stream.marks), processes, progress)
+    size = len(stream.marks)
+    bank = None
+    if settings.neighbours:
+        bank = _draw_bank(classifier, lessons, size, seed, processes, progress)
+    losses, classes, areas = _survey(
+        classifier, lessons, size, bank, settings.neighbours, processes, progress
+    )
     noise_model = fit_noise_model(
         losses.numpy(),
         classes.numpy(),
@@ -78,29 +93,54 @@ def fit_classifier(
         max_loss=settings.max_loss,
         max_noise_share=settings.max_noise_share,
     )
-    return FitRecord(iterations, losses, classes, areas, noise_model)
+    return FitRecord(iterations, losses, classes, areas, noise_model, bank)
+
+
+def _draw_bank(
+    classifier: ConnectivityClassifier,
+    lessons: Lessons,
+    size: int,
+    seed: int,
+    processes: Processes,
+    progress: bool,
+) -> NeighbourBank:
+    """A random subset of all learnable connectivities, on the extractor's device.
+
+    The losses need all of it, so this is a pass of its own (through memory, where a frozen
+    encoder's features are kept).
+    """
+
+    def drawn() -> Iterator[Drawn]:
+        for index in _own(size, processes, progress):
+            lesson = lessons[index]
+            if len(lesson.classes):
+                yield Drawn.of(_features(classifier, lessons, lesson), lesson.classes, seed, index)
+
+    chosen = in_each(processes, lambda: winners(drawn()))
+    return make_bank(item for part in chosen for item in part).to(classifier.extractor.device)
 
 
 def _survey(
     classifier: ConnectivityClassifier,
     lessons: Lessons,
     size: int,
+    bank: NeighbourBank | None,
+    neighbours: int,
     processes: Processes,
     progress: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Losses, classes and areas of all learnable connectivities, on the CPU, by sample."""
-    from tqdm import tqdm
 
     def measure() -> dict[int, tuple[Tensor, Tensor, Tensor]]:
         rows = {}
-        own = range(processes.rank, size, processes.count)
-        for index in tqdm(own, unit="image", disable=not (progress and processes.first)):
+        for index in _own(size, processes, progress):
             lesson = lessons[index]
             if len(lesson.classes):
+                features = _features(classifier, lessons, lesson)
                 with exact(classifier.extractor.device):
-                    everything = torch.arange(len(lesson.classes))
-                    logits = classifier.classify(lessons.features(lesson, everything)).cpu()
-                losses = classifier_losses(logits, lesson.classes)
+                    losses, _ = measure_losses(
+                        features, lesson.classes, classifier, bank, neighbours
+                    )
                 rows[index] = losses, lesson.classes, lesson.areas
         return rows
 
@@ -108,3 +148,18 @@ def _survey(
     columns = zip(*(rows[index] for index in sorted(rows)), strict=True)
     losses, classes, areas = (torch.cat(column) for column in columns)
     return losses, classes, areas
+
+
+def _own(size: int, processes: Processes, progress: bool) -> Iterable[int]:
+    """The samples of this process, with a bar."""
+    from tqdm import tqdm
+
+    own = range(processes.rank, size, processes.count)
+    bar: Iterable[int] = tqdm(own, unit="image", disable=not (progress and processes.first))
+    return bar
+
+
+def _features(classifier: ConnectivityClassifier, lessons: Lessons, lesson: Lesson) -> Tensor:
+    """Features of all connectivities of a sample."""
+    with exact(classifier.extractor.device):
+        return lessons.features(lesson, torch.arange(len(lesson.classes)))

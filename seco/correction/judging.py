@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +14,7 @@ from seco.common.precision import exact
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.decision import CORRECT, DROP, Decisions, adjust_for_noise, decide
 from seco.correction.mixture import NoiseModel
+from seco.correction.neighbours import NeighbourBank, neighbour_classes
 from seco.correction.settings import SCCSettings
 
 
@@ -22,9 +24,10 @@ class Judgement:
 
     Args:
         connectivities: as they were before, with their classes then.
-        losses: (N,) float32, cross-entropy of their classes under the classifier.
+        losses: (N,) float32, cross-entropy of their classes under the classifier and, if the
+            settings say so, their neighbours.
         noise_probability: (N,) float32 in [0, 1], the paper's eta.
-        predictions: (N,) int64, the classifier's class.
+        predictions: (N,) int64, the most probable class.
         prediction_probability: (N,) float32 in [0, 1], of that class, adjusted for noise if the
             settings say so.
         decisions: what became of them.
@@ -83,36 +86,44 @@ def _rows(table: Tensor, ids: Tensor) -> Tensor:
 
 
 def measure_losses(
-    image: Tensor, connectivities: Connectivities, classifier: ConnectivityClassifier
+    features: Tensor,
+    classes: Tensor,
+    classifier: ConnectivityClassifier,
+    bank: NeighbourBank | None,
+    count: int,
 ) -> tuple[Tensor, Tensor]:
-    """Losses (N,) and class probabilities (N, K), float32, on the connectivities' device.
+    """Losses (N,) and class probabilities (N, K), float32, on the device of the classes.
 
     Args:
-        image: (3, H, W), uint8 or float32 in 0-255.
-        connectivities: of the image.
+        features: (N, C) float32, as the classifier gives them.
+        classes: (N,) int64.
         classifier: a trained one.
+        bank: regions whose classes count for half; ``None``: the classifier alone.
+        count: how many of them for each connectivity.
 
     Raises:
         FloatingPointError: the features, and so the logits, are not finite.
     """
-    device = connectivities.ids.device
-    with exact(classifier.extractor.device):
-        logits = classifier(image, connectivities.ids, len(connectivities)).to(device)
-    return classifier_losses(logits, connectivities.classes), logits.softmax(dim=1)
-
-
-def classifier_losses(logits: Tensor, classes: Tensor) -> Tensor:
-    """Cross-entropy (N,) of classes (N,) under logits (N, K).
-
-    Raises:
-        FloatingPointError: the features, and so the logits, are not finite.
-    """
+    logits = classifier.classify(features).to(classes.device)
     if not bool(torch.isfinite(logits).all()):
         raise FloatingPointError(
             "encoder: expected finite features, got NaN or infinity; a network in float16 "
             "overflows easily: use bfloat16 or float32"
         )
-    return F.cross_entropy(logits, classes, reduction="none")
+    if bank is None:
+        return F.cross_entropy(logits, classes, reduction="none"), logits.softmax(dim=1)
+    own = classes.to(features.device)
+    shares, any_found = (
+        part.to(classes.device)
+        for part in neighbour_classes(
+            features, own, bank.to(features.device), count, classifier.num_classes
+        )
+    )
+    alone = logits.log_softmax(dim=1)
+    # The logarithm of the mean; a probability that underflows keeps a finite one.
+    both = torch.logaddexp(alone, shares.log()) - math.log(2)
+    logs = torch.where(any_found[:, None], both, alone)
+    return F.nll_loss(logs, classes, reduction="none"), logs.exp()
 
 
 def judge(
@@ -120,6 +131,7 @@ def judge(
     connectivities: Connectivities,
     classifier: ConnectivityClassifier,
     noise_model: NoiseModel,
+    bank: NeighbourBank | None,
     settings: SCCSettings,
 ) -> Judgement:
     """Judge one image's connectivities; the extractor runs once, and not at all for none."""
@@ -128,7 +140,11 @@ def judge(
         losses = torch.zeros(0, device=device)
         probabilities = torch.zeros(0, classifier.num_classes, device=device)
     else:
-        losses, probabilities = measure_losses(image, connectivities, classifier)
+        with exact(classifier.extractor.device):
+            features = classifier.features(image, connectivities.ids, len(connectivities))
+            losses, probabilities = measure_losses(
+                features, connectivities.classes, classifier, bank, settings.neighbours
+            )
     noise = torch.from_numpy(
         noise_model.noise_probability(losses.cpu().numpy(), connectivities.classes.cpu().numpy())
     )

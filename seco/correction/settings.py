@@ -43,6 +43,10 @@ class SCCSettings:
         max_noise_share: class-balanced filter: of each class at most this share of its
             connectivities, those of most loss, are taken for noise (paper: 1, no limit, which
             it names as a weakness).
+        neighbours: average the classifier's probabilities with the classes of so many regions of
+            the fitted set, the most similar in features (paper: 0, the classifier alone). Ours,
+            after the idea of SeCoV2's relational uncertainty; see
+            :mod:`seco.correction.neighbours`.
         tau_ns: a connectivity at least this probably noisy does not keep its class (paper: 0.60).
         tau_cr: it takes the classifier's class if that is more probable than this, else it becomes
             ignore (paper: 0.95, with a classifier that was trained for longer).
@@ -77,8 +81,9 @@ class SCCSettings:
     area_weighting: bool = False
     max_loss: float = 4.0
     max_noise_share: float = 0.5
-    tau_ns: float = 0.6
-    tau_cr: float = 0.8
+    neighbours: int = 40
+    tau_ns: float = 0.3
+    tau_cr: float = 0.75
     noise_adjusted: bool = True
 
     def __post_init__(self) -> None:
@@ -86,6 +91,7 @@ class SCCSettings:
             check_integer("iterations", self.iterations, low=1)
         for name in ("batch_size", "per_image", "min_area"):
             check_integer(name, getattr(self, name), low=1)
+        check_integer("neighbours", self.neighbours, low=0)
         for name in ("class_balanced", "flip", "area_weighting", "noise_adjusted"):
             check_choice(name, getattr(self, name), (False, True))
         check_choice("connectivity", self.connectivity, (4, 8))
@@ -105,6 +111,8 @@ PAPER = SCCSettings(
     area_sampling=0.0,
     max_loss=1e6,
     max_noise_share=1.0,
+    neighbours=0,
+    tau_ns=0.6,
     tau_cr=0.95,
     noise_adjusted=False,
 )

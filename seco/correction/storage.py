@@ -14,13 +14,14 @@ from seco.common.files import PathLike, write_bytes
 from seco.common.labels import LabelSpace
 from seco.correction.fitting import FitRecord
 from seco.correction.mixture import NoiseModel
+from seco.correction.neighbours import NeighbourBank
 from seco.correction.settings import SCCSettings
 from seco.correction.tensor_files import pack_tensors
 
-VERSION = 1
+VERSION = 2
 CORRECTOR_FILE = "corrector.json"
 _KIND = "seco corrector"
-_STATE, _RECORD = "state.", "record."
+_STATE, _RECORD, _BANK = "state.", "record.", "neighbours."
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def write_corrector(
     tensors = {_STATE + name: value for name, value in state.items()}
     measured = {"losses": record.losses, "classes": record.classes, "areas": record.areas}
     tensors |= {_RECORD + name: value for name, value in measured.items()}
+    if record.bank is not None:  # half precision is all that it has
+        kept = {"features": record.bank.features.half(), "classes": record.bank.classes}
+        tensors |= {_BANK + name: value for name, value in kept.items()}
     data = pack_tensors(tensors)
     digest = hashlib.sha256(data).hexdigest()
     name = f"corrector-{digest[:16]}.safetensors"
@@ -106,6 +110,7 @@ def read_corrector(directory: PathLike) -> SavedCorrector:
         if hashlib.sha256(data).hexdigest() != said["sha256"]:
             raise ValueError(f"{said['tensors']} is damaged (its SHA-256 differs)")
         tensors = load(data)
+        bank = _part(tensors, _BANK)
         return SavedCorrector(
             label_space=LabelSpace.from_json(json.dumps(said["label_space"])),
             settings=SCCSettings(**said["settings"]),
@@ -116,6 +121,7 @@ def read_corrector(directory: PathLike) -> SavedCorrector:
                 said["iterations"],
                 **_part(tensors, _RECORD),
                 noise_model=NoiseModel.from_json(said["noise_model"]),
+                bank=NeighbourBank(bank["features"].float(), bank["classes"]) if bank else None,
             ),
         )
     except (KeyError, TypeError, ValueError) as error:

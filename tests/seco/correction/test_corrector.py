@@ -249,7 +249,7 @@ def test_the_record_holds_every_connectivity(fitted):
 def test_clean_labels_are_left_alone_and_the_caller_is_told():
     """One loss for all: a classifier that has learnt nothing."""
     data = [patches(i)[:2] for i in range(3)]
-    blind = replace(QUICK, iterations=1, learning_rate=1e-12)
+    blind = replace(QUICK, iterations=1, learning_rate=1e-12, neighbours=0)
     corrector = ConnectivityCorrector(SPACE, Colour(), settings=blind)
     with pytest.warns(NoNoiseFoundWarning, match="do not support two components"):
         corrector.fit(data)
@@ -337,7 +337,7 @@ def test_damaged_files_are_told(tmp_path, fitted):
     for text, message in {
         "{": "expected a seco corrector, got",
         "[1]": "expected a seco corrector, got other JSON",
-        json.dumps(json.loads(said) | {"version": 2}): "expected version 1, got 2",
+        json.dumps(json.loads(said) | {"version": 1}): "expected version 2, got 1",
         json.dumps(json.loads(said) | {"settings": {"x": 1}}): "expected a whole seco corrector",
     }.items():
         path.write_text(text)

@@ -61,7 +61,8 @@ def load(folder, name, rank, encoder):
 
 def parts(corrector):
     classifier, record = corrector._fitted
-    return {**classifier.state(), "losses": record.losses}
+    bank = {"bank": record.bank.features, "bank classes": record.bank.classes}
+    return {**classifier.state(), "losses": record.losses, **bank}
 
 
 CASES = {**ENCODERS, "iterable": Colour, "resumed": ENCODERS["small"]}
