@@ -131,7 +131,8 @@ class Regions:
         # Column 0 is reserved for pixels in no region; the others keep their order.
         number = torch.where(outside, 0, (~outside).cumsum(0))
         members = torch.cat([members.new_zeros(count, 1), members[:, ~outside]], dim=1)
-        atoms = number[inverse].to(torch.int32).reshape(size)
+        # on a CPU index_select is five times as fast as indexing
+        atoms = number.to(torch.int32).index_select(0, inverse).reshape(size)
         return cls(atoms, members, scores.to(torch.float32))
 
     @classmethod
