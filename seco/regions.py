@@ -221,9 +221,10 @@ def _check_tensor(name: str, value: object) -> None:
 
 def pack_masks(masks: Tensor) -> Tensor:
     """Pack up to eight (N, H, W) boolean masks into one (H, W) uint8 map, mask n in bit n."""
-    packed = masks[0].to(torch.uint8)
-    for bit in range(1, len(masks)):
-        packed |= masks[bit].to(torch.uint8) << bit
+    planes = masks.view(torch.uint8)  # the same bytes
+    packed = planes[0].clone()
+    for bit in range(1, len(planes)):
+        packed |= planes[bit] << bit
     return packed
 
 
