@@ -44,9 +44,10 @@ class ConnectivityCorrector:
 
     Args:
         label_space: names and ignore index of the classes.
-        encoder: where features come from: ``None`` for a small network that is trained with the
-            classifier, an ``nn.Module`` (frozen, ImageNet statistics; for anything else
-            :class:`seco.ModuleExtractor`), or a SAM as :func:`seco.load_sam` accepts it.
+        encoder: where features come from: a SAM as :func:`seco.load_sam` accepts it, an
+            ``nn.Module`` (frozen, ImageNet statistics; for anything else
+            :class:`seco.ModuleExtractor`), or ``None`` for a small network that is trained with
+            the classifier. That one wants thousands of images: on a hundred it made labels worse.
         settings: every choice of the method.
         seed: of all that is random in fitting; no global generator is read or moved.
         device: where the small network lives (the CPU if ``None``); an encoder of yours stays

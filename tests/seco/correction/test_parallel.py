@@ -89,6 +89,16 @@ def test_a_frozen_encoder_sees_every_image_twice_over_all_processes(folder):
     assert sum(both) <= 2 * len(data()) + 1  # one to begin with
 
 
+@pytest.fixture
+def one_thread():
+    """As each of the processes has: how sums of floats are split decides their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_one_may_fit_alone(folder):
     alone = fit(Colour(), data(1))
     for rank in range(SIZE):
