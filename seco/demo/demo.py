@@ -12,8 +12,9 @@ import numpy as np
 
 from seco.common.arrays import Array
 from seco.common.files import write_bytes
+from seco.common.numbers import percent, plain
 from seco.common.plots import label_figure, write_figure
-from seco.demo.scenes import STREETS, TRAIN_SEEDS, Scene, street_scene
+from seco.demo.scenes import STREETS, Scene, street_scene, training_note
 from seco.demo.segmenter import load_segmenter, predict
 from seco.evaluation import Confusion, confusion
 from seco.refine import refine_pseudo_labels
@@ -70,7 +71,7 @@ class DemoResult:
             ("of these right", before.accuracy, after.accuracy),
         ]
         lines = [
-            f"| {name:15} | {_percent(old)} | {_percent(new)} | {_percent(new - old, '+')} |"
+            f"| {name:15} | {percent(old):>6} | {percent(new):>6} | {percent(new - old, '+'):>6} |"
             for name, old, new in rows
         ]
         head = f"| {'IoU, %':15} |    raw | refined | change |"
@@ -79,12 +80,11 @@ class DemoResult:
     def summary(self) -> str:
         """One line: what was done and what came out."""
         before, after = self.confusions()
-        known = sum(seed in TRAIN_SEEDS for seed in self.seeds)
-        note = f", {known} of them from the bundled models' training" if known else ""
         count = len(self.scenes)
         return (
-            f"{count} street scene{'s' if count != 1 else ''}{note}: mean IoU of the labels "
-            f"{100 * before.mean_iou:.1f} % raw, {100 * after.mean_iou:.1f} % refined"
+            f"{count} street scene{'s' if count != 1 else ''}{training_note(self.seeds)}: "
+            f"mean IoU of the labels {100 * before.mean_iou:.1f} % raw, "
+            f"{100 * after.mean_iou:.1f} % refined"
         )
 
 
@@ -174,17 +174,11 @@ def write_demo(result: DemoResult, out: Path) -> list[Path]:
 
 
 def _measures(found: Confusion) -> dict[str, Any]:
-    known = np.isfinite(found.iou)
     return {
         "iou": {
-            name: round(float(value), 4) if there else None
-            for name, value, there in zip(STREETS.names, found.iou, known, strict=True)
+            name: plain(value, 4) for name, value in zip(STREETS.names, found.iou, strict=True)
         },
         "mean_iou": round(found.mean_iou, 4),
         "coverage": round(found.coverage, 4),
         "accuracy": round(found.accuracy, 4),
     }
-
-
-def _percent(share: float, sign: str = "") -> str:
-    return f"{100 * share:{sign}6.1f}" if np.isfinite(share) else "     –"

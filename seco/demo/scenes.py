@@ -44,6 +44,17 @@ TEST_SEEDS = range(100_000, 100_300)
 _SMALLEST = 32
 
 
+def training_note(seeds: Sequence[int]) -> str:
+    """What is to be said of scenes that the bundled models have seen; nothing of others.
+
+    Example:
+        >>> training_note([3_999, 4_000]), training_note([100_000])
+        (", 1 of them from the bundled models' training", '')
+    """
+    known = sum(seed in TRAIN_SEEDS for seed in seeds)
+    return f", {known} of them from the bundled models' training" if known else ""
+
+
 @dataclass(frozen=True)
 class Scene:
     """One street scene.

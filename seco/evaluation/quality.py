@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.confusion import Confusion, confusion
 from seco.common.labels import LabelSpace
+from seco.common.numbers import plain
 from seco.evaluation.boundary import DILATION_RATIO, BoundaryOverlap, boundary_overlap
 from seco.evaluation.connectivities import TrueConnectivities, recognition, repair
-
-_DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,3 @@ def connectivity_numbers(found: TrueConnectivities, tau_ns: float) -> dict[str, 
         repaired = asdict(repair(found, by_area=by_area))
         said[name] = {key: plain(value) for key, value in (recognised | repaired).items()}
     return said
-
-
-def plain(value: float) -> float | None:
-    """A number as JSON holds it: rounded, and ``None`` for NaN, which JSON does not know."""
-    return round(float(value), _DECIMALS) if np.isfinite(value) else None

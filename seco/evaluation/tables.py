@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from seco.common.labels import LabelSpace
+from seco.common.numbers import percent
 from seco.evaluation.connectivities import TrueConnectivities, recognition, repair
 from seco.evaluation.quality import LabelQuality
 
@@ -74,16 +75,6 @@ def connectivity_table(found: TrueConnectivities, tau_ns: float) -> str:
     rows = [[name, *map(percent, values)] for name, values in measures.items()]
     table = _table(("%", "by count", "by area"), rows)
     return f"{table}\n\n{len(found)} regions, {int(found.noisy.sum())} of them wrong."
-
-
-def percent(share: float, sign: str = "") -> str:
-    """A share in percent with one decimal; a dash where there is none.
-
-    Example:
-        >>> percent(0.123), percent(-0.01, "+"), percent(math.nan)
-        ('12.3', '-1.0', '–')
-    """
-    return f"{100 * share:{sign}.1f}" if math.isfinite(share) else "–"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from seco.evaluation import tables
+from seco.common import numbers
 
 
 def percent(share: float) -> str:
@@ -14,7 +14,7 @@ def percent(share: float) -> str:
         >>> percent(0.123), percent(math.nan)
         ('12.3 %', '–')
     """
-    return tables.percent(share) + (" %" if math.isfinite(share) else "")
+    return numbers.percent(share) + (" %" if math.isfinite(share) else "")
 
 
 def points(difference: float) -> str:
@@ -24,7 +24,7 @@ def points(difference: float) -> str:
         >>> points(0.0123), points(-0.5), points(math.nan)
         ('+1.2', '−50.0', '')
     """
-    return tables.percent(difference, "+").replace("-", "−") if math.isfinite(difference) else ""
+    return numbers.percent(difference, "+").replace("-", "−") if math.isfinite(difference) else ""
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -16,8 +16,9 @@ from torch import Tensor
 from seco.common.arrays import Array
 from seco.common.confusion import Confusion, confusion, mean_of_known
 from seco.common.files import write_bytes
+from seco.common.numbers import percent, plain
 from seco.common.plots import picture_figure, write_figure
-from seco.demo.scenes import DEV_SEEDS, STREETS, TRAIN_SEEDS, street_scene
+from seco.demo.scenes import DEV_SEEDS, STREETS, street_scene, training_note
 from sgg.demo.measures import Ruler, oracle_labels
 from sgg.demo.models import SIZE, load_diffusion, load_oracle, load_segmenter, street_batch
 from sgg.translation import translate
@@ -96,7 +97,7 @@ class DemoResult:
         head = f"| {'%':18} |" + "".join(f" {kind:>8} |" for kind in kinds)
         rule = "|:-------------------|" + "---------:|" * len(kinds)
         lines = [
-            f"| {title:18} |" + "".join(f" {_percent(value)} |" for value in values)
+            f"| {title:18} |" + "".join(f" {percent(value):>8} |" for value in values)
             for title, values in rows
         ]
         return "\n".join([head, rule, *lines])
@@ -104,13 +105,11 @@ class DemoResult:
     def summary(self) -> str:
         """One line: what was done and what came out."""
         found = self.confusions()
-        known = sum(seed in TRAIN_SEEDS for seed in self.seeds)
-        note = f", {known} of them from the bundled models' training" if known else ""
         arms = ", ".join(f"{100 * found[arm].mean_iou:.1f} % {arm}" for arm in ARMS)
         plural = "s" if len(self.seeds) != 1 else ""
         return (
-            f"{len(self.seeds)} street scene{plural}{note}: the label still holds in {arms} "
-            "(mean IoU with what an oracle sees)"
+            f"{len(self.seeds)} street scene{plural}{training_note(self.seeds)}: "
+            f"the label still holds in {arms} (mean IoU with what an oracle sees)"
         )
 
 
@@ -205,16 +204,10 @@ def consistency_numbers(found: Confusion) -> dict[str, Any]:
     """Plain numbers of a confusion of source label and oracle; ``None`` where a class is not."""
     small = found.iou[[STREETS.id_of(name) for name in SMALL]]
     return {
-        "mean_iou": _plain(found.mean_iou),
-        "small_iou": _plain(mean_of_known(small)),
-        "accuracy": _plain(found.accuracy),
-        "iou": dict(zip(STREETS.names, map(_plain, found.iou), strict=True)),
+        "mean_iou": plain(found.mean_iou, 4),
+        "small_iou": plain(mean_of_known(small), 4),
+        "accuracy": plain(found.accuracy, 4),
+        "iou": {
+            name: plain(value, 4) for name, value in zip(STREETS.names, found.iou, strict=True)
+        },
     }
-
-
-def _plain(value: float) -> float | None:
-    return round(float(value), 4) if np.isfinite(value) else None
-
-
-def _percent(share: float | None) -> str:
-    return "       –" if share is None else f"{100 * share:8.1f}"

@@ -23,6 +23,7 @@ from seco.common.items import label_of
 from seco.common.jobs import JobOptions, Outcome, overlap
 from seco.common.jobs.run import failure, is_about_file
 from seco.common.labels import LabelSpace
+from seco.common.numbers import percent, plain
 from seco.common.precision import exact
 from sgg.evaluation.distance import Moments, colour_features, frechet_distance, logit_features
 from sgg.folder.translate import check_classes_of
@@ -62,12 +63,12 @@ class Evaluation:
         return {
             "images": self.images,
             "failed": {outcome.name: outcome.reason for outcome in self.failures},
-            "mean_iou": _plain(self.confusion.mean_iou),
-            "mean_iou_things": _plain(mean_of_known(iou[list(self.label_space.thing_ids)])),
-            "mean_iou_stuff": _plain(mean_of_known(iou[list(self.label_space.stuff_ids)])),
-            "accuracy": _plain(self.confusion.accuracy),
-            "iou": dict(zip(names, map(_plain, iou), strict=True)),
-            "recall": dict(zip(names, map(_plain, recall), strict=True)),
+            "mean_iou": plain(self.confusion.mean_iou),
+            "mean_iou_things": plain(mean_of_known(iou[list(self.label_space.thing_ids)])),
+            "mean_iou_stuff": plain(mean_of_known(iou[list(self.label_space.stuff_ids)])),
+            "accuracy": plain(self.confusion.accuracy),
+            "iou": dict(zip(names, map(plain, iou), strict=True)),
+            "recall": dict(zip(names, map(plain, recall), strict=True)),
             "targets": self.targets,
             "distance": {kind: round(value, 6) for kind, value in self.distances.items()},
         }
@@ -85,7 +86,7 @@ class Evaluation:
             )
         ]
         rows += [(f"IoU {name}", share) for name, share in numbers["iou"].items()]
-        lines = [f"| {title} | {_percent(share)} |" for title, share in rows]
+        lines = [f"| {title} | {percent(share)} |" for title, share in rows]
         lines += [
             f"| distance to the target, {kind} | {value:.4g} |"
             for kind, value in numbers["distance"].items()
@@ -231,11 +232,3 @@ def _pooled(one: dict[str, Moments], other: dict[str, Moments]) -> dict[str, Mom
         kind: one[kind] + other[kind] if kind in one and kind in other else (one | other)[kind]
         for kind in one | other
     }
-
-
-def _plain(value: float) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f}"
