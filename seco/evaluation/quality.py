@@ -24,6 +24,7 @@ class LabelQuality:
         boundary: of the pixels near outlines.
 
     Example:
+        >>> import numpy as np
         >>> space = LabelSpace(names=("road", "sky"))
         >>> truth = np.array([[0, 0, 1, 1]])
         >>> found = measure_labels(np.array([[0, 255, 1, 0]]), truth, space)
