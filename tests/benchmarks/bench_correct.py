@@ -13,11 +13,7 @@ medians over turns with the range.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -26,11 +22,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from record import write_record
 from torch import Tensor, nn
 from tqdm import tqdm
 
 import seco
-from seco.common.files import write_bytes
 from seco.correction.extractors import FeatureExtractor, as_extractor
 from seco.correction.samples import Scene, read_scene
 from seco.demo import STREETS, street_scene
@@ -211,22 +207,8 @@ def main() -> None:
     for name in frozen:
         fit[name] = fitting(name, pairs, seco.SCCSettings(iterations=100), args.turns)
     correct = {name: correcting(name, pairs, 2 * args.turns) for name in EXTRACTORS}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    record = {
-        "command": "python tests/benchmarks/bench_correct.py",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread",
-        "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
-        "size": args.size,
-        "crop": CROP,
-        "results": {"fit": fit, "correct": correct},
-    }
-    text = json.dumps(record, indent=1)
-    print(text)
-    if args.out:
-        write_bytes(args.out, text.encode())
+    results = {"fit": fit, "correct": correct}
+    write_record("bench_correct.py", args.out, size=args.size, crop=CROP, results=results)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,7 @@ compared with that of a typical column.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,10 +24,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from record import write_record
 from torch import Tensor
 
 import sgg
-from seco.common.files import write_bytes
 from seco.demo.scenes import DEV_SEEDS, street_scene
 from seco.demo.segmenter import load_segmenter
 from sgg.crops import region_windows
@@ -262,25 +258,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     parts = {"steps": steps, "tiles": tiles}
     results = {name: run(options) for name, run in parts.items() if options.part in (None, name)}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    on_cpu = options.device == "cpu"
-    record = {
-        "command": f"python tests/benchmarks/bench_guidance.py --repeats {options.repeats}",
-        "commit": commit.stdout.strip(),
-        "machine": (
-            f"{platform.machine()}, {torch.get_num_threads()} thread(s)"
-            if on_cpu
-            else torch.cuda.get_device_name(options.device)
-        ),
-        "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
-        "results": results,
-    }
-    text = json.dumps(record, indent=1)
-    print(text)
-    if options.out:
-        write_bytes(options.out, text.encode())
+    write_record("bench_guidance.py", options.out, device=options.device, results=results)
 
 
 if __name__ == "__main__":

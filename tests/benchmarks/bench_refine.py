@@ -12,12 +12,8 @@ meets both.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from record import write_record
 from tqdm import tqdm
 
 import seco
-from seco.common.files import write_bytes
 from seco.demo import STREETS, street_scene
 from seco.demo.scenes import DEV_SEEDS
 from seco.demo.segmenter import load_segmenter, predict
@@ -269,20 +265,7 @@ def main() -> None:
         "refine": lambda: against_practice(args.images, tuple(args.size)),
     }
     results = {name: run() for name, run in parts.items() if args.part in (None, name)}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    record = {
-        "command": "python tests/benchmarks/bench_refine.py",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
-        "results": results,
-    }
-    text = json.dumps(record, indent=1)
-    print(text)
-    if args.out:
-        write_bytes(args.out, text.encode())
+    write_record("bench_refine.py", args.out, results=results)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ so that they are killed at work and not while they import torch.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from record import write_record
 
 from seco import Regions
 from seco.common.files import write_label
@@ -152,8 +152,7 @@ def main() -> None:
             print(figures[f"{count} processes"], flush=True)
     figures["seconds undisturbed"] = round(undisturbed, 2)
     figures["seconds when all is finished"] = round(idle, 2)
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(figures, indent=1) + "\n")
+    write_record("kill_folder_jobs.py", arguments.out, **figures)
 
 
 if __name__ == "__main__":
