@@ -12,9 +12,7 @@ import signal
 import socket
 import threading
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -22,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import fork, forking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -472,24 +471,6 @@ def test_whatever_happens_the_next_run_puts_it_right(tmp_path_factory, happening
         job.run(overwrite=True)
     assert job.outputs() == job.expected()
     assert statuses(job.run()) == {"skipped": 4}
-
-
-def fork(run: Callable[[], object]) -> int:
-    """Run something in a process of its own, which needs no new import of torch."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which idle here
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            run()
-            status = 0
-        finally:
-            os._exit(status)
-    return child
-
-
-forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 
 @forking

@@ -12,9 +12,7 @@ import os
 import shutil
 import signal
 import socket
-import warnings
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import fork, forking
 from PIL import Image
 
 from seco.common.files import read_image
@@ -216,25 +215,6 @@ def test_a_second_run_does_what_is_missing_only(source, tmp_path):
     assert again.calls == 2 * 3
     after = content(tmp_path / "out/images")
     assert {name for name in before if before[name] != after[name]} == {"00005.png"}
-
-
-def fork(run: Callable[[], object]) -> int:
-    """Run something in a process of its own, which needs no new import of torch."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, which idle here
-        child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            torch.set_num_threads(1)  # the pool of threads does not survive the fork
-            run()
-            status = 0
-        finally:
-            os._exit(status)
-    return child
-
-
-forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 
 @forking

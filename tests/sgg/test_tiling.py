@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from halves import Halves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -157,18 +157,6 @@ def test_translation_of_a_large_image_by_a_small_model(sampler, through):
     np.testing.assert_allclose(tiles.astype(int), whole, atol=1)
     assert limits
     assert all(limits)
-
-
-class Halves:
-    """An autoencoder of half the resolution."""
-
-    config = SimpleNamespace(block_out_channels=(1, 1), scaling_factor=0.5)
-
-    def encode(self, images):
-        return SimpleNamespace(latents=F.avg_pool2d(images, 2))
-
-    def decode(self, latents):
-        return SimpleNamespace(sample=F.interpolate(latents, scale_factor=2.0))
 
 
 def test_tiles_of_latents_are_told_in_pixels():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import random
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from halves import Halves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -299,18 +299,6 @@ def test_padding_does_not_move_the_image():
     padded = run(images, labels, target_domain(size_multiple=8), guidance="none", strength=0.01)
     torch.testing.assert_close(free, images, rtol=0, atol=0.1)
     torch.testing.assert_close(padded, images, rtol=0, atol=0.1)
-
-
-class Halves:
-    """An autoencoder of half the resolution, smooth images only."""
-
-    config = SimpleNamespace(block_out_channels=(1, 1), scaling_factor=0.5)
-
-    def encode(self, images):
-        return SimpleNamespace(latents=F.avg_pool2d(images, 2))
-
-    def decode(self, latents):
-        return SimpleNamespace(sample=F.interpolate(latents, scale_factor=2.0))
 
 
 def test_latents_are_guided_through_the_decoder():
