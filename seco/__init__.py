@@ -33,6 +33,7 @@ from seco.correction.judging import Judgement
 from seco.correction.mixture import NoNoiseFoundWarning
 from seco.correction.settings import PAPER as SCC_PAPER
 from seco.correction.settings import SCCSettings
+from seco.in_loop import refine_in_loop
 from seco.refine import Refinement, refine_pseudo_labels, refine_with_details
 from seco.regions import Regions
 from seco.sam.loading import load_sam
@@ -75,6 +76,7 @@ __all__ = [
     "find_label_space",
     "load_sam",
     "propose_regions",
+    "refine_in_loop",
     "refine_pseudo_labels",
     "refine_with_details",
     "select_confident",
