@@ -164,9 +164,14 @@ def write_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: int = 100
     Raises:
         OSError: the file cannot be written.
     """
+    write_bytes(path, figure_png(figure, dpi=dpi))
+
+
+def figure_png(figure: Figure, *, dpi: int = 160) -> bytes:
+    """The figure as PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _entries(labels: Mapping[str, Sequence[Array]], space: LabelSpace) -> list[tuple[str, Colour]]:

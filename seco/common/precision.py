@@ -1,4 +1,4 @@
-"""Counting and weighing must not depend on what the caller's training loop has switched on."""
+"""Counting and training must not depend on what the caller's own loop has switched on."""
 
 from __future__ import annotations
 
@@ -25,4 +25,15 @@ def exact(*devices: torch.device) -> Iterator[None]:
         for kind in {device.type for device in devices}:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
+def learning(device: torch.device) -> Iterator[None]:
+    """Compute with gradients and in full precision, whatever the caller has switched on."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if torch.amp.is_autocast_available(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
         yield

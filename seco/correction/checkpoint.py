@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from seco.common.files import PathLike
+from seco.common.tensor_files import read_tensors, write_tensors
 from seco.correction.schedule import Census
-from seco.correction.tensor_files import read_tensors, write_tensors
 
 _KIND, _VERSION = "seco training state", 2
 _WEIGHTS, _MOMENTS, _CENSUS = "weights.", "optimizer.", "samples."
@@ -66,25 +65,3 @@ def read_checkpoint(path: PathLike, identity: dict[str, Any]) -> TrainingState:
             f"got one with other {', '.join(differing)} in {path}"
         )
     return state
-
-
-def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """What an optimizer has gathered, as tensors."""
-    return {
-        f"{index}.{name}": value
-        for index, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-
-
-def load_moments(optimizer: torch.optim.Optimizer, moments: dict[str, Tensor]) -> None:
-    """Give an optimizer what :func:`moments_of` took."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in moments.items():
-        index, name = key.split(".")
-        if value.ndim > 0:  # in the memory format of its parameter: other loops round otherwise
-            value = torch.empty_like(parameters[int(index)].detach()).copy_(value)
-        state.setdefault(int(index), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -16,13 +16,13 @@ from seco.common.files import PathLike
 from seco.common.images import Normalization, restore
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
+from seco.common.parallel import processes_of_group
 from seco.common.processes import ALONE
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.correcting import Correction, correct_images
 from seco.correction.extractors import as_extractor
 from seco.correction.fitting import FitRecord, fit_classifier
 from seco.correction.judging import Judgement
-from seco.correction.parallel import processes_of_group
 from seco.correction.questions import read_question
 from seco.correction.samples import Sample
 from seco.correction.settings import SCCSettings

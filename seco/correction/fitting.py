@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seco.common.files import PathLike
+from seco.common.parallel import in_each
 from seco.common.precision import exact
 from seco.common.processes import Processes
 from seco.correction.classifier import ConnectivityClassifier
@@ -16,7 +17,6 @@ from seco.correction.judging import measure_losses
 from seco.correction.lessons import Lesson, Lessons
 from seco.correction.mixture import NoiseModel, fit_noise_model
 from seco.correction.neighbours import Drawn, NeighbourBank, make_bank, winners
-from seco.correction.parallel import in_each
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
 from seco.correction.training import train_classifier

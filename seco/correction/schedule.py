@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seco.common.parallel import in_each
 from seco.common.processes import Processes
-from seco.correction.parallel import in_each
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from seco.common.files import PathLike, write_bytes
 from seco.common.labels import LabelSpace
+from seco.common.tensor_files import pack_tensors
 from seco.correction.fitting import FitRecord
 from seco.correction.mixture import NoiseModel
 from seco.correction.neighbours import NeighbourBank
 from seco.correction.settings import SCCSettings
-from seco.correction.tensor_files import pack_tensors
 
 VERSION = 2
 CORRECTOR_FILE = "corrector.json"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -17,20 +15,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from seco.common.files import PathLike
+from seco.common.optimizers import load_moments, moments_of
+from seco.common.parallel import add_gradients, check_same, in_first
+from seco.common.precision import learning
 from seco.common.processes import Processes
-from seco.correction.checkpoint import (
-    TrainingState,
-    load_moments,
-    moments_of,
-    read_checkpoint,
-    write_checkpoint,
-)
+from seco.correction.checkpoint import TrainingState, read_checkpoint, write_checkpoint
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.lessons import Lessons
-from seco.correction.parallel import add_up, in_first
 from seco.correction.schedule import Census, Visit, choose, count_steps, steps, take_census
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
@@ -79,8 +73,8 @@ def train_classifier(
 
     identity: dict[str, Any] = {"settings": asdict(settings), "seed": seed}
     identity |= {"classes": classifier.num_classes, "encoder": classifier.extractor.describe()}
-    _check_same(identity, processes)
-    with _learning(classifier.extractor.device):
+    check_same(identity, processes)
+    with learning(classifier.extractor.device):
         state = in_first(processes, lambda: _saved(checkpoint, identity))
         if state is None:
             census = take_census(stream, settings, classifier.num_classes, processes)
@@ -106,7 +100,7 @@ def train_classifier(
                 loss = 0.0
                 for visit in _own(visits, processes, by_sample=lessons.frozen):
                     loss += _learn(classifier, lessons, visit, settings, seed, weights)
-                loss = _add_gradients(parameters, loss, processes)
+                loss = add_gradients(parameters, loss, processes)
                 optimizer.step()
                 step += 1
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -120,26 +114,6 @@ def train_classifier(
                     state = TrainingState(step, classifier.state(), moments, census)
                     write_checkpoint(checkpoint, state, identity)
     return iterations
-
-
-@contextmanager
-def _learning(device: torch.device) -> Iterator[None]:
-    """Compute with gradients and in full precision, whatever the caller has switched on."""
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        if torch.amp.is_autocast_available(device.type):
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-        yield
-
-
-def _check_same(identity: dict[str, Any], processes: Processes) -> None:
-    for rank, other in enumerate(processes.gather(identity)):
-        differing = [name for name, value in identity.items() if other[name] != value]
-        if differing:
-            raise ValueError(
-                f"{differing[0]}: expected the same in all processes, got another in process {rank}"
-            )
 
 
 def _saved(checkpoint: PathLike | None, identity: dict[str, Any]) -> TrainingState | None:
@@ -195,25 +169,6 @@ def _learn(
     loss = loss / settings.batch_size
     torch.autograd.backward(loss)
     return loss.item()
-
-
-def _add_gradients(parameters: list[nn.Parameter], loss: float, processes: Processes) -> float:
-    """Sum the gradients of all processes into each, and the loss.
-
-    What has a gradient nowhere gets none: the optimizer leaves it alone.
-    """
-    if processes.count == 1:
-        return loss
-    flags = [loss, *(float(p.grad is not None) for p in parameters)]
-    said = torch.tensor(flags, device=parameters[0].device)
-    add_up(processes, [said])
-    total, *having = said.tolist()
-    moved = [p for p, count in zip(parameters, having, strict=True) if count > 0]
-    for parameter in moved:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    add_up(processes, [parameter.grad for parameter in moved if parameter.grad is not None])
-    return float(total)
 
 
 def _optimizer(classifier: ConnectivityClassifier, settings: SCCSettings) -> torch.optim.Optimizer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,13 +99,6 @@ def loss_at(mixture: LossMixture, tau_ns: float) -> float | None:
     grid = np.linspace(low, high, 4097)
     reached = np.flatnonzero(mixture.noise_probability(grid) >= tau_ns)
     return float(grid[reached[0]]) if len(reached) else None
-
-
-def figure_png(figure: Figure, *, dpi: int = 160) -> bytes:
-    """The figure as PNG; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _density(mixture: LossMixture, index: int, losses: Array) -> Array:

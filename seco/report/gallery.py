@@ -9,12 +9,13 @@ import numpy as np
 
 from seco.common.arrays import Array
 from seco.common.labels import LabelSpace
+from seco.common.pages.pictures import label_picture, photo
+from seco.common.pages.text import in_hex, percent
 from seco.common.plots import IGNORE_COLOUR
 from seco.evaluation import confusion
 from seco.report.content import SELECTION, Report
-from seco.report.pictures import decision_picture, label_picture, photo
+from seco.report.pictures import decision_picture
 from seco.report.summary import ACTIONS, ImageSteps
-from seco.report.text import in_hex, percent
 
 
 @dataclass(frozen=True)

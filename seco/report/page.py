@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from seco.common.files import PathLike, write_bytes
+from seco.common.files import PathLike
+from seco.common.pages import render_page, write_page
+from seco.common.pages.pictures import figure_picture
+from seco.common.pages.text import in_hex, percent
 from seco.correction.decision import CORRECT, DROP, KEEP
 from seco.correction.fitting import FitRecord
 from seco.evaluation import recognition, repair
 from seco.report.content import MEANINGS, Report
-from seco.report.figures import figure_png, loss_figure
+from seco.report.figures import loss_figure
 from seco.report.gallery import exhibit, legend
-from seco.report.pictures import ACTION_COLOURS, figure_picture
+from seco.report.pictures import ACTION_COLOURS
 from seco.report.summary import ACTIONS, Summary
-from seco.report.text import count, in_hex, percent, points
 
 _REASONS = 200
 
@@ -33,8 +35,7 @@ def write_report(path: PathLike, report: Report) -> None:
     Raises:
         OSError, ValueError: the file cannot be written, or an image of the gallery not read.
     """
-    # A file name need not be Unicode; what cannot be written as such becomes a question mark.
-    write_bytes(path, render_report(report).encode("utf-8", errors="replace"))
+    write_page(path, render_report(report))
 
 
 def render_report(report: Report) -> str:
@@ -53,19 +54,14 @@ def render_report(report: Report) -> str:
         >>> "<h1>Streets</h1>" in page, "<b>1</b>" in page, "&lt;b&gt;1&lt;/b&gt;" in page
         (True, False, True)
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"percent": percent, "points": points, "count": count}
     template = (files("seco.report") / "page.html").read_text(encoding="utf-8")
-    return environment.from_string(template).render(_page(report))
+    return render_page(template, _page(report))
 
 
 def _page(report: Report) -> dict[str, Any]:
     summary = report.summary
     return {
+        "title": report.title,
         "report": report,
         "summary": summary,
         "actions": _actions(summary),
@@ -235,7 +231,7 @@ def _figures(report: Report) -> dict[str, str]:
         figures["true"] = loss_figure(
             found.losses, mixture, tau_ns=report.tau_ns, noisy=found.noisy, differs=differs
         )
-    return {name: figure_picture(figure_png(figure)) for name, figure in figures.items()}
+    return {name: figure_picture(figure) for name, figure in figures.items()}
 
 
 def _settings(report: Report) -> list[dict[str, Any]]:

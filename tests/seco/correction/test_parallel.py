@@ -14,9 +14,9 @@ from fitting_together import ENCODERS, SETTINGS, Iterable, data, fit
 from patches import Colour
 
 from seco import ConnectivityCorrector
+from seco.common.parallel import add_up, in_each, in_first, processes_of_group
 from seco.common.processes import ALONE
-from seco.correction.parallel import add_up, in_each, in_first, processes_of_group
-from seco.correction.tensor_files import read_tensors
+from seco.common.tensor_files import read_tensors
 from seco.correction.training import _own
 
 SIZE = 2

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seco.common.plots import figure_png
 from seco.correction.mixture import LossMixture, fit_noise_model
-from seco.report.figures import figure_png, loss_at, loss_figure
+from seco.report.figures import loss_at, loss_figure
 
 
 def losses_of_two_kinds(seed=0):

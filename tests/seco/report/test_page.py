@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from seco import Connectivities, FitRecord, LabelSpace
+from seco.common.pages.text import percent
 from seco.correction.decision import CORRECT, DROP, KEEP, Decisions
 from seco.correction.judging import Judgement
 from seco.correction.mixture import fit_noise_model
@@ -22,7 +23,6 @@ from seco.report import (
     write_report,
 )
 from seco.report.figures import loss_figure
-from seco.report.text import percent
 
 SPACE = LabelSpace(names=("road", "sky & <cloud>", "car"), things=("car",))
 IGNORE = 255

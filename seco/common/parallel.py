@@ -1,13 +1,13 @@
-"""Fitting in several processes: errors that reach all of them, and sums of gradients."""
+"""Training in several processes: errors that reach all of them, and sums of gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from seco.common.processes import ALONE, Processes
 
@@ -56,6 +56,35 @@ def add_up(processes: Processes, tensors: Sequence[Tensor]) -> None:
         parts = torch.split(total, [tensor.numel() for tensor in own])
         for tensor, part in zip(own, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
+
+
+def add_gradients(parameters: list[nn.Parameter], loss: float, processes: Processes) -> float:
+    """Sum the gradients of all processes into each, and the loss.
+
+    What has a gradient nowhere gets none: the optimizer leaves it alone.
+    """
+    if processes.count == 1:
+        return loss
+    flags = [loss, *(float(p.grad is not None) for p in parameters)]
+    said = torch.tensor(flags, device=parameters[0].device)
+    add_up(processes, [said])
+    total, *having = said.tolist()
+    moved = [p for p, count in zip(parameters, having, strict=True) if count > 0]
+    for parameter in moved:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    add_up(processes, [parameter.grad for parameter in moved if parameter.grad is not None])
+    return float(total)
+
+
+def check_same(identity: dict[str, Any], processes: Processes) -> None:
+    """Raise ``ValueError`` unless what tells one training from another is the same in all."""
+    for rank, other in enumerate(processes.gather(identity)):
+        differing = [name for name, value in identity.items() if other[name] != value]
+        if differing:
+            raise ValueError(
+                f"{differing[0]}: expected the same in all processes, got another in process {rank}"
+            )
 
 
 def _try(make: Callable[[], T]) -> tuple[list[T], Exception | None]:
