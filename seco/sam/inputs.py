@@ -79,6 +79,29 @@ def prepare_images(
     return (images - shift) / scale
 
 
+def describe_statistics(
+    mean: Tensor | tuple[float, ...], std: Tensor | tuple[float, ...]
+) -> dict[str, str]:
+    """Mean and standard deviation for a manifest, where they are not ImageNet's.
+
+    Args:
+        mean: per channel, on the 0-255 scale.
+        std: likewise.
+
+    Example:
+        >>> describe_statistics(IMAGENET_MEAN, (64.0, 64.0, 64.0))
+        {'std': '64, 64, 64'}
+    """
+    said = {}
+    usual = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    for (name, values), own in zip(usual.items(), (mean, std), strict=True):
+        # From a processor's 0-1 scale they come with other last digits.
+        listed = [f"{value:.6g}" for value in torch.as_tensor(own).flatten().tolist()]
+        if listed != [f"{value:.6g}" for value in values]:
+            said[name] = ", ".join(listed)
+    return said
+
+
 def check_images(images: Tensor) -> None:
     """Raise unless ``images`` is a batch as :meth:`PromptableSegmenter.encode` expects it.
 

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from seco.common.modules import device_of, dtype_of
 from seco.sam.inference import in_float32, inference, to_answer
-from seco.sam.inputs import check_images, check_prompts, long_side_size, prepare_images
+from seco.sam.inputs import (
+    check_images,
+    check_prompts,
+    describe_statistics,
+    long_side_size,
+    prepare_images,
+)
 from seco.sam.proposal_settings import ProposalSettings
 from seco.sam.protocol import Embedding, MaskLogits
 from seco.sam.shared_decoder import decode_shared, is_shared_decoder
@@ -64,7 +70,7 @@ class SegmentAnythingBackend:
         model = self.model
         size = (int(images.shape[-2]), int(images.shape[-1]))
         with inference(model):
-            if getattr(model, "image_format", "RGB") == "BGR":
+            if self._image_format == "BGR":
                 images = images.flip(1)
             batch = prepare_images(
                 images,
@@ -136,6 +142,19 @@ class SegmentAnythingBackend:
                 logits.shape[-1] * input_size[1] / length,
             )
             return to_answer(logits, scores, extent)
+
+    def describe(self) -> dict[str, str]:
+        """What changes its answers and is neither a weight nor as in SAM, for manifests."""
+        said = describe_statistics(self.model.pixel_mean, self.model.pixel_std)
+        if self._image_format != "RGB":
+            said["image_format"] = self._image_format
+        if self.hq_token_only:
+            said["hq_token_only"] = "True"
+        return said
+
+    @property
+    def _image_format(self) -> str:
+        return str(getattr(self.model, "image_format", "RGB"))
 
     def _input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return long_side_size(size, self.model.image_encoder.img_size)

@@ -16,6 +16,7 @@ from seco.sam.inputs import (
     IMAGENET_STD,
     check_images,
     check_prompts,
+    describe_statistics,
     long_side_size,
     prepare_images,
 )
@@ -122,6 +123,10 @@ class TransformersBackend:
                 logits.shape[-1] * input_size[1] / self._length,
             )
             return to_answer(logits, scores, extent)
+
+    def describe(self) -> dict[str, str]:
+        """What changes its answers and is neither a weight nor as published, for manifests."""
+        return describe_statistics(self.mean, self.std)
 
     @property
     def _length(self) -> int:

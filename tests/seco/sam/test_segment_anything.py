@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from seco.folder.provenance import describe_model
 from seco.sam.inputs import long_side_size
 from seco.sam.protocol import PromptableSegmenter
 from seco.sam.segment_anything import SegmentAnythingBackend
@@ -210,6 +211,18 @@ def test_hq_sam_lookalike(hq_sam: Any, check_contract: Any, images: Any, prompts
     assert answers[0].shape == (2, 1, 32, 32)
     assert not torch.equal(*answers)
     assert torch.equal(answers[1][0], answers[1][1])
+
+
+def test_what_is_no_weight_is_told_apart_in_manifests(hq_sam: Any) -> None:
+    both = describe_model(SegmentAnythingBackend(hq_sam))
+    alone = describe_model(SegmentAnythingBackend(hq_sam, hq_token_only=True))
+    assert both != alone
+    hq_sam.image_format = "BGR"
+    reordered = describe_model(SegmentAnythingBackend(hq_sam))
+    hq_sam.image_format = "RGB"
+    assert describe_model(SegmentAnythingBackend(hq_sam)) == both
+    hq_sam.pixel_mean += 1
+    assert len({both, alone, reordered, describe_model(SegmentAnythingBackend(hq_sam))}) == 4
 
 
 def test_bgr_model_sees_bgr(small_sam: Any, images: Any, prompts: Any) -> None:

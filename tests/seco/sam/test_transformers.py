@@ -11,6 +11,7 @@ import torch
 
 pytest.importorskip("transformers")
 
+from seco.folder.provenance import describe_model
 from seco.sam.inputs import long_side_size
 from seco.sam.transformers import TransformersBackend
 
@@ -197,6 +198,8 @@ def test_processor_sets_mean_and_std(model: Callable[[str], Any], images: Any) -
     image = images(1, 30, 40)
     features = [b.encode(image)[0].features[0] for b in (other, TransformersBackend(sam))]
     assert not torch.allclose(*features, atol=1e-3)
+    # So outputs made with one are not taken for the other's.
+    assert describe_model(other) != describe_model(TransformersBackend(sam))
 
 
 def test_other_models_are_refused_by_name() -> None:
