@@ -34,7 +34,15 @@ from seco.correction.mixture import NoNoiseFoundWarning
 from seco.correction.settings import PAPER as SCC_PAPER
 from seco.correction.settings import SCCSettings
 from seco.in_loop import refine_in_loop
+from seco.pipelines import LoadRegions, regions_of
 from seco.refine import Refinement, refine_pseudo_labels, refine_with_details
+from seco.region_maps import (
+    RegionTable,
+    from_region_map,
+    read_region_map,
+    to_region_map,
+    transform_region_map,
+)
 from seco.regions import Regions
 from seco.sam.loading import load_sam
 from seco.sam.proposal_settings import ProposalSettings
@@ -63,6 +71,7 @@ __all__ = [
     "FitRecord",
     "Judgement",
     "LabelSpace",
+    "LoadRegions",
     "MaskLogits",
     "ModuleExtractor",
     "NoNoiseFoundWarning",
@@ -70,14 +79,20 @@ __all__ = [
     "PromptableSegmenter",
     "ProposalSettings",
     "Refinement",
+    "RegionTable",
     "Regions",
     "SCCSettings",
     "connected_components",
     "find_label_space",
+    "from_region_map",
     "load_sam",
     "propose_regions",
+    "read_region_map",
     "refine_in_loop",
     "refine_pseudo_labels",
     "refine_with_details",
+    "regions_of",
     "select_confident",
+    "to_region_map",
+    "transform_region_map",
 ]

@@ -1,0 +1,106 @@
+"""Regions in the pipelines of mmsegmentation, 0.x (DAFormer, HRDA, MIC, PiPa) and 1.x."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seco.common.checks import describe
+from seco.region_maps import from_region_map, read_region_map
+from seco.regions import Regions
+
+
+@dataclass(frozen=True)
+class LoadRegions:
+    """A step of a pipeline: loads the regions of an image as a field that moves with it.
+
+    It goes behind the loading of the image and before everything that moves it. It adds the map
+    as ``results[key]``, and its name to ``results["seg_fields"]``, whose members are resized,
+    cropped, flipped and padded as label maps are; and the table as ``results[key + "_table"]``.
+    Both then go into the image's meta data, whence :func:`regions_of` takes them in the loop::
+
+        PIPELINES.register_module()(seco.LoadRegions)  # mmseg 0.x; TRANSFORMS in 1.x
+
+        dict(type="LoadRegions", folder="regions/"),
+        ...
+        dict(type="Collect", keys=["img"], meta_keys=(..., "regions", "regions_table"))
+
+    Args:
+        folder: what ``seco regions IMAGES FOLDER`` has written.
+        images: the folder IMAGES, if the pipeline knows only the whole path of an image (mmseg
+            1.x); ``None`` takes the name that 0.x keeps, relative to ``img_prefix``.
+        key: the name of the field.
+
+    Raises:
+        FileNotFoundError: when called, no regions of that image.
+        ValueError: when called, an image of another size than its regions, one that has been
+            flipped already, or one not in ``images``.
+
+    Example:
+        >>> LoadRegions("regions")({"img_info": {"filename": "a/1.png"}, "seg_fields": []})
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: [Errno 2] No such file or directory: 'regions/a/1.npz'
+    """
+
+    folder: str
+    images: str | None = None
+    key: str = "regions"
+
+    def __call__(self, results: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Add the two entries to ``results``, and give it back."""
+        region_map, table = read_region_map(self._file_of(results))
+        size = tuple(results["img"].shape[:2]) if "img" in results else region_map.shape
+        if size != region_map.shape or results.get("flip"):
+            state = "flipped" if results.get("flip") else f"of {size}"
+            raise ValueError(
+                f"img: expected the image of {region_map.shape} as its regions saw it, got one "
+                f"{state}; LoadRegions comes before whatever moves the image"
+            )
+        results[self.key], results[f"{self.key}_table"] = region_map, table
+        results.setdefault("seg_fields", []).append(self.key)
+        return results
+
+    def _file_of(self, results: Mapping[str, Any]) -> Path:
+        if self.images is None:
+            if "img_info" not in results:
+                raise ValueError(
+                    "images: expected the folder of the images where the pipeline gives no "
+                    "results['img_info'], got None"
+                )
+            place = Path(results["img_info"]["filename"])
+        else:
+            whole = results["img_path"] if "img_path" in results else results["filename"]
+            try:
+                place = Path(whole).absolute().relative_to(Path(self.images).absolute())
+            except ValueError as error:
+                raise ValueError(f"images: expected a folder that holds {whole}") from error
+        return Path(self.folder) / place.with_suffix(".npz")
+
+
+def regions_of(metas: Sequence[Mapping[str, Any] | Any], *, key: str = "regions") -> list[Regions]:
+    """Take the regions out of a batch's meta data, for :func:`seco.refine_in_loop`.
+
+    Args:
+        metas: one per image: mmseg 0.x' ``img_metas`` (of the target: ``target_img_metas``), or
+            the data samples of 1.x.
+        key: as in :class:`LoadRegions`.
+
+    Returns:
+        The regions of every image as it was augmented, those with a pixel left.
+
+    Raises:
+        ValueError: meta data without them.
+    """
+    found = []
+    for item in metas:
+        meta = getattr(item, "metainfo", item)
+        if key not in meta or f"{key}_table" not in meta:
+            raise ValueError(
+                f"metas: expected {key} and {key}_table in each, got {describe(sorted(meta))}; "
+                "they must be in meta_keys of the pipeline's last step"
+            )
+        found.append(from_region_map(meta[key], meta[f"{key}_table"]))
+    return found
