@@ -397,8 +397,10 @@ def main() -> None:
             held = space.names.index(name)
             blind = Without(segmenter, held).eval()
 
-            def refine(item: Refined) -> tuple[np.ndarray, Connectivities]:
-                found = street(int(item.name), f"without {name}", blind)  # noqa: B023
+            def refine(
+                item: Refined, name: str = name, blind: torch.nn.Module = blind
+            ) -> tuple[np.ndarray, Connectivities]:
+                found = street(int(item.name), f"without {name}", blind)
                 return found.steps["sam, ignore"]
 
             results[name] = measure_open_set(items, held, refine, encoder, variants, args.seeds)

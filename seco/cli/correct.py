@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import fitted_with_sam, sam_named, warn_of_tiny
+from seco.cli.models import encoder_of, warn_of_tiny
 from seco.cli.options import (
     Checkpoint,
     ConfidenceSuffix,
@@ -88,14 +88,12 @@ def correct(
             label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
         check_lists(inputs, out, output, list_root)
-        used = device_named(device)
-        encoder = sam_named(sam, checkpoint, used) if fitted_with_sam(corrector) else None
+        encoder, own = encoder_of(corrector, sam, checkpoint, device_named(device))
     with job(overwrite=overwrite, stage=Stage("Correcting labels", resumes=True)) as options:
         if encoder is not None:
             warn_of_tiny(sam, first=options.processes.first, features=True)
         summary = correct_folder(
-            inputs, corrector, out, encoder=encoder, device=used if encoder is None else None,
-            output=output, options=options,
+            inputs, corrector, out, encoder=encoder, device=own, output=output, options=options
         )  # fmt: skip
         save_lists(
             inputs, out, output, summary,

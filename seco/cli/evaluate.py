@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import fitted_with_sam, sam_named
+from seco.cli.models import encoder_of
 from seco.cli.options import Checkpoint, SamModel
 from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
 from seco.common.cli.progress import Stage
@@ -98,11 +98,8 @@ def evaluate(
         )
         fitted = None
         if corrector is not None:
-            used = device_named(device)
-            encoder = sam_named(sam, checkpoint, used) if fitted_with_sam(corrector) else None
-            fitted = ConnectivityCorrector.load(
-                corrector, encoder=encoder, device=used if encoder is None else None
-            )
+            encoder, own = encoder_of(corrector, sam, checkpoint, device_named(device))
+            fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=own)
             check_corrector(fitted, space)
     with job(overwrite=False, stage=Stage("Measuring")) as options:
         found = evaluate_folder(

@@ -11,7 +11,7 @@ from seco.sam.protocol import PromptableSegmenter
 
 
 def sam_named(sam: SamName | SamModel, checkpoint: str | None, device: str) -> PromptableSegmenter:
-    """Load the model of ``--sam``, and say so if it is not one for work.
+    """Load the model of ``--sam``; of one that is not for work tells :func:`warn_of_tiny`.
 
     Raises:
         OSError, ValueError, RuntimeError, AssertionError: as :func:`seco.load_sam`.
@@ -27,15 +27,29 @@ def fitted_with_sam(corrector: Path) -> bool:
     Raises:
         OSError, ValueError: no corrector, or one with an encoder that no option names.
     """
-    from seco.correction.storage import read_corrector
+    from seco.correction.storage import read_header
 
-    kind = read_corrector(corrector).encoder["kind"]
+    kind: object = read_header(corrector)["encoder"].get("kind")
     if kind not in ("segmenter", "small"):
         raise ValueError(
             f"{corrector}: was fitted with an encoder of your own; use it from Python: "
             "seco.ConnectivityCorrector.load(..., encoder=...)"
         )
     return kind == "segmenter"
+
+
+def encoder_of(
+    corrector: Path, sam: SamModel, checkpoint: str | None, device: str
+) -> tuple[PromptableSegmenter | None, str | None]:
+    """A corrector's encoder, if it has none of its own, and the device of its own one, if it has.
+
+    Raises:
+        OSError, ValueError, RuntimeError, AssertionError: as :func:`sam_named` and
+            :func:`fitted_with_sam`.
+    """
+    if fitted_with_sam(corrector):
+        return sam_named(sam, checkpoint, device), None
+    return None, device
 
 
 def warn_of_tiny(sam: SamName | SamModel, *, first: bool, features: bool = False) -> None:

@@ -87,6 +87,30 @@ def write_corrector(
             other.unlink(missing_ok=True)
 
 
+def read_header(directory: PathLike) -> dict[str, Any]:
+    """Read the JSON of what :func:`write_corrector` wrote, without the tensors.
+
+    Returns:
+        What it says, ``encoder`` among it.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: something else, or another version.
+    """
+    path = Path(directory) / CORRECTOR_FILE
+    try:
+        said: Any = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a {_KIND}, got {error}") from error
+    if not isinstance(said, dict) or said.get("kind") != _KIND:
+        raise ValueError(f"{path}: expected a {_KIND}, got other JSON")
+    if said.get("version") != VERSION:
+        raise ValueError(f"{path}: expected version {VERSION}, got {said.get('version')}")
+    if not isinstance(said.get("encoder"), dict):
+        raise ValueError(f"{path}: expected a whole {_KIND}, got one without its encoder")
+    return said
+
+
 def read_corrector(directory: PathLike) -> SavedCorrector:
     """Read what :func:`write_corrector` wrote.
 
@@ -97,14 +121,7 @@ def read_corrector(directory: PathLike) -> SavedCorrector:
     from safetensors.torch import load
 
     path = Path(directory) / CORRECTOR_FILE
-    try:
-        said: Any = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: expected a {_KIND}, got {error}") from error
-    if not isinstance(said, dict) or said.get("kind") != _KIND:
-        raise ValueError(f"{path}: expected a {_KIND}, got other JSON")
-    if said.get("version") != VERSION:
-        raise ValueError(f"{path}: expected version {VERSION}, got {said.get('version')}")
+    said = read_header(directory)
     try:
         data = (Path(directory) / Path(said["tensors"]).name).read_bytes()
         if hashlib.sha256(data).hexdigest() != said["sha256"]:

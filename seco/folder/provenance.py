@@ -70,14 +70,12 @@ def describe_model(model: object, *, fits: bool = False) -> str | None:
     return ", ".join(f"{name} {value}" for name, value in said.items())
 
 
-def describe_corrector(directory: Path | None) -> str | None:
-    """A hash of a saved corrector, weights and settings; ``None`` of ``None``.
+def describe_corrector(directory: Path) -> str:
+    """A hash of a saved corrector, weights and settings.
 
     Raises:
         OSError: it cannot be read.
     """
-    if directory is None:
-        return None
     # The file holds the hash of the weights.
     return f"sha256 {hashlib.sha256((directory / CORRECTOR_FILE).read_bytes()).hexdigest()}"
 

@@ -339,6 +339,7 @@ def test_damaged_files_are_told(tmp_path, fitted):
         "[1]": "expected a seco corrector, got other JSON",
         json.dumps(json.loads(said) | {"version": 1}): "expected version 2, got 1",
         json.dumps(json.loads(said) | {"settings": {"x": 1}}): "expected a whole seco corrector",
+        json.dumps(json.loads(said) | {"encoder": None}): "got one without its encoder",
     }.items():
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
