@@ -77,7 +77,6 @@ def merge(
     atoms = atoms.long()
     if weights.ndim:
         cases = _by_regions(atoms, own, weights, support, best_region, prior_weight)
-        case = torch.arange(len(own), device=own.device)
         label, score, source = cases.label, cases.score(), cases.source
     else:  # pixels of one atom and one label are one case
         rows = torch.arange(len(support), device=own.device).repeat_interleave(num_classes + 1)
@@ -92,7 +91,7 @@ def merge(
         place = torch.empty_like(own)
         place[claimed] = torch.arange(len(claimed), device=own.device)
         after = _by_claims(
-            cases.at(case[claimed]),
+            cases.at(claimed if weights.ndim else case[claimed]),
             place[claims.pixel],
             claims,
             atoms[claimed],
