@@ -65,14 +65,18 @@ class Segmenter:
         Raises:
             TypeError, ValueError: the model returns something else.
         """
+        with frozen(self.model):
+            return self.learning_logits(images)
+
+    def learning_logits(self, images: Tensor) -> Tensor:
+        """The same for training: in the model's own mode, differentiable by its weights too."""
         x = (images + 1) / 2
         if self._statistics is not None:
             mean, std = (s.to(x.device, x.dtype)[:, None, None] for s in self._statistics)
             x = (x - mean) / std
         if isinstance(self.model, nn.Module):
             x = x.to(self.device, dtype_of(self.model, x.dtype))
-        with frozen(self.model):
-            logits = _logits(self._call(x, _metas(x)) if self._is_mmseg else self._call(x))
+        logits = _logits(self._call(x, _metas(x)) if self._is_mmseg else self._call(x))
         if logits.ndim != 4 or len(logits) != len(images) or logits.shape[1] < 2:
             raise ValueError(
                 f"seg_model: expected logits of shape ({len(images)}, K >= 2, h, w), "

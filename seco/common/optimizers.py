@@ -12,6 +12,7 @@ def moments_of(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         f"{index}.{name}": value
         for index, state in optimizer.state_dict()["state"].items()
         for name, value in state.items()
+        if value is not None  # SGD's without momentum
     }
 
 

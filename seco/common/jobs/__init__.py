@@ -1,6 +1,7 @@
 """Folder jobs: many files in, many files out, whatever happens on the way.
 
 - ``run.py``: a job from its start to its summary; :func:`run_job` is the call.
+- ``together.py``: a job of one item that all processes make together.
 - ``journal.py``: how a finished file is recognised.
 - ``manifest.py``: what outputs are made with, and that they are not mixed.
 - ``overlap.py``: read the next, work on the current and write the previous at the same time.
@@ -17,6 +18,7 @@ from seco.common.jobs.run import (
     run_job,
     run_share,
 )
+from seco.common.jobs.together import Whole, run_together
 
 __all__ = [
     "Item",
@@ -26,8 +28,10 @@ __all__ = [
     "Outcome",
     "Signature",
     "Summary",
+    "Whole",
     "library_versions",
     "overlap",
     "run_job",
     "run_share",
+    "run_together",
 ]

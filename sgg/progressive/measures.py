@@ -1,0 +1,127 @@
+"""What is measured at every stage, as a job: it is done again only if what it measures changed.
+
+The guide's own view decides where to stop; an oracle's is measured and decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seco.common.files import write_bytes
+from seco.common.inputs import Inputs, find_inputs
+from seco.common.jobs import JobOptions, Manifest, Whole, library_versions, run_together
+from seco.common.labels import LabelSpace
+from sgg.evaluation import evaluate_folder
+from sgg.folder.models import describe_model
+from sgg.segmenter import Segmenter
+
+MEASURES = "measures.json"
+
+
+@dataclass(frozen=True)
+class Rulers:
+    """What sets are measured with.
+
+    Args:
+        label_space: of the labels.
+        source: the first segmenter, which knows the source.
+        oracle: one that knows the target, if there is one.
+        target: folder of images of the target domain, if there is one.
+    """
+
+    label_space: LabelSpace
+    source: Segmenter
+    oracle: Segmenter | None = None
+    target: Path | None = None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What was measured of one set; each as :meth:`sgg.evaluation.Evaluation.numbers` says it.
+
+    Args:
+        guide: in the eyes of the segmenter that guided its translation.
+        oracle: in the oracle's, if there is one.
+        distance: to the target by kind of feature, if there are target images; logits are the
+            oracle's, or else the first segmenter's, so that stages can be compared.
+    """
+
+    guide: Mapping[str, Any]
+    oracle: Mapping[str, Any] | None
+    distance: Mapping[str, float]
+
+    @property
+    def consistency(self) -> float:
+        """Mean IoU of the labels with what the guide sees, in 0-1: what decides where to stop."""
+        return float(self.guide["mean_iou"] or 0.0)
+
+    @classmethod
+    def read(cls, folder: Path) -> Measures:
+        """Read what :func:`measure_set` wrote."""
+        return cls(**json.loads((folder / MEASURES).read_bytes()))
+
+
+def measure_set(
+    inputs: Inputs, guide: Segmenter, rulers: Rulers, folder: Path, *, options: JobOptions
+) -> Measures:
+    """Measure labelled images; the processes share them.
+
+    Args:
+        inputs: the images, with the source's labels.
+        guide: the segmenter that guided their translation.
+        rulers: what else they are measured with.
+        folder: where the numbers go.
+        options: how the job is run.
+
+    Raises:
+        OSError, ValueError: no usable image, or a segmenter with other classes.
+    """
+    space = rulers.label_space
+    ruler = rulers.oracle or rulers.source
+
+    def work(state: Path) -> dict[str, Any]:
+        seen = evaluate_folder(
+            inputs,
+            guide,
+            label_space=space,
+            target=rulers.target if ruler is guide else None,
+            options=options,
+        )
+        beside = seen
+        if ruler is not guide and (rulers.oracle is not None or rulers.target is not None):
+            beside = evaluate_folder(
+                inputs, ruler, label_space=space, target=rulers.target, options=options
+            )
+        said = {
+            "guide": _without_distance(seen.numbers()),
+            "oracle": None if rulers.oracle is None else _without_distance(beside.numbers()),
+            "distance": beside.numbers()["distance"],
+        }
+        if options.processes.first:
+            write_bytes(folder / MEASURES, (json.dumps(said, indent=1) + "\n").encode())
+        return {}
+
+    paths = [path for files in inputs.files for path in (files.image, files.label) if path]
+    if rulers.target is not None:
+        paths += [files.image for files in find_inputs(rulers.target).files]
+    manifest = Manifest(
+        "sgg progressive: measures",
+        {"classes": space.names, "things": space.thing_ids, "ignore_index": space.ignore_index},
+        _described(guide=guide, ruler=ruler),
+        library_versions("torch", "numpy", "pillow"),
+    )
+    item = Whole("measures", paths, [folder / MEASURES])
+    run_together(item, folder, manifest, work=work, options=options)
+    return Measures.read(folder)
+
+
+def _described(**models: Segmenter) -> dict[str, str]:
+    return {name: said for name, one in models.items() if (said := describe_model(one))}
+
+
+def _without_distance(numbers: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in numbers.items() if name not in ("distance", "targets")}
