@@ -107,6 +107,7 @@ class ConnectivityCorrector:
         checkpoint: PathLike | None = None,
         checkpoint_every: int = 500,
         feature_memory: int = 2 * 2**30,
+        readers: int = 0,
         data_parallel: bool = True,
         progress: bool = False,
     ) -> ConnectivityCorrector:
@@ -123,7 +124,7 @@ class ConnectivityCorrector:
             samples: pairs of an image and its label, or its :class:`seco.Connectivities`, of
                 single images as :func:`seco.refine_pseudo_labels` takes them; sizes may differ.
                 A list, a ``Dataset`` or anything else that can be gone through several times and
-                is the same every time; only one sample is held at a time.
+                is the same every time; only one sample is held at a time, or ten with ``readers``.
             normalization: (mean, std) if the images are normalised.
             checkpoint: a file to keep the state of the training in; if it is there, the training
                 goes on from it and, given the same samples, ends as if it had never stopped.
@@ -131,6 +132,8 @@ class ConnectivityCorrector:
             feature_memory: bytes, per process, in which a frozen encoder's features of the
                 connectivities (4 C bytes each, twice with ``SCCSettings.flip``) are kept: each
                 image then passes it once, and once mirrored. The result is the same with 0.
+            readers: threads that read samples before their turn, if ``samples[i]`` may be called
+                in any thread and by several at once; with 0 it is called in the caller's alone.
             data_parallel: ``False``: fit alone though a process group is initialised.
             progress: show bars.
 
@@ -148,10 +151,17 @@ class ConnectivityCorrector:
         """
         check_integer("checkpoint_every", checkpoint_every, low=1)
         check_integer("feature_memory", feature_memory, low=0)
+        check_integer("readers", readers, low=0)
         check_choice("data_parallel", data_parallel, (False, True))
         self._fitted = None
         classifier = self._new_classifier()
-        stream = SampleStream(samples, self.label_space, self.settings, normalization=normalization)
+        stream = SampleStream(
+            samples,
+            self.label_space,
+            self.settings,
+            normalization=normalization,
+            readers=readers,
+        )
         record = fit_classifier(
             classifier,
             stream,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +13,7 @@ from seco.common.files import PathLike
 from seco.common.parallel import in_each
 from seco.common.precision import exact
 from seco.common.processes import Processes
+from seco.common.progress import follow
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.judging import measure_losses
 from seco.correction.lessons import Lesson, Lessons
@@ -77,12 +79,15 @@ def fit_classifier(
         checkpoint_every=checkpoint_every,
         progress=progress,
     )
-    size = len(stream.marks)
+
+    def each(name: str) -> Iterator[tuple[int, Lesson]]:
+        return _each(lessons, stream, name, processes, progress)
+
     bank = None
     if settings.neighbours:
-        bank = _draw_bank(classifier, lessons, size, seed, processes, progress)
+        bank = _draw_bank(classifier, lessons, each("Drawing neighbours"), seed, processes)
     losses, classes, areas = _survey(
-        classifier, lessons, size, bank, settings.neighbours, processes, progress
+        classifier, lessons, each("Measuring losses"), bank, settings.neighbours, processes
     )
     noise_model = fit_noise_model(
         losses.numpy(),
@@ -99,10 +104,9 @@ def fit_classifier(
 def _draw_bank(
     classifier: ConnectivityClassifier,
     lessons: Lessons,
-    size: int,
+    each: Iterator[tuple[int, Lesson]],
     seed: int,
     processes: Processes,
-    progress: bool,
 ) -> NeighbourBank:
     """A random subset of all learnable connectivities, on the extractor's device.
 
@@ -111,8 +115,7 @@ def _draw_bank(
     """
 
     def drawn() -> Iterator[Drawn]:
-        for index in _own(size, processes, progress):
-            lesson = lessons[index]
+        for index, lesson in each:
             if len(lesson.classes):
                 yield Drawn.of(_features(classifier, lessons, lesson), lesson.classes, seed, index)
 
@@ -123,18 +126,16 @@ def _draw_bank(
 def _survey(
     classifier: ConnectivityClassifier,
     lessons: Lessons,
-    size: int,
+    each: Iterator[tuple[int, Lesson]],
     bank: NeighbourBank | None,
     neighbours: int,
     processes: Processes,
-    progress: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Losses, classes and areas of all learnable connectivities, on the CPU, by sample."""
 
     def measure() -> dict[int, tuple[Tensor, Tensor, Tensor]]:
         rows = {}
-        for index in _own(size, processes, progress):
-            lesson = lessons[index]
+        for index, lesson in each:
             if len(lesson.classes):
                 features = _features(classifier, lessons, lesson)
                 with exact(classifier.extractor.device):
@@ -150,13 +151,15 @@ def _survey(
     return losses, classes, areas
 
 
-def _own(size: int, processes: Processes, progress: bool) -> Iterable[int]:
-    """The samples of this process, with a bar."""
-    from tqdm import tqdm
-
-    own = range(processes.rank, size, processes.count)
-    bar: Iterable[int] = tqdm(own, unit="image", disable=not (progress and processes.first))
-    return bar
+def _each(
+    lessons: Lessons, stream: SampleStream, name: str, processes: Processes, progress: bool
+) -> Iterator[tuple[int, Lesson]]:
+    """Number and lesson of every sample of this process, once; the first one says how far it is."""
+    own = range(processes.rank, len(stream.marks), processes.count)
+    bar = progress and processes.first
+    with closing(stream.ahead(own, lambda index: lessons.wants(index, False))) as scenes:
+        for index, scene in follow(scenes, name, len(own), bar=bar, log=processes.first):
+            yield index, lessons.read(index, scene)
 
 
 def _features(classifier: ConnectivityClassifier, lessons: Lessons, lesson: Lesson) -> Tensor:

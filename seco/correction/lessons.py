@@ -67,6 +67,17 @@ class Lessons:
         classes, areas = scene.connectivities.classes[numbers], scene.areas[numbers]
         return Lesson(index, numbers.cpu(), classes.cpu(), areas.cpu())
 
+    def read(self, index: int, scene: Scene | None) -> Lesson:
+        """The lesson of a sample whose scene may have been read already."""
+        if scene is not None:
+            self._last = index, scene
+        return self[index]
+
+    def wants(self, index: int, *mirrored: bool) -> bool:
+        """Whether features, mirrored or not, of a sample need its image; any thread may ask."""
+        kept = self._kept.get(index)
+        return kept is None or any(kind not in kept.features for kind in mirrored)
+
     def features(self, lesson: Lesson, chosen: Tensor, *, mirrored: bool = False) -> Tensor:
         """Features of some connectivities of a lesson.
 

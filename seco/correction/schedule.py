@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seco.common.parallel import in_each
 from seco.common.processes import Processes
+from seco.common.progress import follow
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
 
@@ -60,9 +61,14 @@ class Visit:
 
 
 def take_census(
-    stream: SampleStream, settings: SCCSettings, num_classes: int, processes: Processes
+    stream: SampleStream,
+    settings: SCCSettings,
+    num_classes: int,
+    processes: Processes,
+    *,
+    progress: bool = False,
 ) -> Census:
-    """Read every sample once, each process its share.
+    """Read every sample once, each process its share; ``progress`` shows a bar.
 
     Raises:
         TypeError, ValueError: a sample that is wrong, or nothing to learn from.
@@ -70,7 +76,12 @@ def take_census(
 
     def look() -> tuple[list[int], list[int], Tensor]:
         counts, marks, classes = [], [], torch.zeros(num_classes, dtype=torch.int64)
-        for index, scene in stream.part(processes.rank, processes.count):
+        own = processes.rank, processes.count
+        read = follow(
+            stream.part(*own), "Counting regions", stream.count(*own),
+            bar=progress and processes.first, log=processes.first,
+        )  # fmt: skip
+        for index, scene in read:
             learnable = scene.connectivities.classes[scene.areas >= settings.min_area]
             counts.append(len(learnable))
             marks.append(stream.marks[index])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 from seco.common.checks import describe
 from seco.common.images import Normalization
+from seco.common.jobs.overlap import overlap
 from seco.common.labels import LabelSpace
 from seco.correction.samples import Sample, Scene, read_scene
 from seco.correction.settings import SCCSettings
@@ -16,7 +18,7 @@ _GRID = 8  # of an image, every eighth pixel of every eighth row is what it is r
 
 
 class SampleStream:
-    """Samples that can be read again and again by their number; one is held at a time.
+    """Samples that can be read again and again by their number; one is held at a time, or a few.
 
     Args:
         samples: (img, label) pairs: something with a length and positions (a list, a map-style
@@ -25,6 +27,8 @@ class SampleStream:
         space: the classes.
         settings: see :class:`SCCSettings`.
         normalization: how the images are normalised, see :func:`seco.refine_pseudo_labels`.
+        readers: threads that read samples with a length and positions before their turn; 0: no
+            other thread than the caller's asks for a sample.
 
     Raises:
         TypeError: ``samples`` can be gone through only once, as a generator can.
@@ -45,6 +49,7 @@ class SampleStream:
         settings: SCCSettings,
         *,
         normalization: Normalization | None = None,
+        readers: int = 0,
     ) -> None:
         indexed = hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
         if not indexed and (isinstance(samples, Iterator) or not isinstance(samples, Iterable)):
@@ -58,6 +63,7 @@ class SampleStream:
         """What every sample that was read is recognised by, by its number."""
         self._samples: Any = samples
         self._space, self._settings = space, settings
+        self._readers = readers if indexed else 0
         self._normalization = normalization
         self._reading: Iterator[Sample] = iter(())
         self._next = 0
@@ -81,10 +87,48 @@ class SampleStream:
 
     def part(self, first: int, step: int) -> Iterator[tuple[int, Scene]]:
         """Number and scene of every ``step``-th sample from ``first`` on, to the last one."""
+        if self._readers:
+            for index, read in self.ahead(range(first, len(self._samples), step)):
+                yield index, self[index] if read is None else read
+            return
         index = first
         while (scene := self._read(index)) is not None:
             yield index, scene
             index += step
+
+    def ahead(
+        self, order: Iterable[int], wanted: Callable[[int], bool] = lambda index: True
+    ) -> Generator[tuple[int, Scene | None], None, None]:
+        """Go through samples in an order that is known, and read them before their turn.
+
+        Args:
+            order: of their numbers.
+            wanted: whether a sample must be read at all; called in threads.
+
+        Yields:
+            A number, and its scene if it is wanted and there are threads to read it ahead: without
+            one it is the caller's to read.
+
+        Raises:
+            TypeError, ValueError: as of reading the sample.
+        """
+        if not self._readers:
+            yield from ((index, None) for index in order)
+            return
+
+        def read(index: int) -> Scene | None:
+            return self[index] if wanted(index) else None
+
+        def keep(index: int, scene: Scene | None) -> Scene | None:
+            return scene
+
+        with closing(overlap(order, read, keep, keep, readers=self._readers)) as steps:
+            for index, future in steps:
+                yield index, future.result()
+
+    def count(self, first: int, step: int) -> int | None:
+        """How many samples :meth:`part` gives; ``None`` if only the end will tell."""
+        return len(range(first, len(self._samples), step)) if self.indexed else None
 
     def expect(self, marks: Sequence[int]) -> None:
         """From now on accept only the samples with these marks.

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -22,15 +24,15 @@ from seco.common.optimizers import load_moments, moments_of
 from seco.common.parallel import add_gradients, check_same, in_first
 from seco.common.precision import learning
 from seco.common.processes import Processes
+from seco.common.progress import EVERY
 from seco.correction.checkpoint import TrainingState, read_checkpoint, write_checkpoint
 from seco.correction.classifier import ConnectivityClassifier
-from seco.correction.lessons import Lessons
+from seco.correction.lessons import Lesson, Lessons
 from seco.correction.schedule import Census, Visit, choose, count_steps, steps, take_census
 from seco.correction.settings import SCCSettings
 from seco.correction.stream import SampleStream
 
 _LOG = logging.getLogger(__name__)
-_EVERY = 60.0  # seconds between two lines in the log
 
 
 def train_classifier(
@@ -57,7 +59,7 @@ def train_classifier(
         checkpoint: file to write the state of the training to, and to go on from if it is there;
             the first process reads and writes it.
         checkpoint_every: steps between two writings; the last step is always written.
-        progress: show a bar.
+        progress: show bars.
 
     Returns:
         The number of steps, from the first on.
@@ -77,7 +79,9 @@ def train_classifier(
     with learning(classifier.extractor.device):
         state = in_first(processes, lambda: _saved(checkpoint, identity))
         if state is None:
-            census = take_census(stream, settings, classifier.num_classes, processes)
+            census = take_census(
+                stream, settings, classifier.num_classes, processes, progress=progress
+            )
             state = in_first(processes, lambda: _untrained(classifier, lessons, census))
         census, step = state.census, state.step
         stream.expect(census.marks.tolist())
@@ -88,24 +92,40 @@ def train_classifier(
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         weights = 1 / census.classes.clamp(min=1) if settings.class_balanced else None
         iterations = count_steps(census, settings)
-        planned = steps(census, settings, seed=seed, shuffled=stream.indexed)
+        kinds = (False, True) if settings.flip else (False,)
+        begun = step
+
+        def plan() -> Iterator[list[Visit]]:
+            """The own visits of every step that was left at the start."""
+            planned = steps(census, settings, seed=seed, shuffled=stream.indexed)
+            for visits in islice(planned, begun, iterations):
+                yield _own(visits, processes, by_sample=lessons.frozen)
+
+        scenes = stream.ahead(
+            (visit.index for own in plan() for visit in own),
+            lambda index: lessons.wants(index, *kinds),
+        )
         said = time.monotonic()
         silent = not (progress and processes.first)
-        with tqdm(total=iterations, initial=step, unit="step", disable=silent) as bar:
-            for visits in islice(planned, step, iterations):
+        with (
+            closing(scenes),
+            tqdm(total=iterations, initial=step, unit="step", disable=silent) as bar,
+        ):
+            for own in plan():
                 decay = (1 + 10 * step / iterations) ** -0.75
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * decay
                 optimizer.zero_grad()
                 loss = 0.0
-                for visit in _own(visits, processes, by_sample=lessons.frozen):
-                    loss += _learn(classifier, lessons, visit, settings, seed, weights)
+                for visit in own:
+                    lesson = lessons.read(*next(scenes))
+                    loss += _learn(classifier, lessons, lesson, visit, settings, seed, weights)
                 loss = add_gradients(parameters, loss, processes)
                 optimizer.step()
                 step += 1
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                 bar.update()
-                if processes.first and (step == iterations or time.monotonic() - said >= _EVERY):
+                if processes.first and (step == iterations or time.monotonic() - said >= EVERY):
                     said = time.monotonic()
                     _LOG.info("Training: step %d of %d, loss %.3f", step, iterations, loss)
                 due = step == iterations or step % checkpoint_every == 0
@@ -146,6 +166,7 @@ def _own(visits: list[Visit], processes: Processes, *, by_sample: bool) -> list[
 def _learn(
     classifier: ConnectivityClassifier,
     lessons: Lessons,
+    lesson: Lesson,
     visit: Visit,
     settings: SCCSettings,
     seed: int,
@@ -153,7 +174,6 @@ def _learn(
 ) -> float:
     """Add one image's part of the gradient of a step's mean loss; return that part of the loss."""
     rng = visit.draws(seed)
-    lesson = lessons[visit.index]
     preferred = lesson.areas.double() ** settings.area_sampling
     if weights is not None:
         preferred = preferred * weights[lesson.classes]

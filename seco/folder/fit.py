@@ -20,6 +20,7 @@ from seco.common.jobs.journal import HIDDEN, Entry, hold_folder, open_journal
 from seco.common.jobs.manifest import check_folder, claim_folder
 from seco.common.jobs.run import failure, is_about_file, stopped_when_full, write_summary
 from seco.common.labels import LabelSpace
+from seco.common.progress import follow
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import CORRECTOR_FILE
@@ -157,6 +158,7 @@ def fit_folder(
                 FolderSamples(inputs, usable, label_space),
                 checkpoint=checkpoint,
                 checkpoint_every=checkpoint_every,
+                readers=2,
                 data_parallel=processes.count > 1,
                 progress=progress,
             )
@@ -199,14 +201,12 @@ def _check(
             return signed, failure(files.name, error)
         return signed, None
 
-    from tqdm import tqdm
-
     signatures: dict[Path, Signature] = {}
     failures = []
     own = options.processes.share(list(range(len(inputs.files))))
     checked = overlap(own, read, lambda index, found: found, lambda index, found: found)
-    bar = tqdm(checked, "check", len(own), unit="image", disable=None if progress else True)
-    for _, future in bar:
+    first = options.processes.first
+    for _, future in follow(checked, "Checking files", len(own), bar=progress, log=first):
         signed, bad = future.result()
         signatures |= signed
         if bad is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 
 import pytest
@@ -12,6 +13,7 @@ import typer
 from seco.common.cli.progress import Progress, Stage
 from seco.common.cli.running import job
 from seco.common.jobs import Outcome
+from seco.common.progress import follow
 
 
 class Terminal(io.StringIO):
@@ -66,10 +68,41 @@ def test_a_bar_has_a_name_and_leaves_out_what_was_finished_before(monkeypatch):
     assert (bar.n, bar.initial) == (8, 0)
 
 
+def test_a_loop_logs_a_line_a_minute_and_one_at_the_end(caplog, capsys):
+    caplog.set_level(logging.INFO, "seco")
+    now = 0.0
+
+    def slow(count):
+        nonlocal now
+        for index in range(count):
+            now += 25.0
+            yield index
+
+    def clock():
+        return now
+
+    assert list(follow(slow(6), "Counting", 6, clock=clock)) == list(range(6))
+    assert caplog.messages == [
+        "Counting: 3 of 6 images, 01:15 passed, about 01:15 left",
+        "Counting: 6 of 6 images, 02:30 passed",
+    ]
+    caplog.clear()
+    assert len(list(follow(slow(4), "Counting", clock=clock))) == 4
+    assert caplog.messages == [
+        "Counting: 3 images, 01:15 passed",
+        "Counting: 4 images, 01:40 passed",
+    ]
+    caplog.clear()
+    assert len(list(follow(slow(9), "Counting", 9, log=False, clock=clock))) == 9
+    assert list(follow([], "Counting", 0)) == []
+    assert caplog.messages == []
+    assert capsys.readouterr().err == ""
+    list(follow(slow(4), "Counting", 4, bar=True))
+    assert "Counting: 100%" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_what_the_library_logs_is_shown_in_logs_alone(monkeypatch, terminal):
-    import logging
-
     stderr = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
     log = logging.getLogger("seco.anything")

@@ -232,6 +232,8 @@ def test_the_whole_chain_of_commands(work, encoder):
         "--set", "iterations=3", "--device", "cpu",
     )  # fmt: skip
     assert "1 fitted" in fitted.stdout, fitted.stderr
+    passes = ("Checking files", "Counting regions", "Drawing neighbours", "Measuring losses")
+    assert all(f"{name}: 3 of 3 images, 00:" in fitted.stderr for name in passes)
     assert "Training: step 3 of 3, loss " in fitted.stderr
     kind = json.loads((work / "corrector/corrector.json").read_text())["encoder"]["kind"]
     assert kind == {"sam": "segmenter", "small": "small"}[encoder]

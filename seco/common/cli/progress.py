@@ -1,4 +1,4 @@
-"""Progress of a job: a bar on a terminal, in a log (nohup, Slurm) a plain line now and then."""
+"""Progress of a job, stage by stage."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ import typer
 from tqdm import tqdm
 
 from seco.common.jobs import Outcome
-
-EVERY = 60.0
-"""Seconds between two lines in a log."""
+from seco.common.progress import EVERY, progress_line
 
 
 @dataclass
@@ -77,27 +75,21 @@ class Progress:
                 self.close()
         elif over or self._clock() - self._said >= EVERY:
             self._said = self._clock()
-            typer.echo(self._line(), err=True)
+            line = progress_line(
+                self._name,
+                self._counts.total(),
+                self._total,
+                self._said - self._began,
+                before=self._counts["before"],
+                failed=self._counts["failed"],
+            )
+            typer.echo(line, err=True)
 
     def close(self) -> None:
         """Leave the bar as it is."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
-
-    def _line(self) -> str:
-        done, before = self._counts.total(), self._counts["before"]
-        said = [f"{done} of {self._total} images"]
-        if before:
-            said.append(f"{before} finished before")
-        if self._counts["failed"]:
-            said.append(f"{self._counts['failed']} failed")
-        passed = self._clock() - self._began
-        said.append(f"{tqdm.format_interval(passed)} passed")
-        if before < done < self._total:
-            left = passed / (done - before) * (self._total - done)
-            said.append(f"about {tqdm.format_interval(left)} left")
-        return (f"{self._name}: " if self._name else "") + ", ".join(said)
 
 
 @contextmanager
