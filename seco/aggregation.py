@@ -13,7 +13,7 @@ from seco.components import connected_components
 from seco.merging import Merged, merge
 from seco.prompting import Claims, prompt_components
 from seco.regions import Regions
-from seco.sam.proposals import regions_from_embedding
+from seco.sam.proposals import regions_of_image
 from seco.sam.protocol import Embedding, PromptableSegmenter
 from seco.settings import PSASettings
 
@@ -72,6 +72,7 @@ def aggregate(
     settings: PSASettings,
     *,
     regions: Regions | None,
+    image: Tensor | None,
     embedding: Embedding | None,
     segmenter: PromptableSegmenter | None,
 ) -> Aggregated:
@@ -85,6 +86,7 @@ def aggregate(
         label_space: the classes, and which are things.
         settings: see :class:`seco.PSASettings`.
         regions: known regions; found with the segmenter if ``None``.
+        image: (3, H, W), as it was encoded.
         embedding: of the image; ``None`` where :func:`needs_embedding` says so.
         segmenter: that made the embedding; without one the regions name things too, since there
             is nobody to prompt.
@@ -93,8 +95,14 @@ def aggregate(
     """
     device, num_classes = selected.device, label_space.num_classes
     named, prompted = _roles(label_space, settings, can_prompt=segmenter is not None)
-    if named and regions is None and embedding is not None and segmenter is not None:
-        regions = regions_from_embedding(embedding, segmenter, settings.proposals)
+    if (
+        named
+        and regions is None
+        and image is not None
+        and embedding is not None
+        and segmenter is not None
+    ):
+        regions = regions_of_image(image, embedding, segmenter, settings.proposals)
     if not named or regions is None:
         regions = Regions.from_masks(torch.zeros(0, *selected.shape, dtype=torch.bool))
     regions = regions.to(device)

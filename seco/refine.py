@@ -216,6 +216,7 @@ def refine_with_details(
                 label_space,
                 settings,
                 regions=None if known is None else known[index],
+                image=None if images is None else images[index],
                 embedding=embeddings[index],
                 segmenter=segmenter,
             )

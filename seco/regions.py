@@ -105,28 +105,35 @@ class Regions:
                 "masks: expected a bool tensor of shape (R, H, W), "
                 f"got {masks.dtype} {tuple(masks.shape)}"
             )
-        packed = [pack_masks(masks[start : start + 8]) for start in range(0, len(masks), 8)]
-        return cls.from_packed(packed, len(masks), masks.shape[1:], scores, masks.device)
+        groups = [masks[start : start + 8] for start in range(0, len(masks), 8)]
+        # True is a byte of 255 in what pillow makes of a bitmap: compared, it is 1.
+        packed = [(pack_masks(some.view(torch.uint8) != 0), len(some)) for some in groups]
+        return cls.from_packed(packed, masks.shape[1:], scores, masks.device)
 
     @classmethod
     def from_packed(
         cls,
-        packed: list[Tensor],
-        count: int,
+        packed: list[tuple[Tensor, int]],
         size: tuple[int, ...],
         scores: Tensor | None,
         device: torch.device,
     ) -> Regions:
-        """Build regions from ``count`` masks in groups of eight, see :func:`pack_masks`."""
+        """Build regions from groups of up to eight masks: :func:`pack_masks`, and how many."""
+        count = sum(some for _, some in packed)
         if scores is None:
             scores = torch.ones(count, device=device)
         if count == 0:
             atoms = torch.zeros(size, dtype=torch.int32, device=device)
             return cls(atoms, torch.zeros(0, 1, dtype=torch.bool, device=device), scores)
-        planes = torch.stack(packed).flatten(1)
+        planes = torch.stack([plane for plane, _ in packed]).flatten(1)
         first, inverse = _distinct_columns(planes)
         bits = torch.arange(8, device=device, dtype=torch.uint8)[:, None]
-        members = (planes[:, None, first] >> bits & 1).bool().flatten(0, 1)[:count]
+        members = torch.cat(
+            [
+                (plane >> bits[:some] & 1).bool()
+                for plane, (_, some) in zip(planes[:, first], packed, strict=True)
+            ]
+        )
         outside = ~members.any(dim=0)
         # Column 0 is reserved for pixels in no region; the others keep their order.
         number = torch.where(outside, 0, (~outside).cumsum(0))

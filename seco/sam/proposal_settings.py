@@ -29,6 +29,16 @@ class ProposalSettings:
             most of the prompts on large surfaces; parts of covered regions are not looked for.
             The official generator, and so the paper, does not (``False``).
         max_cover: a mask of more than this share of the image covers nothing.
+        crop_n_layers: look closer as well: layer i asks the same about ``2**i`` by ``2**i``
+            overlapping windows of the image, each encoded by itself. For images much larger than
+            what SAM takes in (1024 pixels; the tiny SAM 256) and small things; one layer costs
+            four more passes of the encoder, two cost twenty.
+        crop_overlap_ratio: how far windows of layer 1 overlap, as a share of the image's shorter
+            side; half as far in layer 2, and so on.
+        crop_n_points_downscale_factor: the grid's points per side are divided by this from layer
+            to layer.
+        crop_nms_thresh: of masks from different windows whose boxes overlap by more (IoU), only
+            the one of the smallest window stays.
 
     Raises:
         ValueError: a value out of its range.
@@ -43,6 +53,10 @@ class ProposalSettings:
     min_mask_region_area: int = 0
     skip_covered: bool = True
     max_cover: float = 0.4
+    crop_n_layers: int = 0
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    crop_nms_thresh: float = 0.7
 
     def __post_init__(self) -> None:
         check_integer("points_per_side", self.points_per_side, low=1)
@@ -54,6 +68,10 @@ class ProposalSettings:
         check_number("box_nms_thresh", self.box_nms_thresh, low=0, high=1)
         check_number("max_cover", self.max_cover, low=0, high=1)
         check_choice("skip_covered", self.skip_covered, (False, True))
+        check_integer("crop_n_layers", self.crop_n_layers, low=0)
+        check_number("crop_overlap_ratio", self.crop_overlap_ratio, low=0, high=1)
+        check_integer("crop_n_points_downscale_factor", self.crop_n_points_downscale_factor, low=1)
+        check_number("crop_nms_thresh", self.crop_nms_thresh, low=0, high=1)
 
 
 def proposal_settings_of(segmenter: PromptableSegmenter) -> ProposalSettings:

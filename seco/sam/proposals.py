@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import overload
 
 import torch
@@ -12,9 +13,18 @@ from seco.common.arrays import Array
 from seco.common.images import Normalization, to_batch
 from seco.common.precision import exact
 from seco.regions import Regions, pack_masks
+from seco.sam.crop_layers import Window, cut_off, windows_of_layer
 from seco.sam.inference import encode
 from seco.sam.loading import as_segmenter
-from seco.sam.masks import cells_at, crop_to_extent, mask_boxes, stability_score, upscale
+from seco.sam.masks import (
+    Extent,
+    Size,
+    cells_at,
+    crop_to_extent,
+    mask_boxes,
+    stability_score,
+    upscale,
+)
 from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of
 from seco.sam.protocol import Embedding, PromptableSegmenter
 
@@ -84,24 +94,111 @@ def propose_regions(
     embeddings = encode(images, segmenter)
     with exact(segmenter.device):
         found = [
-            regions_from_embedding(embedding, segmenter, settings).to(images.device)
-            for embedding in embeddings
+            regions_of_image(image, embedding, segmenter, settings).to(images.device)
+            for image, embedding in zip(images, embeddings, strict=True)
         ]
     return found if img.ndim == 4 else found[0]
 
 
-def regions_from_embedding(
-    embedding: Embedding, segmenter: PromptableSegmenter, settings: ProposalSettings | None
+def regions_of_image(
+    image: Tensor,
+    embedding: Embedding,
+    segmenter: PromptableSegmenter,
+    settings: ProposalSettings | None,
 ) -> Regions:
-    """Find the regions of an image that is encoded already, on the segmenter's device."""
+    """Find the regions of an image that is encoded already, on the segmenter's device.
+
+    Args:
+        image: (3, H, W), as it was encoded; looked at again only for the layers of crops.
+        embedding: what the segmenter made of it.
+        segmenter: the back end.
+        settings: ``None`` takes the segmenter's own.
+    """
     from torchvision.ops import nms
 
     settings = proposal_settings_of(segmenter) if settings is None else settings
     size, device = embedding.size, segmenter.device
+    whole = windows_of_layer(size, 0, overlap_ratio=0)[0]
+    found = [_propose(embedding, segmenter, settings, settings.points_per_side, whole, size)]
+    for layer in range(1, settings.crop_n_layers + 1):
+        factor = settings.crop_n_points_downscale_factor**layer
+        points_per_side = max(settings.points_per_side // factor, 1)
+        for window in windows_of_layer(size, layer, overlap_ratio=settings.crop_overlap_ratio):
+            part = image[None, :, window.rows, window.columns]
+            (closer,) = encode(part, segmenter)
+            found.append(_propose(closer, segmenter, settings, points_per_side, window, size))
+    if len(found) > 1:
+        nearness = [
+            torch.full_like(some.scores, 1 / (some.window.height * some.window.width))
+            for some in found
+        ]
+        boxes = torch.cat([some.boxes for some in found])
+        kept = nms(boxes, torch.cat(nearness), settings.crop_nms_thresh).sort().values
+        ends = torch.tensor([len(some.scores) for some in found]).cumsum(0).to(device)
+        owner = torch.searchsorted(ends, kept, right=True)
+        starts = ends - ends.new_tensor([len(some.scores) for some in found])
+        found = [
+            some.only(kept[owner == number] - starts[number]) for number, some in enumerate(found)
+        ]
+    packed = [group for some in found for group in some.packed(size)]
+    return Regions.from_packed(packed, size, torch.cat([some.scores for some in found]), device)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Masks found in a window of an image, at the decoder's resolution.
+
+    Args:
+        logits: (N, h, w).
+        scores: (N,).
+        boxes: (N, 4) float32 x0, y0, x1, y1 in pixels of the image.
+        extent: cells that show the window.
+        window: where they were found.
+    """
+
+    logits: Tensor
+    scores: Tensor
+    boxes: Tensor
+    extent: Extent
+    window: Window
+
+    def only(self, kept: Tensor) -> _Found:
+        """Those of an index or mask."""
+        return replace(
+            self, logits=self.logits[kept], scores=self.scores[kept], boxes=self.boxes[kept]
+        )
+
+    def packed(self, size: Size) -> list[tuple[Tensor, int]]:
+        """The masks in pixels of the image, in groups of eight: see :func:`pack_masks`."""
+        window, groups = self.window, []
+        for start in range(0, len(self.logits), 8):
+            some = self.logits[start : start + 8]
+            strips = upscale(some, self.extent, (window.height, window.width))
+            plane = torch.cat([pack_masks(strip > 0) for strip in strips])
+            if (window.height, window.width) != size:
+                around = plane.new_zeros(size)
+                around[window.rows, window.columns] = plane
+                plane = around
+            groups.append((plane, len(some)))
+        return groups
+
+
+def _propose(
+    embedding: Embedding,
+    segmenter: PromptableSegmenter,
+    settings: ProposalSettings,
+    points_per_side: int,
+    window: Window,
+    image_size: Size,
+) -> _Found:
+    """Ask a grid of points in one window, and keep what is rated well, stable and no double."""
+    from torchvision.ops import nms
+
+    size, device = embedding.size, segmenter.device
     kept_logits, kept_scores = [], []
     extent = (1.0, 1.0)
     covered: Tensor | None = None
-    points, passes = point_grid(settings.points_per_side, size, device)
+    points, passes = point_grid(points_per_side, size, device)
     for number in range(int(passes.max()) + 1 if settings.skip_covered else 1):
         waiting = points[passes == number] if settings.skip_covered else points
         while len(waiting):
@@ -132,14 +229,14 @@ def regions_from_embedding(
     masks = logits > 0
     pixels_per_cell = size[0] * size[1] / (extent[0] * extent[1])
     areas = masks.sum(dim=(1, 2)) * pixels_per_cell
-    large = ((areas > 0) & (areas >= settings.min_mask_region_area)).nonzero()[:, 0]
-    kept = large[nms(mask_boxes(masks[large]).float(), scores[large], settings.box_nms_thresh)]
-    groups = [kept[start : start + 8] for start in range(0, len(kept), 8)]
-    packed = [
-        torch.cat([pack_masks(strip > 0) for strip in upscale(logits[some], extent, size)])
-        for some in groups
-    ]
-    return Regions.from_packed(packed, len(kept), size, scores[kept], device)
+    cells = mask_boxes(masks).float()
+    scale = cells.new_tensor([size[1] / extent[1], size[0] / extent[0]] * 2)
+    boxes = cells * scale + cells.new_tensor([window.left, window.top] * 2)
+    large = (areas > 0) & (areas >= settings.min_mask_region_area)
+    found = _Found(logits, scores, boxes, extent, window).only(
+        large & ~cut_off(boxes, window, image_size)
+    )
+    return found.only(nms(found.boxes, found.scores, settings.box_nms_thresh))
 
 
 def point_grid(
