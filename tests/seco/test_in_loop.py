@@ -1,0 +1,218 @@
+"""What the call in a loop promises on its own; in the loops of others: tests/clients."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from seco import LabelSpace, Regions, refine_in_loop, refine_pseudo_labels, refine_with_details
+
+SPACE = LabelSpace(names=("road", "sky", "tree", "car"), things=("car",))
+SIZE = (12, 16)
+
+
+def batch(seed: int = 0, count: int = 2):
+    """Labels with speckle and ignored pixels, a weight of one number, regions, confidences."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    quarters = 1 + 2 * (rows >= SIZE[0] // 2) + (columns >= SIZE[1] // 2)
+    label = np.stack([rng.permutation(4)[quarters - 1] for _ in range(count)])
+    label = np.where(rng.random(label.shape) < 0.3, rng.integers(0, 4, label.shape), label)
+    label[rng.random(label.shape) < 0.1] = 255
+    regions = [Regions.from_label_map(torch.from_numpy(np.where(quarters == 4, 0, quarters)))]
+    confidence = torch.from_numpy(rng.random(label.shape, np.float32))
+    weight = torch.full(label.shape, 0.7)
+    return torch.from_numpy(label), weight, regions * count, confidence
+
+
+def refine(pseudo_label, pseudo_weight, regions, **options):
+    options = {"regions": regions, "label_space": SPACE} | options
+    return refine_in_loop(None, pseudo_label, pseudo_weight, **options)
+
+
+@pytest.mark.parametrize("sure", [False, True])
+@pytest.mark.parametrize("outside", ["keep", "ignore"])
+def test_it_is_the_plain_call_where_everything_is_free(outside, sure):
+    label, weight, regions, confidence = batch()
+    options = {"outside": outside, "confidence": confidence if sure else None}
+    refined, after = refine(label, weight, regions, **options)
+    plain = refine_pseudo_labels(None, label, regions=regions, label_space=SPACE, **options)
+    assert torch.equal(refined, plain)
+    assert not torch.equal(refined, label)
+    assert after is weight
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["keep", "zero", "rescale", "agreement"]),
+    st.sampled_from(["keep", "ignore"]),
+    st.booleans(),
+)
+def test_weights_are_as_the_docstring_says(seed, policy, outside, sure):
+    label, weight, regions, confidence = batch(seed)
+    rng = np.random.default_rng(seed)
+    weight *= torch.from_numpy(rng.random(label.shape, np.float32) + 0.1)
+    weight[:, :2] = 0
+    valid = torch.from_numpy(rng.random(label.shape) < 0.8)
+    options = {"outside": outside, "confidence": confidence if sure else None}
+    kept = label.clone(), weight.clone()
+    refined, after = refine(label, weight, regions, weight=policy, valid=valid, **options)
+    assert (label.equal(kept[0]), weight.equal(kept[1])) == (True, True), "changed in place"
+    free = valid & (weight > 0)
+    found = refine_with_details(
+        None, label, regions=regions, label_space=SPACE, valid=free, **options
+    )
+    assert torch.equal(refined, found.labels)
+    expected = weight.double().clone()
+    had, has = (
+        sum(w for w, own, inside in pixels(weight, now, free) if inside and own != 255)
+        for now in (label, refined)
+    )
+    for place in free.nonzero().tolist():
+        b, y, x = place
+        now, before = int(refined[b, y, x]), int(label[b, y, x])
+        if policy != "keep" and now == 255:
+            expected[b, y, x] = 0
+        elif policy == "rescale":
+            expected[b, y, x] *= had / has
+        elif policy == "agreement" and now != before:
+            expected[b, y, x] *= float(found.scores[b, y, x])
+    torch.testing.assert_close(after.double(), expected, rtol=1e-5, atol=1e-7)
+    assert torch.equal(after[~free], weight[~free])
+    assert torch.equal(refined[~free], label[~free])
+    assert after.dtype == weight.dtype
+
+
+def pixels(*maps):
+    return zip(*(one.flatten().tolist() for one in maps), strict=True)
+
+
+def test_rescaling_keeps_a_loss_that_ignoring_halves():
+    label = torch.zeros(1, 2, 8, dtype=torch.int64)
+    label[0, 0] = torch.tensor([1, 2] * 4)
+    regions = [Regions.from_label_map(torch.tensor([[0] * 8, [1] * 8]))]
+    weight, logits = torch.full(label.shape, 0.5), torch.zeros(1, 4, 2, 8)
+
+    def loss(policy):
+        # outside the one region, half of the image, labels become ignore
+        target, weighed = refine(label, weight, regions, weight=policy, outside="ignore")
+        per_pixel = nn.functional.cross_entropy(logits, target, ignore_index=255, reduction="none")
+        return float((per_pixel * weighed).mean())
+
+    full = 0.5 * np.log(4)
+    assert loss("keep") == loss("zero") == loss("agreement") == pytest.approx(full / 2)
+    assert loss("rescale") == pytest.approx(full)
+
+
+def test_nothing_left_to_rescale_is_zero():
+    label = torch.tensor([[[0, 1, 2, 3]]])
+    regions = [Regions.from_label_map(torch.zeros(1, 4, dtype=torch.int64))]
+    weight = torch.full(label.shape, 0.5)
+    refined, after = refine(label, weight, regions, weight="rescale", outside="ignore")
+    assert (refined == 255).all()
+    assert torch.equal(after, torch.zeros_like(weight))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"enabled": False},
+        {"iteration": 9, "warm_up": 10},
+        {"iteration": 11, "interval": 2},
+        {"iteration": 12, "warm_up": 10, "interval": 3},
+    ],
+)
+def test_arguments_come_back_where_it_is_not_due(options):
+    label, weight, _, _ = batch()
+    # Not even what is wrong is looked at: the loop is as without the call.
+    refined, after = refine_in_loop(None, label, weight, object(), **options)
+    assert refined is label
+    assert after is weight
+
+
+def test_every_nth_iteration_from_the_warm_up_on():
+    label, weight, regions, _ = batch()
+    due = [
+        refine(label, weight, regions, iteration=i, warm_up=3, interval=2)[0] is not label
+        for i in range(8)
+    ]
+    assert due == [False, False, False, True, False, True, False, True]
+
+
+def test_weight_of_zero_everywhere_gives_the_arguments_back():
+    label, weight, regions, _ = batch()
+    weight.zero_()
+    refined, after = refine(label, weight, regions)
+    assert refined is label
+    assert after is weight
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("policy", ["keep", "zero", "rescale", "agreement"])
+def test_weights_keep_their_dtype(dtype, policy):
+    label, weight, regions, _ = batch()
+    after = refine(label, weight.to(dtype), regions, weight=policy)[1]
+    assert after.dtype == dtype
+    assert not after.requires_grad
+
+
+def test_padding_of_a_mask_is_not_valid():
+    label, weight, regions, _ = batch()
+    mask = torch.ones(2, 1, *SIZE, dtype=torch.uint8)
+    mask[..., :3], mask[..., -3:] = 0, 255  # margins; what mmseg pads label maps with
+    with_mask = refine(label, weight, regions, valid=mask)[0]
+    assert torch.equal(with_mask, refine(label, weight, regions, valid=mask == 1)[0])
+    assert torch.equal(with_mask, refine(label, weight, regions, valid=mask.numpy())[0])
+    assert torch.equal(with_mask[..., -3:], label[..., -3:])
+    assert not torch.equal(with_mask, refine(label, weight, regions)[0])
+
+
+def test_no_global_randomness_and_no_autocast():
+    label, weight, regions, confidence = batch()
+    options = {"weight": "agreement", "confidence": confidence}
+    expected = refine(label, weight, regions, **options)
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    with torch.autocast("cpu", torch.float16):
+        found = refine(label, weight, regions, **options)
+    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    assert before == after
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"sam": nn.Linear(1, 1)}, TypeError, "sam: expected what seco.load_sam returns"),
+        ({"weight": "drop"}, ValueError, "weight: expected one of 'keep'"),
+        ({"warm_up": 5}, ValueError, "iteration: expected a number with warm_up"),
+        ({"interval": 0}, ValueError, "interval: expected an integer >= 1"),
+        ({"iteration": -1}, ValueError, "iteration: expected an integer >= 0"),
+        ({"pseudo_label": torch.zeros(1, 2, 2)}, TypeError, "pseudo_label: expected an integer"),
+        ({"pseudo_label": torch.zeros(2, 2).byte()}, TypeError, "pseudo_label: expected an int64"),
+        ({"pseudo_weight": torch.ones(1, 2, 3)}, ValueError, "pseudo_weight: expected shape"),
+        ({"pseudo_weight": torch.ones(1, 2, 2).int()}, TypeError, "pseudo_weight: expected a flo"),
+        ({"pseudo_weight": torch.full((1, 2, 2), -1.0)}, ValueError, "pseudo_weight: expected fin"),
+        ({"pseudo_weight": torch.full((1, 2, 2), torch.nan)}, ValueError, "pseudo_weight: expecte"),
+        ({"pseudo_weight": torch.full((1, 2, 2), torch.inf)}, ValueError, "pseudo_weight: expecte"),
+        ({"valid": torch.ones(1, 2, 2)}, TypeError, "valid: expected bool or 0 and 1"),
+        ({"valid": torch.ones(1, 2, 3).bool()}, ValueError, "valid: expected shape"),
+        ({"regions": None}, ValueError, "sam: expected a segmenter where no regions"),
+        ({"regions": []}, ValueError, "regions: expected one per image, 1, got 0"),
+    ],
+)
+def test_wrong_arguments_are_named(change, error, message):
+    given = {
+        "target_img": None,
+        "pseudo_label": torch.zeros(1, 2, 2, dtype=torch.int64),
+        "pseudo_weight": torch.ones(1, 2, 2),
+        "regions": [Regions.from_label_map(torch.ones(2, 2, dtype=torch.int64))],
+    }
+    with pytest.raises(error, match=message):
+        refine_in_loop(**(given | change))
