@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from seco.common.checks import check_number, describe
 from seco.common.files import PathLike, write_bytes
-from seco.common.inputs import Inputs, check_apart
+from seco.common.inputs import Inputs, check_apart, find_inputs
 from seco.common.jobs import JobOptions, Manifest, Outcome, Summary, library_versions
 from seco.common.jobs.journal import hold_folder
 from seco.common.jobs.manifest import MANIFEST, check_folder, claim_folder
@@ -119,6 +119,8 @@ def progressive_translation(
     check_classes_of(start, given.inputs, label_space)
     places = Places(Path(out))
     beside = None if target is None else Path(target)
+    if beside is not None:
+        find_inputs(beside)  # that there are images
     check_apart([given.images, given.labels, beside, class_files], [places.out])
     rulers = Rulers(label_space, start, None if oracle is None else as_segmenter(oracle), beside)
     if rulers.oracle is not None:
