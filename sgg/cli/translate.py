@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -24,69 +22,29 @@ from seco.common.cli.options import (
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, device_named, job, refused, stop
 from sgg.cli.options import Guide, NormalizationName, SegmenterNormalization
-from sgg.folder import TranslationOptions
+from sgg.cli.translation import (
+    DEFAULT,
+    Assignments,
+    ClassFilesFolder,
+    DiffusionSpec,
+    Eta,
+    GuidanceInputName,
+    GuidanceName,
+    GuidanceScale,
+    LabelsBy,
+    LabelsChoice,
+    ListSettings,
+    MinPixels,
+    Paper,
+    Precision,
+    PrecisionName,
+    SamplerName,
+    Steps,
+    TileOverlap,
+    TileSizeText,
+    translation_options,
+)
 from sgg.folder.class_files import MIN_PIXELS
-from sgg.settings import PAPER, GuidanceSettings
-from sgg.tiling import TileSize
-
-_DEFAULT = TranslationOptions()
-
-
-class Guidance(str, Enum):
-    """What ``--guidance`` takes."""
-
-    sgg = "sgg"
-    local = "local"
-    global_ = "global"
-    none = "none"
-
-
-class Sampler(str, Enum):
-    """What ``--sampler`` takes."""
-
-    ddim = "ddim"
-    ddpm = "ddpm"
-
-
-class GuidanceInput(str, Enum):
-    """What ``--guidance-input`` takes."""
-
-    x_t = "x_t"
-    pred_x0 = "pred_x0"
-
-
-class Precision(str, Enum):
-    """What ``--precision`` takes."""
-
-    own = "own"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
-class LabelsBy(str, Enum):
-    """What ``--labels`` takes."""
-
-    link = "link"
-    copy = "copy"
-
-
-def _show_settings(wanted: bool) -> None:
-    if wanted:
-        from seco.common.settings_text import list_settings
-
-        paper: GuidanceSettings = PAPER["settings"]
-        typer.echo(list_settings(_DEFAULT.settings, paper))
-        raise typer.Exit
-
-
-def _tile_size(text: str) -> TileSize:
-    if text in ("auto", "none"):
-        return "auto" if text == "auto" else None
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
-        raise ValueError(f"--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH, got {text}")
-    height, width = int(sides[0]), int(sides[-1])
-    return height, width
 
 
 def translate(
@@ -100,113 +58,33 @@ def translate(
             "the source has these, and the files for rare class sampling, if it has them.",
         ),
     ],
-    diffusion: Annotated[
-        str,
-        typer.Option(
-            metavar="SPEC",
-            help="The diffusion model of target images: a diffusers folder with unet and "
-            "scheduler (and vae), package.module:function that returns one (see the documentation "
-            "of sgg.as_diffusion), or demo, the bundled one for generated scenes.",
-        ),
-    ],
+    diffusion: DiffusionSpec,
     segmenter: Guide = None,
     seg_normalization: SegmenterNormalization = NormalizationName.imagenet,
     label_space: LabelSpaceName = "cityscapes",
     strength: Annotated[
         float | None,
         typer.Option(
-            help=f"How far images may move, over 0 and at most 1 (default {_DEFAULT.strength})."
+            help=f"How far images may move, over 0 and at most 1 (default {DEFAULT.strength})."
         ),
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Calls of the denoiser (default 50 with ddim, all there are with ddpm)."
-        ),
-    ] = None,
-    sampler: Annotated[
-        Sampler | None, typer.Option(help=f"Default {_DEFAULT.sampler}; ddpm is ancestral.")
-    ] = None,
-    eta: Annotated[float | None, typer.Option(help="Randomness of ddim's steps, 0-1.")] = None,
-    guidance: Annotated[
-        Guidance | None,
-        typer.Option(
-            help="By the labels: of every class in its region (local), of the whole scene "
-            "(global), both in turn (sgg), or none, which needs no segmenter "
-            f"(default {_DEFAULT.guidance})."
-        ),
-    ] = None,
-    guidance_scale: Annotated[
-        float | None,
-        typer.Option(help=f"How strongly labels guide (default {_DEFAULT.guidance_scale})."),
-    ] = None,
-    guidance_input: Annotated[
-        GuidanceInput | None,
-        typer.Option(
-            help="What the segmenter sees: the noisy x_t, or the denoiser's pred_x0 "
-            f"(default {_DEFAULT.guidance_input})."
-        ),
-    ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Change one finer choice of the guidance, such as --set clip=0.1; repeatable.",
-        ),
-    ] = None,
-    settings_listed: Annotated[
-        bool,
-        typer.Option(
-            "--list-settings",
-            callback=_show_settings,
-            is_eager=True,
-            help="Show every NAME for --set with default and meaning; exit.",
-        ),
-    ] = False,
-    paper: Annotated[
-        bool,
-        typer.Option(
-            "--paper", help="Start from the SGG paper's options, as far as known, not from ours."
-        ),
-    ] = False,
-    tile_size: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|none|SIDE|HEIGHTxWIDTH",
-            help="Pixels of the tiles in which the denoiser sees larger images; auto is the size "
-            "that it was trained on if it has attention, none is whole images.",
-        ),
-    ] = "auto",
-    tile_overlap: Annotated[
-        int | None, typer.Option(help="Pixels; by default a quarter of the tiles' shorter side.")
-    ] = None,
-    precision: Annotated[
-        Precision, typer.Option(help="Of the models: their own, or autocast to another.")
-    ] = Precision.own,
+    steps: Steps = None,
+    sampler: SamplerName = None,
+    eta: Eta = None,
+    guidance: GuidanceName = None,
+    guidance_scale: GuidanceScale = None,
+    guidance_input: GuidanceInputName = None,
+    assignments: Assignments = None,
+    settings_listed: ListSettings = False,
+    paper: Paper = False,
+    tile_size: TileSizeText = "auto",
+    tile_overlap: TileOverlap = None,
+    precision: PrecisionName = Precision.own,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     device: Device = None,
-    labels_by: Annotated[
-        LabelsBy,
-        typer.Option(
-            "--labels", help="Link to the source's labels, or copy those of translated images."
-        ),
-    ] = LabelsBy.link,
-    class_files: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the source's sample_class_stats.json and samples_with_class.json; by "
-            "default the one that IMAGES lies in, if they are there."
-        ),
-    ] = None,
-    min_pixels: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Rare class sampling asks for images with more pixels of a class than that; "
-            "classes without any are no longer listed, and reported.",
-        ),
-    ] = MIN_PIXELS,
+    labels_by: LabelsChoice = LabelsBy.link,
+    class_files: ClassFilesFolder = None,
+    min_pixels: MinPixels = MIN_PIXELS,
     list_file: ListFile = None,
     naming: NamingRule = None,
     match: MatchRule = None,
@@ -222,25 +100,15 @@ def translate(
     """
     from seco.common.cli.inputs import folder_inputs
     from seco.common.label_spaces import find_label_space
-    from seco.common.settings_text import change_settings
     from sgg.folder import SetLayout, load_diffusion, load_segmenter, translate_folder
 
     with refused():
-        given: dict[str, Any] = {
-            "strength": strength,
-            "num_inference_steps": steps,
-            "sampler": sampler and sampler.value,
-            "eta": eta,
-            "guidance": guidance and guidance.value,
-            "guidance_scale": guidance_scale,
-            "guidance_input": guidance_input and guidance_input.value,
-            "tile_overlap": tile_overlap,
-            "dtype": None if precision is Precision.own else precision.value,
-        }
-        base = TranslationOptions(**PAPER) if paper else _DEFAULT
-        settings = change_settings(base.settings, assignments or [])
-        changed = {name: value for name, value in given.items() if value is not None}
-        translation = replace(base, settings=settings, tile_size=_tile_size(tile_size), **changed)
+        translation = translation_options(
+            strength=strength, steps=steps, sampler=sampler, eta=eta, guidance=guidance,
+            guidance_scale=guidance_scale, guidance_input=guidance_input,
+            assignments=assignments, paper=paper, tile_size=tile_size,
+            tile_overlap=tile_overlap, precision=precision,
+        )  # fmt: skip
         if translation.guided and segmenter is None:
             stop("--segmenter: expected a model that guides, or --guidance none, got neither")
         space = find_label_space(label_space)

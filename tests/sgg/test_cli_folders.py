@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sgg import PAPER, translate
 from sgg.cli import app
-from sgg.cli.translate import _tile_size
+from sgg.cli.translation import tile_size_of
 from sgg.folder import TranslationOptions
 
 MODELS = """
@@ -216,10 +216,10 @@ def test_a_set_inside_its_source_is_refused(gta):
     [("auto", "auto"), ("none", None), ("512", (512, 512)), ("256x512", (256, 512))],
 )
 def test_tile_sizes(text, size):
-    assert _tile_size(text) == size
+    assert tile_size_of(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "x", "8x", "8x8x8", "-8", "eight"])
 def test_wrong_tile_sizes(text):
     with pytest.raises(ValueError, match="--tile-size"):
-        _tile_size(text)
+        tile_size_of(text)

@@ -1,0 +1,219 @@
+"""Options of the commands that translate: how it is done, by which models, and the set's files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sgg.folder import TranslationOptions
+from sgg.settings import PAPER, GuidanceSettings
+from sgg.tiling import TileSize
+
+DEFAULT = TranslationOptions()
+
+
+class Guidance(str, Enum):
+    """What ``--guidance`` takes."""
+
+    sgg = "sgg"
+    local = "local"
+    global_ = "global"
+    none = "none"
+
+
+class Sampler(str, Enum):
+    """What ``--sampler`` takes."""
+
+    ddim = "ddim"
+    ddpm = "ddpm"
+
+
+class GuidanceInput(str, Enum):
+    """What ``--guidance-input`` takes."""
+
+    x_t = "x_t"
+    pred_x0 = "pred_x0"
+
+
+class Precision(str, Enum):
+    """What ``--precision`` takes."""
+
+    own = "own"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class LabelsBy(str, Enum):
+    """What ``--labels`` takes."""
+
+    link = "link"
+    copy = "copy"
+
+
+def _show_settings(wanted: bool) -> None:
+    if wanted:
+        from seco.common.settings_text import list_settings
+
+        paper: GuidanceSettings = PAPER["settings"]
+        typer.echo(list_settings(DEFAULT.settings, paper))
+        raise typer.Exit
+
+
+DiffusionSpec = Annotated[
+    str,
+    typer.Option(
+        metavar="SPEC",
+        help="The diffusion model of target images: a diffusers folder with unet and "
+        "scheduler (and vae), package.module:function that returns one (see the documentation "
+        "of sgg.as_diffusion), or demo, the bundled one for generated scenes.",
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Calls of the denoiser (default 50 with ddim, all there are with ddpm)."
+    ),
+]
+SamplerName = Annotated[
+    Sampler | None, typer.Option(help=f"Default {DEFAULT.sampler}; ddpm is ancestral.")
+]
+Eta = Annotated[float | None, typer.Option(help="Randomness of ddim's steps, 0-1.")]
+GuidanceName = Annotated[
+    Guidance | None,
+    typer.Option(
+        help="By the labels: of every class in its region (local), of the whole scene "
+        "(global), both in turn (sgg), or none, which needs no segmenter "
+        f"(default {DEFAULT.guidance})."
+    ),
+]
+GuidanceScale = Annotated[
+    float | None,
+    typer.Option(help=f"How strongly labels guide (default {DEFAULT.guidance_scale})."),
+]
+GuidanceInputName = Annotated[
+    GuidanceInput | None,
+    typer.Option(
+        help="What the segmenter sees: the noisy x_t, or the denoiser's pred_x0 "
+        f"(default {DEFAULT.guidance_input})."
+    ),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change one finer choice of the guidance, such as --set clip=0.1; repeatable.",
+    ),
+]
+ListSettings = Annotated[
+    bool,
+    typer.Option(
+        "--list-settings",
+        callback=_show_settings,
+        is_eager=True,
+        help="Show every NAME for --set with default and meaning; exit.",
+    ),
+]
+Paper = Annotated[
+    bool,
+    typer.Option(
+        "--paper", help="Start from the SGG paper's options, as far as known, not from ours."
+    ),
+]
+TileSizeText = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|none|SIDE|HEIGHTxWIDTH",
+        help="Pixels of the tiles in which the denoiser sees larger images; auto is the size "
+        "that it was trained on if it has attention, none is whole images.",
+    ),
+]
+TileOverlap = Annotated[
+    int | None, typer.Option(help="Pixels; by default a quarter of the tiles' shorter side.")
+]
+PrecisionName = Annotated[
+    Precision, typer.Option(help="Of the models: their own, or autocast to another.")
+]
+LabelsChoice = Annotated[
+    LabelsBy,
+    typer.Option(
+        "--labels", help="Link to the source's labels, or copy those of translated images."
+    ),
+]
+ClassFilesFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the source's sample_class_stats.json and samples_with_class.json; by "
+        "default the one that IMAGES lies in, if they are there."
+    ),
+]
+MinPixels = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Rare class sampling asks for images with more pixels of a class than that; "
+        "classes without any are no longer listed, and reported.",
+    ),
+]
+
+
+def translation_options(
+    *,
+    strength: float | None,
+    steps: int | None,
+    sampler: Sampler | None,
+    eta: float | None,
+    guidance: Guidance | None,
+    guidance_scale: float | None,
+    guidance_input: GuidanceInput | None,
+    assignments: list[str] | None,
+    paper: bool,
+    tile_size: str,
+    tile_overlap: int | None,
+    precision: Precision,
+) -> TranslationOptions:
+    """From a command's options to those of :func:`sgg.translate`.
+
+    Raises:
+        TypeError, ValueError: a value out of its range, or an unknown name.
+    """
+    from seco.common.settings_text import change_settings
+
+    given: dict[str, Any] = {
+        "strength": strength,
+        "num_inference_steps": steps,
+        "sampler": sampler and sampler.value,
+        "eta": eta,
+        "guidance": guidance and guidance.value,
+        "guidance_scale": guidance_scale,
+        "guidance_input": guidance_input and guidance_input.value,
+        "tile_overlap": tile_overlap,
+        "dtype": None if precision is Precision.own else precision.value,
+    }
+    base = TranslationOptions(**PAPER) if paper else DEFAULT
+    settings = change_settings(base.settings, assignments or [])
+    changed = {name: value for name, value in given.items() if value is not None}
+    return replace(base, settings=settings, tile_size=tile_size_of(tile_size), **changed)
+
+
+def tile_size_of(text: str) -> TileSize:
+    """What ``--tile-size`` says.
+
+    Raises:
+        ValueError: something else.
+
+    Example:
+        >>> tile_size_of("auto"), tile_size_of("512"), tile_size_of("256x512")
+        ('auto', (512, 512), (256, 512))
+    """
+    if text in ("auto", "none"):
+        return "auto" if text == "auto" else None
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdigit() for side in sides):
+        raise ValueError(f"--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH, got {text}")
+    height, width = int(sides[0]), int(sides[-1])
+    return height, width
