@@ -45,6 +45,7 @@ from seco.common.cli.running import device_named, job, refused
 
 _STAGES = {
     "regions": "1/5 Finding regions",
+    "given regions": "1/5 Looking up regions",
     "refine": "2/5 Refining labels",
     "fit": "3/5 Fitting the corrector",
     "correct": "4/5 Correcting labels",
@@ -78,6 +79,13 @@ def run(
     sam: Sam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     device: Device = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of seco regions, made of these images with the same --sam and settings: "
+            "then none are found anew. An image whose regions are not there is left out."
+        ),
+    ] = None,
     confidence: Confidence = None,
     keep_fraction: KeepFraction = None,
     confidence_threshold: ConfidenceThreshold = None,
@@ -134,7 +142,7 @@ def run(
         check_number("--boundary-ratio", boundary_ratio, low=0, high=1, low_open=True)
         space = find_label_space(label_space)
         inputs = folder_inputs(
-            images, labels, apart=[out], beside=[truth], confidence=confidence,
+            images, labels, apart=[out], beside=[truth, regions], confidence=confidence,
             list_file=list_file, naming=naming, match=match_of_labels, image_suffix=image_suffix,
             label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
@@ -175,8 +183,9 @@ def run(
                 typer.echo(stage.name, err=True)
 
         chained = run_chain(
-            inputs, out, refiner, settings=scc, seed=seed, checkpoint_every=checkpoint_every,
-            progress=sys.stderr.isatty(), announce=announce, options=options,
+            inputs, out, refiner, regions=regions, settings=scc, seed=seed,
+            checkpoint_every=checkpoint_every, progress=sys.stderr.isatty(),
+            announce=announce, options=options,
         )  # fmt: skip
         announce("report")
         reader = ChainReader(chained, Places(out), refiner, truths)

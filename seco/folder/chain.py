@@ -14,7 +14,7 @@ from seco.folder.correct import correct_folder
 from seco.folder.fit import fit_folder
 from seco.folder.outputs import OutputFormat
 from seco.folder.refine import Refiner, refine_folder
-from seco.folder.regions import find_regions
+from seco.folder.regions import check_regions, find_regions
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def run_chain(
     out: Path,
     refiner: Refiner,
     *,
+    regions: Path | None = None,
     settings: SCCSettings = SCCSettings(),
     seed: int = 0,
     checkpoint_every: int = 500,
@@ -116,6 +117,9 @@ def run_chain(
         out: see :class:`Places`.
         refiner: how labels are refined, without regions and corrector, which the chain makes with
             its encoder.
+        regions: folder of :func:`seco.folder.find_regions` with the images' regions, found by the
+            refiner's model with its settings: then they are not found anew, and nothing is written
+            there, whatever ``options.overwrite`` says.
         settings: of fitting and correcting.
         seed: of fitting.
         checkpoint_every: training steps between two savings.
@@ -124,20 +128,25 @@ def run_chain(
         options: how the jobs are run.
 
     Raises:
-        ValueError, OSError, JobStopped: as the stages.
+        ValueError, OSError, JobStopped: as the stages; ``regions`` of another model or other
+            settings, or for a method that uses none.
     """
     # The stages' own overwriting would make anew what is as it shall be, hours of work.
     options = replace(options, overwrite=False, take_over=options.overwrite)
     places, failures = Places(out), list(inputs.failures)
     left = inputs
-    regions = None
-    if refiner.settings.method != "prompts":  # which uses none
-        announce("regions")
-        regions = places.regions
-        summary = find_regions(
-            left, regions, refiner.sam, settings=refiner.settings.proposals, options=options
-        )
+    if refiner.settings.method != "prompts":
+        sam, proposals = refiner.sam, refiner.settings.proposals
+        if regions is None:
+            announce("regions")
+            regions = places.regions
+            summary = find_regions(left, regions, sam, settings=proposals, options=options)
+        else:
+            announce("given regions")
+            summary = check_regions(left, regions, sam, settings=proposals, options=options)
         left, failures = _without_failed(left, summary, failures, by_image=True)
+    elif regions is not None:
+        raise ValueError(f"regions: expected none with method prompts, got {regions}")
     announce("refine")
     written = OutputFormat(scores=places.refined_scores)
     summary = refine_folder(

@@ -9,15 +9,17 @@ from typing import Any
 
 from seco.common.arrays import Array
 from seco.common.files import read_image
-from seco.common.inputs import Inputs
+from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem
-from seco.common.jobs import JobOptions, Summary, run_job
+from seco.common.jobs import JobOptions, Manifest, Outcome, Summary, run_job
+from seco.common.jobs.journal import read_journal
 from seco.folder.outputs import file_at
 from seco.folder.provenance import manifest_of
 from seco.regions import Regions
 from seco.sam.loading import as_segmenter
 from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of
 from seco.sam.proposals import propose_regions
+from seco.sam.protocol import PromptableSegmenter
 
 
 def find_regions(
@@ -45,8 +47,7 @@ def find_regions(
         ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`.
     """
     segmenter = as_segmenter(sam)
-    settings = proposal_settings_of(segmenter) if settings is None else settings
-    manifest = manifest_of("seco regions", {"proposals": asdict(settings)}, {"sam": segmenter})
+    manifest = _manifest_of(segmenter, settings)
 
     def work(item: ImageItem, image: Array) -> Regions:
         return propose_regions(image, segmenter, settings=settings)
@@ -56,15 +57,7 @@ def find_regions(
         return {"regions": len(regions)}
 
     return run_job(
-        [
-            # Named as without labels, so that both ways of finding them know each other's.
-            ImageItem(
-                replace(files, place=files.image_place),
-                (files.image,),
-                (regions_file(out, files.image_place),),
-            )
-            for files in inputs.files
-        ],
+        [_item_of(files, out) for files in inputs.files],
         out,
         manifest,
         read=lambda item: read_image(item.files.image),
@@ -75,6 +68,77 @@ def find_regions(
     )
 
 
+def check_regions(
+    inputs: Inputs,
+    folder: Path,
+    sam: object,
+    *,
+    settings: ProposalSettings | None = None,
+    options: JobOptions = JobOptions(),
+) -> Summary:
+    """Look whether a folder holds every image's regions, as :func:`find_regions` would find them.
+
+    Nothing is written there. The versions of the libraries may be others.
+
+    Args:
+        inputs: the images.
+        folder: that :func:`find_regions` wrote.
+        sam: see there; this and the following.
+        settings: see there.
+        options: see there.
+
+    Returns:
+        ``"skipped"`` for every image whose regions are there, else a failure; names as there.
+
+    Raises:
+        ValueError: another model or other settings, or the folder does not say which.
+        OSError: it cannot be read.
+    """
+    segmenter = as_segmenter(sam)
+    wanted, found = _manifest_of(segmenter, settings), Manifest.read(folder)
+    if found is None:
+        raise ValueError(f"{folder}: expected the folder of seco regions, got one without manifest")
+    others = wanted.differences(replace(found, versions=wanted.versions))
+    if others:
+        raise ValueError(f"{folder}: its regions were found otherwise: {'; '.join(others)}")
+    journal = read_journal(folder, found.fingerprint)
+    for outcome in inputs.failures if options.processes.first else ():
+        options.report(outcome)
+    options.start(len(options.processes.share(list(inputs.files))))
+
+    def look(files: ImageFiles) -> Outcome:
+        item = _item_of(files, folder)
+        if journal.finished(item) is not None:
+            return Outcome(item.name, "skipped")
+        there = item.outputs[0].exists()
+        return Outcome(
+            item.name,
+            "failed",
+            f"{item.outputs[0]}: expected regions of this image, got "
+            + ("those of another version of it" if there else "none"),
+        )
+
+    own = []
+    for files in options.processes.share(list(inputs.files)):
+        own.append(look(files))
+        options.report(own[-1])
+    place = {_item_of(files, folder).name: index for index, files in enumerate(inputs.files)}
+    every = [outcome for share in options.processes.gather(own) for outcome in share]
+    every.sort(key=lambda outcome: place[outcome.name])
+    return Summary((*inputs.failures, *every))
+
+
 def regions_file(folder: Path, image_place: Path) -> Path:
     """Where an image's regions are."""
     return file_at(folder, image_place, ".npz")
+
+
+def _manifest_of(segmenter: PromptableSegmenter, settings: ProposalSettings | None) -> Manifest:
+    used = proposal_settings_of(segmenter) if settings is None else settings
+    return manifest_of("seco regions", {"proposals": asdict(used)}, {"sam": segmenter})
+
+
+def _item_of(files: ImageFiles, out: Path) -> ImageItem:
+    # Named as without labels, so that both ways of finding them know each other's.
+    place = files.image_place
+    return ImageItem(replace(files, place=place), (files.image,), (regions_file(out, place),))

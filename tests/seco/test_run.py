@@ -345,3 +345,42 @@ def test_other_settings_of_a_stage_leave_the_stages_before_it(again):
     result = call(*changed, "--overwrite")
     assert result.exit_code == 0, result.output
     assert stages(out) == {"regions": (0, 6), "psa": (0, 6), "corrector": (1, 0), "labels": (6, 0)}
+
+
+def test_regions_from_elsewhere(again):
+    """They are those of seco regions for these images, or the run says that they are not."""
+    data, out = again
+    expected = contents(out)
+    kept = data.parent / "kept regions"
+    (out / "regions").rename(kept)
+    before = {path: path.stat().st_mtime_ns for path in kept.rglob("*")}
+    shutil.rmtree(out)
+    result = call(*arguments(data, out, "--regions", kept))
+    assert result.exit_code == 0, result.output
+    assert contents(out) == expected
+    assert not (out / "regions").exists()
+    # Of other settings, none are used and none replaced.
+    for more in ((), ("--overwrite",)):
+        other = ("--regions", kept, "--set", "pred_iou_thresh=0.5", *more)
+        result = call(*arguments(data, data.parent / "other", *other))
+        assert result.exit_code == 2
+        assert "settings.proposals.pred_iou_thresh is 0.5, was " in " ".join(result.stderr.split())
+        assert not (data.parent / "other").exists()
+    result = call(*arguments(data, out, "--regions", kept, "--set", "method=prompts"))
+    assert result.exit_code == 2
+    assert "regions: expected none with method prompts" in " ".join(result.stderr.split())
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*")} == before
+    # An image that is another one now, and one whose regions are gone.
+    image = Image.open(data / "images/one.png")
+    image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(data / "images/one.png")
+    (kept / "a/seven.npz").unlink()
+    result = call(*arguments(data, out, "--regions", kept))
+    assert result.exit_code == 1
+    said = json.loads((out / "report.json").read_text())["failures"]
+    assert said.keys() == {"one", "a/seven"}
+    assert "one.npz: expected regions of this image, got those of another" in said["one"]
+    assert said["a/seven"].endswith("seven.npz: expected regions of this image, got none")
+    (kept / "manifest.json").unlink()
+    result = call(*arguments(data, out, "--regions", kept))
+    assert result.exit_code == 2
+    assert "expected the folder of seco regions" in " ".join(result.stderr.split())

@@ -166,20 +166,39 @@ def open_journal(folder: Path, fingerprint: str, rank: int = 0) -> Iterator[Jour
     hidden.mkdir(exist_ok=True)
     with open(_list_of(hidden, rank), "ab", buffering=0) as file:
         journal = Journal(file, fingerprint)
-        for path in sorted(hidden.glob("done-*.jsonl")):
-            journal.read(path)
+        journal.read_all(hidden)
         # A kill may have torn the last line off; the next one must not continue it.
         if file.tell():
             journal.append(b"\n")
         yield journal
 
 
-class Journal:
-    """What is finished, and the open list of it that this process writes."""
+def read_journal(folder: Path, fingerprint: str) -> Journal:
+    """What is finished in an output folder, to look up alone: nothing is written there.
 
-    def __init__(self, file: IO[bytes], fingerprint: str) -> None:
+    Args:
+        folder: the output folder.
+        fingerprint: of the manifest its outputs were made with.
+
+    Raises:
+        OSError: a list cannot be read.
+    """
+    journal = Journal(None, fingerprint)
+    journal.read_all(folder / HIDDEN)
+    return journal
+
+
+class Journal:
+    """What is finished, and the open list of it that this process writes, if it does."""
+
+    def __init__(self, file: IO[bytes] | None, fingerprint: str) -> None:
         self._file, self._fingerprint = file, fingerprint
         self._entries: dict[str, list[Entry]] = {}
+
+    def read_all(self, hidden: Path) -> None:
+        """Learn from all lists in an output folder's ``.job``."""
+        for path in sorted(hidden.glob("done-*.jsonl")):
+            self.read(path)
 
     def read(self, path: Path) -> None:
         """Learn from a list, whoever wrote or is writing it."""
@@ -195,16 +214,20 @@ class Journal:
 
     def append(self, data: bytes) -> None:
         """Write to the end of the list, through to the disk."""
-        if self._file.write(data) != len(data):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
-        os.fsync(self._file.fileno())
+        file = self._file
+        if file is None:
+            raise ValueError("journal: expected one that is written, got one to look up in")
+        if file.write(data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file.name)
+        os.fsync(file.fileno())
 
     def finished(self, item: Item) -> Entry | None:
         """The entry of an item that need not be done again, else ``None``."""
         for entry in reversed(self._entries.get(item.name, [])):
             now = entry.again(item)
             if now is not None:
-                if now != entry:  # the same content with another time: next time no reading
+                # The same content with another time: next time no reading.
+                if now != entry and self._file is not None:
                     self._write(item, now)
                 return now
         return None
