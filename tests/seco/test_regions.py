@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from seco import Regions
 from seco.alignment import count_votes, name_regions
@@ -35,6 +36,16 @@ def test_masks_survive_the_atoms(case):
     combinations = {tuple(column) for column in masks.flatten(1).T.tolist()}
     present = regions.atoms.unique()
     assert len(present) == len(combinations), "atoms are not maximal"
+
+
+def test_masks_that_pillow_has_made_are_masks():
+    masks = np.zeros((3, 4, 4), bool)
+    masks[0, :2], masks[1, 1:], masks[2, :, 2] = True, True, True
+    bitmaps = np.stack([np.array(Image.fromarray(mask)) for mask in masks])
+    assert bitmaps.view(np.uint8).max() == 255
+    assert torch.equal(
+        Regions.from_masks(torch.from_numpy(bitmaps)).masks(), torch.from_numpy(masks)
+    )
 
 
 @settings(deadline=None)
