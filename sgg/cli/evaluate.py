@@ -21,13 +21,13 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import device_named, job, refused
-from sgg.cli.options import NormalizationName, Oracle, SegmenterNormalization
+from sgg.cli.options import NormalizationName, SegmenterNormalization, SegmenterSpec
 
 
 def evaluate(
     images: ImageFolder,
     labels: LabelFolder,
-    segmenter: Oracle,
+    segmenter: SegmenterSpec,
     seg_normalization: SegmenterNormalization = NormalizationName.imagenet,
     label_space: LabelSpaceName = "cityscapes",
     target: Annotated[

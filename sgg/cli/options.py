@@ -29,8 +29,8 @@ _SEGMENTER = typer.Option(
     "package.module:function that returns a model (see the documentation of sgg.Segmenter); demo "
     "(guides) and demo-oracle (measures) are bundled ones for generated scenes.",
 )
-Guide = Annotated[str | None, _SEGMENTER]
-Oracle = Annotated[str, _SEGMENTER]
+OptionalSegmenter = Annotated[str | None, _SEGMENTER]
+SegmenterSpec = Annotated[str, _SEGMENTER]
 SegmenterNormalization = Annotated[
     NormalizationName,
     typer.Option(

@@ -21,7 +21,7 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, device_named, job, refused, stop
-from sgg.cli.options import Guide, NormalizationName, SegmenterNormalization
+from sgg.cli.options import NormalizationName, OptionalSegmenter, SegmenterNormalization
 from sgg.cli.translation import (
     DEFAULT,
     Assignments,
@@ -59,7 +59,7 @@ def translate(
         ),
     ],
     diffusion: DiffusionSpec,
-    segmenter: Guide = None,
+    segmenter: OptionalSegmenter = None,
     seg_normalization: SegmenterNormalization = NormalizationName.imagenet,
     label_space: LabelSpaceName = "cityscapes",
     strength: Annotated[

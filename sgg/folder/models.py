@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,32 @@ def load_segmenter(
         "segmenter: expected a transformers folder, a TorchScript file, package.module:function, "
         f"demo or demo-oracle, got {text}"
     )
+
+
+def load_function(spec: str) -> Callable[..., Any]:
+    """The function of ``package.module:function``; its modules may lie in the current folder.
+
+    Raises:
+        ValueError: no such module, or no such function in it.
+    """
+    if not _FUNCTION.fullmatch(spec):
+        raise ValueError(f"expected package.module:function, got {spec}")
+    module_name, _, name = spec.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # The user's module may lack one of its own imports: that is another message.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(f"{spec}: expected an importable module, got no {error.name}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ValueError(f"{spec}: expected a function {name} in {module_name}, got {function!r}")
+    loaded: Callable[..., Any] = function
+    return loaded
 
 
 def check_classes(segmenter: Segmenter, space: LabelSpace, size: tuple[int, int]) -> None:
@@ -194,23 +220,8 @@ def _moved_segmenter(segmenter: Segmenter, device: torch.device) -> Segmenter:
 
 
 def _called(spec: str) -> Any:
-    """What the function of ``package.module:function`` returns; its modules may lie in the
-    current folder."""
-    module_name, _, name = spec.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # The user's module may lack one of its own imports: that is another message.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(f"{spec}: expected an importable module, got no {error.name}") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise ValueError(f"{spec}: expected a function {name} in {module_name}, got {function!r}")
-    return function()
+    """What the function of ``package.module:function`` returns."""
+    return load_function(spec)()
 
 
 def _diffusers_parts(folder: Path) -> tuple[Any, ...]:

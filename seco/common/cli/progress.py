@@ -98,12 +98,14 @@ def library_log(*, shown: bool) -> Iterator[None]:
     if not shown or sys.stderr.isatty():
         yield
         return
-    log = logging.getLogger("seco")
-    handler, level = logging.StreamHandler(sys.stderr), log.level
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    logs = [logging.getLogger(package) for package in ("seco", "sgg")]
+    handler, levels = logging.StreamHandler(sys.stderr), [log.level for log in logs]
+    for log in logs:
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
     try:
         yield
     finally:
-        log.removeHandler(handler)
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.removeHandler(handler)
+            log.setLevel(level)
