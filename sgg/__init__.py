@@ -7,7 +7,8 @@
 ``pipeline`` is a diffusion model of target images, ``seg_model`` a segmenter of the labels'
 classes. Data sets are translated by :mod:`sgg.folder` and measured by :mod:`sgg.evaluation`, which
 the commands ``sgg translate`` and ``sgg evaluate`` call; bundled models for generated scenes are in
-:mod:`sgg.demo`. Progressive translation is not there yet.
+:mod:`sgg.demo`. :func:`sgg.progressive_translation` translates in stages of growing strength, with
+a segmenter that learns from each, as ``sgg progressive`` does.
 
 SGG is Peng et al., "Diffusion-based Image Translation with Label Guidance for Domain Adaptive
 Semantic Segmentation", ICCV 2023.
@@ -25,6 +26,14 @@ from sgg.diffusion import (
 )
 from sgg.guidance import global_gradient, local_gradient
 from sgg.guided_steps import guided_prediction, limit_gradient
+from sgg.progressive import (
+    Finetune,
+    FinetuneSettings,
+    FinetuneTask,
+    FinetuningDiverged,
+    finetune_segmenter,
+    progressive_translation,
+)
 from sgg.sampling import add_noise, ddim_step, ddpm_step, reverse_process, reverse_timesteps
 from sgg.segmenter import IMAGENET, Segmenter, as_segmenter
 from sgg.settings import PAPER, GuidanceSettings
@@ -38,6 +47,10 @@ __all__ = [
     "CallableDiffusion",
     "DiffusersDiffusion",
     "DiffusionModel",
+    "Finetune",
+    "FinetuneSettings",
+    "FinetuneTask",
+    "FinetuningDiverged",
     "GuidanceSettings",
     "GuidedDiffusion",
     "LatentDiffusion",
@@ -48,11 +61,13 @@ __all__ = [
     "as_segmenter",
     "ddim_step",
     "ddpm_step",
+    "finetune_segmenter",
     "from_diffusers",
     "global_gradient",
     "guided_prediction",
     "limit_gradient",
     "local_gradient",
+    "progressive_translation",
     "reverse_process",
     "reverse_timesteps",
     "translate",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from seco.common.arrays import Array
 from seco.common.checks import check_label_map, check_labels, describe, dtype_name
@@ -282,6 +282,8 @@ def _open(path: PathLike) -> tuple[Image.Image, bytes]:
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
+    except UnidentifiedImageError as error:  # whose message names a place in memory
+        raise ValueError(f"{path}: expected a readable image, got another kind of file") from error
     except Exception as error:  # Pillow's decoders raise many kinds on a broken file
         raise ValueError(f"{path}: expected a readable image, got {error}") from error
     return image, data

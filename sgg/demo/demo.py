@@ -17,10 +17,11 @@ from seco.common.arrays import Array
 from seco.common.confusion import Confusion, confusion, mean_of_known
 from seco.common.files import write_bytes
 from seco.common.numbers import percent, plain
-from seco.common.plots import picture_figure, write_figure
+from seco.common.plots import write_figure
 from seco.demo.scenes import DEV_SEEDS, STREETS, street_scene, training_note
 from sgg.demo.measures import Ruler, oracle_labels
 from sgg.demo.models import SIZE, load_diffusion, load_oracle, load_segmenter, street_batch
+from sgg.plots import translation_strips
 from sgg.translation import translate
 
 ARMS: Mapping[str, Literal["none", "local", "global", "sgg"]] = MappingProxyType(
@@ -178,21 +179,19 @@ def write_demo(result: DemoResult, out: Path) -> list[Path]:
     Raises:
         OSError: a file cannot be written.
     """
-    shown = range(min(_SHOWN, len(result.seeds)))
-    pictures, captions = {}, {}
-    for kind, images in result.images.items():
-        column: list[Array] = []
-        texts = []
-        for k in shown:
-            image = images[k].permute(1, 2, 0).numpy()
-            seen = (result.labels if kind == "source" else result.seen[kind])[k]
-            column += [np.ascontiguousarray(image), STREETS.colourise(seen.numpy())]
-            found = confusion(seen, result.labels[k], STREETS)
-            text = "label" if kind == "source" else f"mIoU {100 * found.mean_iou:.0f} %"
-            texts += ["", text]
-        pictures[kind], captions[kind] = column, texts
-    legend = dict(zip(STREETS.names, STREETS.colours, strict=True))
-    figure = picture_figure(pictures, captions=captions, legend=legend, width=16)
+    figure = translation_strips(
+        {
+            kind: list(images[:_SHOWN].permute(0, 2, 3, 1).contiguous().numpy())
+            for kind, images in result.images.items()
+        },
+        list(result.labels[:_SHOWN].numpy()),
+        STREETS,
+        seen={
+            kind: list(seen[:_SHOWN].numpy())
+            for kind, seen in result.seen.items()
+            if kind != "source"
+        },
+    )
     paths = [out / "sgg.png", out / "sgg.md", out / "sgg.json"]
     write_figure(paths[0], figure)
     write_bytes(paths[1], f"{result.table()}\n\n{result.summary()}\n".encode())
