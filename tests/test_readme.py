@@ -35,7 +35,7 @@ def of_a_batch() -> dict[str, Any]:
         "pseudo_label": torch.full(shape, CITYSCAPES.id_of("road")),
         "means": means,
         "stds": stds,
-        "pseudo_prob": torch.full(shape, 0.9),
+        "pseudo_weight": torch.full(shape, 0.9),
         "valid_mask": torch.ones(shape, dtype=torch.bool),
     }
 
