@@ -12,7 +12,7 @@ from sgg.cli import app
 def test_says_what_there_is():
     result = CliRunner().invoke(app, ["--help"])
     assert result.exit_code == 0
-    assert all(name in result.stdout for name in ("translate", "evaluate", "demo"))
+    assert all(name in result.stdout for name in ("translate", "progressive", "evaluate", "demo"))
 
 
 def test_version():
@@ -23,7 +23,7 @@ def test_refuses_what_it_does_not_have():
     assert CliRunner().invoke(app, ["imagine"]).exit_code == 2
 
 
-@pytest.mark.parametrize("command", ["translate", "evaluate"])
+@pytest.mark.parametrize("command", ["translate", "progressive", "evaluate"])
 def test_asks_for_what_is_missing(command):
     result = CliRunner().invoke(app, [command])
     assert result.exit_code == 2

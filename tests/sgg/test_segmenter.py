@@ -170,3 +170,18 @@ def test_refuses_other_outputs(output, error, message):
 def test_refuses_other_arguments(arguments, error, message):
     with pytest.raises(error, match=message):
         Segmenter(**({"model": Net()} | arguments))
+
+
+def test_for_training_it_is_the_same_in_the_models_own_mode():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout(0.5))
+    segmenter = Segmenter(model)
+    images = torch.rand(2, 3, 4, 4)
+    model.eval()
+    assert torch.equal(segmenter.learning_logits(images), segmenter(images))
+    model.train()
+    logits = segmenter.learning_logits(images)
+    assert (logits == 0).float().mean() > 0.2
+    logits.sum().backward()
+    assert model[0].weight.grad is not None
+    segmenter(images)
+    assert model.training

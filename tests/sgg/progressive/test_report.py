@@ -136,16 +136,12 @@ def test_a_diverged_run_has_a_page(folder, tmp_path):
 
 def test_figures_show_the_numbers(made):
     (axes,) = consistency_figure(made).axes
-    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
-    guide = [100 * made.source.consistency, *(100 * s.measures.consistency for s in made.stages)]
-    assert lines["segmenter that guided"] == [
-        list(p) for p in zip((0, 0.4, 0.8), guide, strict=True)
-    ]
+    lines = {line.get_label(): line.get_xydata().T.tolist() for line in axes.lines}
+    guide = [100 * one.consistency for one in (made.source, *(s.measures for s in made.stages))]
+    assert lines["segmenter that guided"] == [[0, 0.4, 0.8], guide]
     after = [100 * stage.handed_on.consistency for stage in made.stages]
-    assert lines["the same, fine-tuned on it"] == list(
-        map(list, zip((0.4, 0.8), after, strict=True))
-    )
-    assert len(lines["oracle"]) == 3
+    assert lines["the same, fine-tuned on it"] == [[0.4, 0.8], after]
+    assert len(lines["oracle"][0]) == 3
     (axes,) = distance_figure(made).axes
     assert [line.get_ydata()[0] for line in axes.lines] == [100, 100]
     last = made.stages[1].measures.distance["colour"] / made.source.distance["colour"]
