@@ -9,9 +9,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patches import SPACE as PATCHES
+from patches import Colour, patches
 from torch import nn
 
-from seco import LabelSpace, Regions, refine_in_loop, refine_pseudo_labels, refine_with_details
+from seco import (
+    ConnectivityCorrector,
+    LabelSpace,
+    Regions,
+    SCCSettings,
+    refine_in_loop,
+    refine_pseudo_labels,
+    refine_with_details,
+)
 
 SPACE = LabelSpace(names=("road", "sky", "tree", "car"), things=("car",))
 SIZE = (12, 16)
@@ -184,6 +194,38 @@ def test_no_global_randomness_and_no_autocast():
     after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     assert before == after
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_corrected_in_the_loop():
+    quick = SCCSettings(
+        iterations=60, batch_size=32, per_image=16, learning_rate=0.05, tau_cr=0.55,
+        noise_adjusted=False,
+    )  # fmt: skip
+    samples = [patches(seed, wrong=0.2)[:2] for seed in range(12)]
+    corrector = ConnectivityCorrector(PATCHES, Colour(), settings=quick).fit(samples)
+    img, wrong, truth = patches(40, wrong=0.3)
+    number = np.kron(np.arange(1, 25).reshape(4, 6), np.ones((8, 8), int))
+    mean, std = torch.full((1, 3, 1, 1), 100.0), torch.full((1, 3, 1, 1), 50.0)
+    target_img = (torch.from_numpy(img).permute(2, 0, 1)[None] - mean) / std
+    label = torch.from_numpy(wrong.astype(np.int64))[None]
+    weight = torch.ones(label.shape)
+    weight[:, :8] = 0
+    state = torch.get_rng_state()
+    refined, after = refine_in_loop(
+        target_img, label, weight, normalization=(mean, std), label_space=PATCHES,
+        regions=[Regions.from_label_map(torch.from_numpy(number))], corrector=corrector,
+        weight="zero",
+    )  # fmt: skip
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(refined[:, :8], label[:, :8])
+    known = torch.from_numpy(truth != 255)[None]
+    known[:, :8] = False
+    right = [
+        (now == torch.from_numpy(truth)[None])[known].float().mean() for now in (label, refined)
+    ]
+    assert right[0] < 0.8
+    assert right[1] > 0.95
+    assert torch.equal(after[:, 8:] == 0, refined[:, 8:] == 255)
 
 
 @pytest.mark.parametrize(
