@@ -23,6 +23,7 @@ import itertools
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,56 +199,33 @@ def _percent(mean: float, spread: float) -> str:
 
 def curve(options: argparse.Namespace) -> None:
     """Draw consistency against distance: one line per arm and scale, one point per strength."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from seco.common.plots import write_figure
+    from sgg.plots import TradeoffPoint, tradeoff_figure, write_figure
 
     record = json.loads(options.file.read_text())
-    lines: dict[tuple[Any, ...], list[tuple[float, ...]]] = {}
-    alone: dict[str, tuple[float, float, float]] = {}
+    lines: dict[tuple[str, float | None], list[tuple[float, TradeoffPoint]]] = {}
+    references = {}
     for key, found in pooled(record).items():
         named = dict(zip(KEYS[:-1], key, strict=True))
-        point = (
-            found["distance_network"][0],
-            found["distance_colour"][0],
-            100 * found["mean_iou"][0],
-            100 * found["mean_iou"][1],
+        arm, strength = named["arm"], named["strength"]
+        point = TradeoffPoint(
+            found["mean_iou"][0],
+            {"features": found["distance_network"][0], "colours": found["distance_colour"][0]},
+            spread=found["mean_iou"][1],
+            note=f"strength {strength:g}" if arm == "unguided" else "",
         )
-        if named["strength"] is None:
-            alone[named["arm"]] = point[:3]
+        if strength is None:
+            references[arm] = replace(point, spread=np.nan)
         else:
-            lines.setdefault((named["arm"], named["scale"]), []).append((named["strength"], *point))
-    figure = Figure(figsize=(12, 5))
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2, sharey=True)
+            lines.setdefault((arm, named["scale"]), []).append((strength, point))
     colours = dict(zip(ARMS, ("0.35", "tab:blue", "tab:orange", "tab:red"), strict=True))
     scales = sorted({scale for _, scale in lines if scale is not None}, reverse=True)
-    for column, name in enumerate(("features", "colours")):
-        for (arm, scale), points in lines.items():
-            points.sort()
-            marker = "o" if scale is None else "oxs^"[scales.index(scale) % 4]
-            axes[column].errorbar(
-                [p[1 + column] for p in points], [p[3] for p in points],
-                yerr=[p[4] for p in points], color=colours[arm], marker=marker, markersize=5,
-                capsize=2, label=arm if scale is None else f"{arm}, scale {scale:g}",
-            )  # fmt: skip
-            if arm == "unguided":
-                for p in points:
-                    axes[column].annotate(
-                        f"strength {p[0]:g}", (p[1 + column], p[3]), (6, -12),
-                        textcoords="offset points", color=colours[arm], fontsize=8,
-                    )  # fmt: skip
-        for arm, point in alone.items():
-            axes[column].plot(point[column], point[2], "k*" if arm == "target" else "ks")
-            axes[column].annotate(
-                arm, (point[column], point[2]), (4, 4), textcoords="offset points"
-            )
-        axes[column].set_xlabel(f"distance to the target by {name} (source = 1)")
-        axes[column].grid(alpha=0.3)
-    axes[0].set_ylabel("mean IoU of label and oracle, %")
-    axes[1].legend(fontsize=8)
-    figure.tight_layout()
+    curves, styles = {}, {"target": {"marker": "*"}}
+    for (arm, scale), points in lines.items():
+        name = arm if scale is None else f"{arm}, scale {scale:g}"
+        curves[name] = [point for _, point in sorted(points, key=lambda pair: pair[0])]
+        marker = "o" if scale is None else "oxs^"[scales.index(scale) % 4]
+        styles[name] = {"color": colours[arm], "marker": marker}
+    figure = tradeoff_figure(curves, references=references, styles=styles, unit="source = 1")
     write_figure(options.figure, figure)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,8 +46,8 @@ def overlay(image: Array, label: Array, space: LabelSpace, *, opacity: float = 0
         >>> overlay(image, np.array([[0, 255]]), space).tolist()
         [[[150, 50, 100], [100, 100, 100]]]
     """
-    _check_image("image", image)
-    _check_fits("label", label, image)
+    check_image("image", image)
+    check_fits("label", label, image)
     check_number("opacity", opacity, low=0, high=1)
     colours = space.colourise(label)
     mixed = (1 - opacity) * image + opacity * colours
@@ -83,14 +83,63 @@ def label_figure(
         >>> [axes.get_title() for axes in figure.axes]
         ['image', 'raw', 'refined']
     """
-    _check_grid(images, labels, captions or {})
-    pictures = {"image": images} | {
-        title: [space.colourise(label, ignore_colour=IGNORE_COLOUR) for label in maps]
-        for title, maps in labels.items()
-    }
     return picture_figure(
-        pictures, captions=captions, legend=dict(_entries(labels, space)), width=width
+        label_columns(images, labels, space),
+        captions=captions,
+        legend=legend([label for maps in labels.values() for label in maps], space),
+        width=width,
     )
+
+
+def label_columns(
+    images: Sequence[Array], labels: Mapping[str, Sequence[Array]], space: LabelSpace
+) -> dict[str, Sequence[Array]]:
+    """Columns for :func:`picture_figure`: the images, then label maps in their classes' colours.
+
+    Args:
+        images: N images, (H, W, 3) uint8 RGB.
+        labels: the title of a column -> N label maps, (H, W), of the images' sizes.
+        space: colours of the classes; ignore is white.
+
+    Raises:
+        TypeError, ValueError: no image, another number of label maps than images, a title
+            "image", or an array of another kind or shape.
+
+    Example:
+        >>> space = LabelSpace(names=("road",), palette=((1, 2, 3),))
+        >>> image, label = np.zeros((1, 2, 3), np.uint8), np.array([[0, 255]])
+        >>> label_columns([image], {"raw": [label]}, space)["raw"][0].tolist()
+        [[[1, 2, 3], [255, 255, 255]]]
+    """
+    _check_grid(images, labels)
+    columns: dict[str, Sequence[Array]] = {"image": images}
+    for title, maps in labels.items():
+        columns[title] = [space.colourise(label, ignore_colour=IGNORE_COLOUR) for label in maps]
+    return columns
+
+
+def legend(labels: Iterable[Array], space: LabelSpace) -> dict[str, Colour]:
+    """Name and colour of everything that occurs in label maps, for :func:`picture_figure`.
+
+    Args:
+        labels: (H, W) integer class ids or ignore.
+        space: names and colours of the classes.
+
+    Returns:
+        In the order of the classes; "ignore", which is white, last.
+
+    Example:
+        >>> space = LabelSpace(names=("road", "sky"), palette=((1, 2, 3), (4, 5, 6)))
+        >>> legend([np.array([[1, 1]]), np.array([[255]])], space)
+        {'sky': (4, 5, 6), 'ignore': (255, 255, 255)}
+    """
+    found: set[int] = set()
+    for label in labels:
+        found.update(np.unique(label).tolist())
+    entries = {
+        name: space.colours[index] for index, name in enumerate(space.names) if index in found
+    }
+    return entries | ({"ignore": IGNORE_COLOUR} if space.ignore_index in found else {})
 
 
 def picture_figure(
@@ -110,8 +159,8 @@ def picture_figure(
         width: of the figure, in inches.
 
     Raises:
-        TypeError, ValueError: no picture, columns of different length, or a picture of another
-            kind.
+        TypeError, ValueError: no picture, columns of different length, a picture of another
+            kind, or captions for another column or of another number.
 
     Example:
         >>> picture = np.zeros((4, 8, 3), np.uint8)
@@ -123,6 +172,7 @@ def picture_figure(
     from matplotlib.figure import Figure
 
     first, captions = _check_columns(pictures), captions or {}
+    _check_captions(captions, pictures)
     check_number("width", width, low=0, low_open=True)
     ratio = first[0].shape[0] / first[0].shape[1]
     columns, rows, entries = len(pictures), len(first), list((legend or {}).items())
@@ -174,16 +224,6 @@ def figure_png(figure: Figure, *, dpi: int = 160) -> bytes:
     return buffer.getvalue()
 
 
-def _entries(labels: Mapping[str, Sequence[Array]], space: LabelSpace) -> list[tuple[str, Colour]]:
-    """Name and colour of everything that occurs, in the order of the classes, ignore last."""
-    maps = [label for column in labels.values() for label in column]
-    found = set(np.concatenate([np.unique(label) for label in maps]).tolist()) if maps else set()
-    entries = [
-        (name, space.colours[index]) for index, name in enumerate(space.names) if index in found
-    ]
-    return entries + ([("ignore", IGNORE_COLOUR)] if space.ignore_index in found else [])
-
-
 def _legend(figure: Figure, entries: list[tuple[str, Colour]], per_line: int) -> None:
     from matplotlib.patches import Patch
 
@@ -206,29 +246,20 @@ def _caption(axes: Axes, text: str) -> None:
     )  # fmt: skip
 
 
-def _check_grid(
-    images: Sequence[Array],
-    labels: Mapping[str, Sequence[Array]],
-    captions: Mapping[str, Sequence[str]],
-) -> None:
+def _check_grid(images: Sequence[Array], labels: Mapping[str, Sequence[Array]]) -> None:
     if len(images) == 0:
         raise ValueError("images: expected at least one image, got none")
-    for row, image in enumerate(images):
-        _check_image(f"images[{row}]", image)
-    for name, columns in (("labels", labels), ("captions", captions)):
-        for title, column in columns.items():
-            if len(column) != len(images):
-                raise ValueError(
-                    f"{name}[{title!r}]: expected one per image, {len(images)}, got {len(column)}"
-                )
-    for title in captions:
-        if title not in labels:
-            raise ValueError(f"captions: expected titles out of {list(labels)}, got {title!r}")
     if "image" in labels:
         raise ValueError("labels: expected titles other than 'image', the images' own")
+    for row, image in enumerate(images):
+        check_image(f"images[{row}]", image)
     for title, maps in labels.items():
+        if len(maps) != len(images):
+            raise ValueError(
+                f"labels[{title!r}]: expected one per image, {len(images)}, got {len(maps)}"
+            )
         for row, label in enumerate(maps):
-            _check_fits(f"labels[{title!r}][{row}]", label, images[row])
+            check_fits(f"labels[{title!r}][{row}]", label, images[row])
 
 
 def _check_columns(pictures: Mapping[str, Sequence[Array]]) -> Sequence[Array]:
@@ -243,18 +274,43 @@ def _check_columns(pictures: Mapping[str, Sequence[Array]]) -> Sequence[Array]:
                 f"got {len(column)}"
             )
         for row, picture in enumerate(column):
-            _check_image(f"pictures[{title!r}][{row}]", picture)
+            check_image(f"pictures[{title!r}][{row}]", picture)
     return first
 
 
-def _check_image(name: str, image: object) -> None:
+def _check_captions(
+    captions: Mapping[str, Sequence[str]], pictures: Mapping[str, Sequence[Array]]
+) -> None:
+    for title, texts in captions.items():
+        if title not in pictures:
+            raise ValueError(f"captions: expected titles out of {list(pictures)}, got {title!r}")
+        if len(texts) != len(pictures[title]):
+            raise ValueError(
+                f"captions[{title!r}]: expected one per picture, {len(pictures[title])}, "
+                f"got {len(texts)}"
+            )
+
+
+def check_image(name: str, image: object) -> None:
+    """Check that an argument is an image to draw.
+
+    Raises:
+        TypeError: no uint8 array.
+        ValueError: not of shape (H, W, 3), or without a pixel.
+    """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         raise TypeError(f"{name}: expected a uint8 array, got {describe(image)}")
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"{name}: expected shape (H, W, 3), got {image.shape}")
 
 
-def _check_fits(name: str, label: object, image: Array) -> None:
+def check_fits(name: str, label: object, image: Array) -> None:
+    """Check that an argument is a map of an image's size.
+
+    Raises:
+        TypeError: no array.
+        ValueError: of another shape.
+    """
     if not isinstance(label, np.ndarray):
         raise TypeError(f"{name}: expected a numpy array, got {describe(label)}")
     if label.shape != image.shape[:2]:

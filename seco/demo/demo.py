@@ -13,10 +13,11 @@ import numpy as np
 from seco.common.arrays import Array
 from seco.common.files import write_bytes
 from seco.common.numbers import percent, plain
-from seco.common.plots import label_figure, write_figure
+from seco.common.plots import write_figure
 from seco.demo.scenes import STREETS, Scene, street_scene, training_note
 from seco.demo.segmenter import load_segmenter, predict
 from seco.evaluation import Confusion, confusion
+from seco.plots import before_after
 from seco.refine import refine_pseudo_labels
 from seco.sam.loading import load_sam
 from seco.settings import PSASettings
@@ -151,20 +152,15 @@ def write_demo(result: DemoResult, out: Path) -> list[Path]:
         OSError: a file cannot be written.
     """
     shown = slice(0, _SHOWN)
-    truth = [scene.label for scene in result.scenes[shown]]
-    columns = {"raw pseudo-label": result.raw[shown], "refined": result.refined[shown]}
-    captions = {
-        title: [
-            f"mIoU {100 * confusion(label, true, STREETS).mean_iou:.0f} %"
-            for label, true in zip(labels, truth, strict=True)
-        ]
-        for title, labels in columns.items()
-    }
-    figure = label_figure(
-        [scene.image for scene in result.scenes[shown]],
-        {**columns, "truth": truth},
+    scenes = result.scenes[shown]
+    figure = before_after(
+        [scene.image for scene in scenes],
+        result.raw[shown],
+        result.refined[shown],
         STREETS,
-        captions=captions,
+        truth=[scene.label for scene in scenes],
+        titles=("raw pseudo-label", "refined"),
+        show_changes=False,
     )
     paths = [out / "demo.png", out / "demo.md", out / "demo.json"]
     write_figure(paths[0], figure)

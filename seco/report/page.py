@@ -16,10 +16,9 @@ from seco.common.pages.text import in_hex, percent
 from seco.correction.decision import CORRECT, DROP, KEEP
 from seco.correction.fitting import FitRecord
 from seco.evaluation import recognition, repair
+from seco.plots import ACTION_COLOURS, loss_figure
 from seco.report.content import MEANINGS, Report
-from seco.report.figures import loss_figure
 from seco.report.gallery import exhibit, legend
-from seco.report.pictures import ACTION_COLOURS
 from seco.report.summary import ACTIONS, Summary
 
 _REASONS = 200

@@ -9,11 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from seco.common.arrays import Array
 from seco.common.confusion import Confusion, confusion, mean_of_known
 from seco.common.files import write_bytes
 from seco.common.numbers import percent, plain

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from seco.common.labels import LabelSpace
-from seco.common.plots import label_figure, overlay, picture_figure, write_figure
+from seco.common.plots import label_figure, legend, overlay, picture_figure, write_figure
 
 SPACE = LabelSpace(
     names=("road", "sky", "car"), things=("car",), palette=((200, 0, 0), (0, 200, 0), (0, 0, 200))
@@ -131,11 +131,20 @@ def test_legend_lies_below_the_cells(classes):
         ([IMAGE], {"raw": [halves(0, 0).T]}, None, r"labels\['raw'\]\[0\]: expected shape"),
         ([IMAGE], {"raw": [[[0]]]}, None, r"labels\['raw'\]\[0\]: expected a numpy array"),
         ([IMAGE], {"raw": [halves(0, 0)]}, {"new": ["a"]}, "captions: expected titles out of"),
+        ([IMAGE], {"raw": [halves(0, 0)]}, {"raw": []}, r"captions\['raw'\]: expected one per"),
     ],
 )
 def test_figure_refuses(images, labels, captions, message):
     with pytest.raises((TypeError, ValueError), match=message):
         label_figure(images, labels, SPACE, captions=captions)
+
+
+def test_a_legend_has_what_occurs_in_the_order_of_the_classes():
+    space = LabelSpace(names=SPACE.names, palette=SPACE.palette, ignore_index=-1)
+    maps = [halves(2, 2).astype(np.int64), halves(0, 0).astype(np.int64) - 1]
+    shown = legend(maps, space)
+    assert list(shown.items()) == [("car", (0, 0, 200)), ("ignore", (255, 255, 255))]
+    assert legend([], space) == {}
 
 
 def test_pictures_stand_in_their_columns_with_captions_where_there_are_any():

@@ -13,6 +13,7 @@ from seco.correction.decision import CORRECT, DROP, KEEP, Decisions
 from seco.correction.judging import Judgement
 from seco.correction.mixture import fit_noise_model
 from seco.evaluation import recognition, repair
+from seco.plots import loss_figure
 from seco.report import (
     ImageSteps,
     Report,
@@ -22,7 +23,6 @@ from seco.report import (
     summarise,
     write_report,
 )
-from seco.report.figures import loss_figure
 
 SPACE = LabelSpace(names=("road", "sky & <cloud>", "car"), things=("car",))
 IGNORE = 255

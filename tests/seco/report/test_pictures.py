@@ -13,7 +13,8 @@ from seco.common.labels import distinct_palette
 from seco.common.pages.pictures import label_picture, photo
 from seco.correction.decision import CORRECT, DROP, KEEP, Decisions
 from seco.correction.judging import Judgement
-from seco.report.pictures import ACTION_COLOURS, decision_picture
+from seco.plots import ACTION_COLOURS
+from seco.report.pictures import decision_picture
 
 SPACE = LabelSpace(names=("a", "b"), palette=((10, 20, 30), (200, 100, 0)))
 

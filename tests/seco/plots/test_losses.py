@@ -8,7 +8,7 @@ from PIL import Image
 
 from seco.common.plots import figure_png
 from seco.correction.mixture import LossMixture, fit_noise_model
-from seco.report.figures import loss_at, loss_figure
+from seco.plots.losses import loss_at, loss_figure
 
 
 def losses_of_two_kinds(seed=0):

@@ -33,6 +33,17 @@ def loss_figure(
         noisy: (N,) bool, whether each class is wrong, if the truth is known: both kinds are
             then shown, and the Gaussians, which may be of more regions, left out.
         differs: whether noise begins at another loss in some classes.
+
+    Example:
+        >>> from seco.correction.mixture import fit_noise_model
+        >>> losses = np.concatenate([np.linspace(0.1, 0.5, 50), np.linspace(2.5, 3.5, 10)])
+        >>> model = fit_noise_model(losses, np.zeros(60, int), np.ones(60))
+        >>> figure = loss_figure(losses, model.overall, tau_ns=0.3)
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['all regions', 'Gaussian: clean', 'Gaussian: noise']
+
+    Of a fitted corrector: ``loss_figure(corrector.record.losses.numpy(),
+    corrector.record.noise_model.overall, tau_ns=corrector.settings.tau_ns)``.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
