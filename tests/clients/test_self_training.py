@@ -232,3 +232,24 @@ def test_half_precision_of_the_loop_stays_outside(dtype):
         found = refine_in_loop(given["target_img"], label, weight, **options)
     assert all(map(torch.equal, expected, found))
     assert found[1].dtype == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(
+    ("of_batch", "of_sam"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")]
+)
+def test_sam_on_another_device(of_batch, of_sam):
+    given = batch(KINDS["hrda"], 3)
+    rng = np.random.default_rng(3)
+    label = torch.from_numpy(rng.integers(0, 19, (2, *SIZE)))
+    label[:, :, :16] = CITYSCAPES.id_of("car")
+    weight = torch.full(label.shape, 0.5)
+    options = {"normalization": (MEAN, STD), "weight": "agreement", "settings": SETTINGS}
+    expected, _ = refine_in_loop(given["target_img"], label, weight, load_sam("tiny"), **options)
+    placed = [item.to(of_batch) for item in (given["target_img"], label, weight)]
+    valid = given["valid_pseudo_mask"].fill_(1)
+    sam = load_sam("tiny", device=of_sam)
+    with torch.autocast(of_batch, torch.bfloat16):
+        found, after = refine_in_loop(*placed, sam, valid=valid, **options)
+    assert found.device == after.device == placed[1].device
+    assert (found.cpu() == expected).float().mean() > 0.98
