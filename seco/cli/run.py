@@ -38,7 +38,6 @@ from seco.common.cli.options import (
     MatchRule,
     NamingName,
     NamingRule,
-    Overwrite,
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import device_named, job, refused
@@ -119,7 +118,14 @@ def run(
     image_suffix: ImageSuffix = None,
     label_suffix: LabelSuffix = None,
     confidence_suffix: ConfidenceSuffix = None,
-    overwrite: Overwrite = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Make anew what other settings, models or versions of libraries made, and the "
+            "report; what would be the same now stays, such as regions, hours of work.",
+        ),
+    ] = False,
 ) -> None:
     """Refine a data set's pseudo-labels, correct them, and report what changed.
 
@@ -172,13 +178,13 @@ def run(
             settings=change_settings(settings, assignments or []),
         )
         scc = change_settings(SCC_PAPER if paper else SCCSettings(), scc_assignments or [])
-    stage = Stage()
+    stage = Stage(resumes=True)
     with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
         warn_of_tiny(sam, first=first, features=features is not None)
 
         def announce(name: str) -> None:
-            stage.name, stage.resumes = _STAGES[name], name != "report"
+            stage.name = _STAGES[name]
             if first:
                 typer.echo(stage.name, err=True)
 

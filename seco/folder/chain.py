@@ -62,6 +62,11 @@ class Places:
         return self.out / "scores"
 
     @property
+    def measures(self) -> Path:
+        """What the report was counted from, image by image."""
+        return self.out / "measures"
+
+    @property
     def report(self) -> Path:
         """The page for people."""
         return self.out / "report.html"

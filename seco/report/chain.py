@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, fields, is_dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,22 @@ from typing import Any
 import torch
 
 from seco.common.arrays import Array
-from seco.common.files import read_image, read_label, write_bytes
+from seco.common.files import read_image, read_label
 from seco.common.inputs import ImageFiles
-from seco.common.items import confidence_of, label_of
-from seco.common.jobs import JobOptions, Manifest, Outcome, overlap
-from seco.common.jobs.run import failure, is_about_file
+from seco.common.items import ImageItem, confidence_of, label_of
+from seco.common.jobs import JobOptions, Manifest, Outcome, run_job
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.judging import Judgement
 from seco.correction.settings import SCCSettings
+from seco.correction.storage import CORRECTOR_FILE
 from seco.evaluation.boundary import DILATION_RATIO
 from seco.folder.chain import Chained, Places
-from seco.folder.outputs import OutputFormat
-from seco.folder.provenance import describe_corrector, describe_model
+from seco.folder.outputs import OutputFormat, file_at
+from seco.folder.provenance import describe_corrector, describe_model, manifest_of
 from seco.folder.refine import Refiner
+from seco.folder.stage import input_settings
 from seco.report.content import SELECTION, Report, Setting
-from seco.report.page import write_report
+from seco.report.kept import read_measures, write_measures, write_pages
 from seco.report.summary import ACTIONS, ImageSteps, Summary, summarise
 from seco.sam.loading import as_segmenter
 from seco.sam.proposal_settings import proposal_settings_of
@@ -97,6 +97,17 @@ class ChainReader:
         )
         return item, wrong
 
+    def files_read(self, place: int) -> tuple[Path, ...]:
+        """The files that what is known of an image is read from; a truth if it can be opened."""
+        files, between = self.chained.finished.files[place], self.chained.refined.files[place]
+        after = OutputFormat().paths(files, self.places.labels)[0]
+        paths = [files.image, files.label, files.confidence, between.label, after]
+        paths.append(self.places.corrector / CORRECTOR_FILE)
+        truth = self.truths.get(files.image)
+        if truth is not None and os.access(truth, os.R_OK):
+            paths.append(truth)
+        return tuple(path for path in paths if path is not None)
+
     def _truth_of(self, files: ImageFiles, like: Array) -> tuple[Array | None, str]:
         path = self.truths.get(files.image)
         if path is None:
@@ -115,60 +126,71 @@ class ChainReader:
 def summarise_chain(
     reader: ChainReader,
     *,
-    shown: int = 8,
     dilation_ratio: float = DILATION_RATIO,
     options: JobOptions = JobOptions(),
-) -> tuple[Summary, list[ImageSteps], list[Outcome]]:
+) -> tuple[Summary, list[Outcome]]:
     """Measure all images of a chain; the processes share them.
+
+    What was measured before, of the same files in the same way, is kept in the chain's place for
+    measures and not measured again.
 
     Args:
         reader: of the chain.
-        shown: how many of the most changed images are wanted for the gallery.
         dilation_ratio: see :func:`seco.evaluation.boundary_overlap`.
         options: how the job is run.
 
     Returns:
-        The summary of all images, the same in every process; the images for the gallery, in the
-        first process; and a failure for every image that could not be read again, or whose truth
-        could not be.
+        The summary of all images, the same in every process; and a failure for every image that
+        could not be read again, or whose truth could not be.
+
+    Raises:
+        OSError, JobStopped: as :func:`seco.common.jobs.run_job`.
     """
-    processes, space = options.processes, reader.refiner.label_space
-    files = reader.chained.finished.files
-    own = processes.share(list(range(len(files))))
-    failures: list[Outcome] = []
-    options.start(len(own))
-
+    space, places = reader.refiner.label_space, reader.places
+    inputs = reader.chained.finished
     _ = reader.corrector  # loaded once, not by every thread that reads
+    number = {files.name: place for place, files in enumerate(inputs.files)}
+    items = [
+        ImageItem(files, reader.files_read(place), (file_at(places.measures, files.place, ".npz"),))
+        for place, files in enumerate(inputs.files)
+    ]
+    manifest = manifest_of(
+        "seco run: measures",
+        {
+            **input_settings(inputs, space),
+            **reader.refiner.selection(inputs),
+            "dilation_ratio": dilation_ratio,
+        },
+        {},  # the corrector is an input, and says which encoder it has
+    )
 
-    def measure(place: int, given: tuple[ImageSteps, str]) -> tuple[Summary, str]:
-        item, wrong = given
-        return summarise(item, space, dilation_ratio=dilation_ratio), wrong
+    def work(item: ImageItem, given: tuple[ImageSteps, str]) -> tuple[Summary, str]:
+        steps, wrong = given
+        return summarise(steps, space, dilation_ratio=dilation_ratio), wrong
 
-    def measured() -> Iterator[Summary]:
-        with closing(overlap(own, reader.read, measure, lambda place, found: found)) as steps:
-            for place, future in steps:
-                outcome = Outcome(files[place].name, "skipped")  # nothing was written
-                error = future.exception()
-                if error is None:
-                    summary, wrong = future.result()
-                    yield summary
-                    if wrong:
-                        outcome = Outcome(files[place].name, "failed", wrong)
-                elif is_about_file(error):
-                    outcome = failure(files[place].name, error)
-                else:
-                    raise error
-                if outcome.status == "failed":
-                    failures.append(outcome)
-                options.report(outcome)
+    def write(item: ImageItem, measured: tuple[Summary, str]) -> Mapping[str, str]:
+        write_measures(item.outputs[0], measured[0])
+        return {"wrong": measured[1]}
 
-    shares = processes.gather((Summary.pool(measured(), space), failures))
-    summary = Summary.pool([share for share, _ in shares], space)
-    gallery = []
-    if processes.first:
-        places = {one.name: place for place, one in enumerate(files)}
-        gallery = [reader.read(places[name])[0] for name in summary.most_changed(shown)]
-    return summary, gallery, [bad for _, share in shares for bad in share]
+    done = run_job(
+        items,
+        places.measures,
+        manifest,
+        read=lambda item: reader.read(number[item.name]),
+        work=work,
+        write=write,
+        options=replace(options, take_over=True),  # nothing is lost but time
+    )
+    failures = done.of("failed")
+    for name, facts in done.facts().items():
+        if facts["wrong"]:
+            failures.append(Outcome(name, "failed", facts["wrong"]))
+            if options.processes.first:
+                options.report(failures[-1])
+    known = [item for item in items if item.name in done.facts()]
+    own = (read_measures(item.outputs[0], space) for item in options.processes.share(known))
+    shares = options.processes.gather(Summary.pool(own, space))
+    return Summary.pool(shares, space), failures
 
 
 def write_chain_report(
@@ -182,24 +204,28 @@ def write_chain_report(
 ) -> Report:
     """Measure a chain and write its page and its numbers; the first process writes.
 
+    What is there already, measures or page, and would be the same, stays.
+
     Args:
         reader: of the chain.
         title: of the page.
         seed: of fitting, to be told.
-        shown: this and the following: see :func:`summarise_chain`.
-        dilation_ratio: see there.
-        options: see there.
+        shown: how many of the most changed images the page's gallery shows.
+        dilation_ratio: see :func:`seco.evaluation.boundary_overlap`.
+        options: how the job is run; with ``overwrite`` everything is made anew.
 
     Returns:
         What the page shows; the gallery is only in the first process's.
 
     Raises:
-        OSError: the page cannot be written.
+        OSError, JobStopped: the page or the measures cannot be written.
     """
-    summary, gallery, failures = summarise_chain(
-        reader, shown=shown, dilation_ratio=dilation_ratio, options=options
-    )
+    summary, failures = summarise_chain(reader, dilation_ratio=dilation_ratio, options=options)
     places, refiner = reader.places, reader.refiner
+    number = {files.name: place for place, files in enumerate(reader.chained.finished.files)}
+    exhibited = [number[name] for name in summary.most_changed(shown)]
+    first = options.processes.first
+    gallery = [reader.read(place)[0] for place in exhibited] if first else []
     corrector = reader.corrector
     every = (*reader.chained.failures, *failures)
     report = Report(
@@ -212,10 +238,10 @@ def write_chain_report(
         fit=corrector.record,
         tau_ns=corrector.settings.tau_ns,
     )
-    if options.processes.first:
-        numbers = {"boundary_ratio": dilation_ratio, **report.numbers()}
-        write_bytes(places.numbers, (json.dumps(numbers, indent=1) + "\n").encode())
-        write_report(places.report, report)
+    if first:
+        files = [path for place in exhibited for path in reader.files_read(place)]
+        said = {"boundary_ratio": dilation_ratio}
+        write_pages(places.report, places.numbers, report, said, files, overwrite=options.overwrite)
     return report
 
 

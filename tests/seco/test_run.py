@@ -18,6 +18,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import seco
+import seco.report.chain
+import seco.report.kept
 from seco import NoNoiseFoundWarning, SCCSettings
 from seco.cli import app
 from seco.common.confusion import Confusion, confusion
@@ -182,16 +184,75 @@ def test_the_page_is_about_this_run(done):
     assert "training steps of the corrector" in text
 
 
-def test_a_second_run_does_nothing_anew(data, done):
+def test_a_second_run_does_nothing_anew(data, done, monkeypatch):
+    """Not even its report: nothing is measured, judged or drawn."""
     out = done[0]
-    files = [path for part in (*LABEL_FOLDERS, "regions", "corrector")
+
+    def never(*args, **options):
+        raise AssertionError("done before")
+
+    monkeypatch.setattr(seco.report.chain, "summarise", never)
+    monkeypatch.setattr(seco.report.chain, "_judge", never)
+    monkeypatch.setattr(seco.report.kept, "write_report", never)
+    files = [path for part in (*LABEL_FOLDERS, "regions", "corrector", "measures")
              for path in (out / part).rglob("*") if path.is_file() and ".job" not in path.parts
-             and path.name != "summary.json"]  # fmt: skip
+             and path.name not in ("summary.json", "manifest.json")]  # fmt: skip
     before = {path: path.stat().st_mtime_ns for path in files}
+    before |= {path: path.stat().st_mtime_ns for path in (out / "report.html", out / "report.json")}
+    result = call(*arguments(data, out))
+    assert result.exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    log = "5/5 Writing the report: 6 of 6 images, 6 finished before, 00:00 passed"
+    assert log in result.stderr.splitlines()
+
+
+def numbers(out):
+    """What a report says, without the hashes that depend on places."""
+    said = json.loads((out / "report.json").read_text())
+    return {name: value for name, value in said.items() if name not in ("made_of", "page")}
+
+
+def test_what_has_changed_is_measured_again_and_nothing_else(again, monkeypatch):
+    data, out = again
+    measured = []
+    real = seco.report.chain.summarise
+
+    def watched(item, *args, **options):
+        measured.append(item.name)
+        return real(item, *args, **options)
+
+    monkeypatch.setattr(seco.report.chain, "summarise", watched)
+
+    def run(*more):
+        measured.clear()
+        result = call(*arguments(data, out, *more))
+        return result.exit_code, sorted(measured), numbers(out)
+
+    # The truth of one more image, then one that is none, told at every run.
+    first, truth = numbers(out), data / f"truth/{WITHOUT_TRUTH}.png"
+    shutil.copy(data / "truth/one.png", truth)
+    code, names, said = run()
+    assert (code, names, said["with_truth"]) == (0, [WITHOUT_TRUTH], 6)
+    assert said["steps"] != first["steps"]
+    truth.write_bytes(b"no image")
+    for expected in ([WITHOUT_TRUTH], []):
+        code, names, said = run()
+        assert (code, names, said["with_truth"]) == (1, expected, 5)
+        assert said["failures"][WITHOUT_TRUTH].startswith("truth: ")
+        assert said["steps"] == first["steps"]
+    truth.unlink()
+    # Another page of the measures, and one that somebody has cut off.
+    assert run("--shown", "2") == (0, [], first)
+    assert (out / "report.html").read_bytes().count(b'<h3 class="name">') == 2
     page = (out / "report.html").read_bytes()
-    assert call(*arguments(data, out)).exit_code == 0
-    assert {path: path.stat().st_mtime_ns for path in files} == before
+    (out / "report.html").write_bytes(page[:1000])
+    assert run("--shown", "2") == (0, [], first)
     assert (out / "report.html").read_bytes() == page
+    # Measured otherwise: no labels are in danger, so that it is not refused.
+    code, names, said = run("--boundary-ratio", "0.1")
+    assert (code, names) == (0, sorted(NAMES))
+    assert said["steps"]["SCC"]["mean_boundary_iou"] != first["steps"]["SCC"]["mean_boundary_iou"]
+    assert run("--boundary-ratio", "0.1", "--overwrite") == (0, sorted(NAMES), said)
 
 
 def test_what_is_missing_is_made_again(again):
