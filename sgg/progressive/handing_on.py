@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
 import math
@@ -19,7 +18,7 @@ from sgg.folder.models import describe_model
 from sgg.progressive.measures import MEASURES
 from sgg.progressive.places import Places
 from sgg.progressive.protocol import Finetune, FinetuneTask, Losses
-from sgg.progressive.weights import bad_weight, with_weights, write_weights
+from sgg.progressive.weights import bad_weight, copied, with_weights, write_weights
 from sgg.segmenter import Segmenter
 
 LOSSES = "losses.json"
@@ -74,7 +73,7 @@ def hand_on(
     )  # fmt: skip
 
     def work(state: Path) -> dict[str, Any]:
-        trained = copy.deepcopy(guide)
+        trained = copied(guide)
         losses = _checked(finetune(trained, replace(task, state=state)))
         unfit = processes.gather(_unfit(trained, losses))[0]  # the first one's weights count
         if unfit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from seco.common.checks import describe
@@ -25,6 +26,16 @@ def check_savable(segmenter: Segmenter) -> None:
             raise TypeError(f"seg_model: expected tensors in its state, got {name}: {value!r:.40}")
 
 
+def copied(segmenter: Segmenter) -> Segmenter:
+    """A copy that can be trained without changing the original."""
+    with torch.no_grad():  # with gradients, TorchScript's copied weights would have a history
+        made = copy.deepcopy(segmenter)
+    pairs = zip(_module(segmenter).parameters(), _module(made).parameters(), strict=True)
+    for weight, own in pairs:
+        own.requires_grad = weight.requires_grad
+    return made
+
+
 def write_weights(path: Path, segmenter: Segmenter) -> None:
     """Write the model's state dict as safetensors, whole or not at all."""
     write_bytes(path, pack_tensors(_module(segmenter).state_dict()))
@@ -39,7 +50,7 @@ def with_weights(segmenter: Segmenter, path: Path) -> Segmenter:
     """
     from safetensors.torch import load
 
-    made = copy.deepcopy(segmenter)
+    made = copied(segmenter)
     _module(made).load_state_dict(load(path.read_bytes()))
     return made
 

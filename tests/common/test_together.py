@@ -10,7 +10,6 @@ import pytest
 from seco.common.files import write_bytes
 from seco.common.jobs import JobOptions, Manifest, Whole, run_together
 
-
 JOIN = Manifest("join")
 
 

@@ -553,6 +553,20 @@ def test_ones_own_state_is_kept(source, tmp_path):
     assert made.stages[0].handed_on.losses == [(2, 0.0)]
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_torchscript_segmenter_is_trained_too(source, tmp_path):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1))
+    model[0].load_state_dict(Colour().look.state_dict())
+    script = torch.jit.script(model.eval())
+    made = run(source, tmp_path / "out", seg_model=Segmenter(script, normalization=None))
+    plain = run(source, tmp_path / "plain", seg_model=Segmenter(model, normalization=None))
+    for one, other in zip(made.stages, plain.stages, strict=True):
+        assert [loss for _, loss in one.handed_on.losses] == pytest.approx(
+            [loss for _, loss in other.handed_on.losses], rel=1e-3
+        )
+    assert torch.equal(script[0].weight, Colour().look.weight)
+
+
 @pytest.mark.parametrize("given", [None, [1.0], "loss", [("a", "b")]])
 def test_losses_of_another_kind_are_refused(source, tmp_path, given):
     with pytest.raises(TypeError, match=r"finetune: expected a list of \(step, loss\) pairs"):
