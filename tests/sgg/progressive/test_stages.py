@@ -553,7 +553,8 @@ def test_ones_own_state_is_kept(source, tmp_path):
     assert made.stages[0].handed_on.losses == [(2, 0.0)]
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_a_torchscript_segmenter_is_trained_too(source, tmp_path):
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1))
     model[0].load_state_dict(Colour().look.state_dict())
