@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.files import PathLike, read_image, read_label
 from seco.common.images import check_pair
 from seco.common.inputs import Inputs, find_inputs, single_input
 from seco.common.items import label_of
-from seco.common.jobs import JobOptions, Outcome
+from seco.common.jobs import JobOptions, Outcome, overlap
 from seco.common.jobs.run import failure, is_about_file
 from seco.common.labels import LabelSpace
 from seco.common.naming import Naming
@@ -28,6 +30,8 @@ from seco.evaluation.quality import connectivity_numbers
 
 _KIND = re.compile(r"\b(no|more than one) (image|label)\b")
 _CALLED = {"image": "label", "label": "truth"}
+
+_Given = tuple[Array, Array, Array | None]  # label, truth, image
 
 
 @dataclass(frozen=True)
@@ -138,22 +142,29 @@ def evaluate_folder(
     options.start(len(places))
     quality, judged = LabelQuality.zero(label_space), []
     failures: list[tuple[int, Outcome]] = []
-    for place in places:
-        name = inputs.files[place].name
-        try:
-            measured, connectivities = _measure(
-                pairs, place, label_space, dilation_ratio, corrector
-            )
-        except Exception as error:
-            if not is_about_file(error):
-                raise
-            outcome = failure(name, error)
-            failures.append((place, outcome))
-        else:
-            outcome = Outcome(name, "skipped")  # nothing was written
-            quality += measured
-            judged.append(connectivities)
-        options.report(outcome)
+
+    def read(place: int) -> _Given:
+        files = inputs.files[place]
+        label, truth = label_of(files, inputs, label_space), read_label(pairs.truths[place])
+        return label, truth, None if corrector is None else read_image(files.image)
+
+    def measure(place: int, given: _Given) -> tuple[LabelQuality, TrueConnectivities]:
+        return _measure(given, label_space, dilation_ratio, corrector)
+
+    with closing(overlap(places, read, measure, lambda place, found: found)) as steps:
+        for place, future in steps:
+            name, error = inputs.files[place].name, future.exception()
+            if error is None:
+                measured, connectivities = future.result()
+                outcome = Outcome(name, "skipped")  # nothing was written
+                quality += measured
+                judged.append(connectivities)
+            elif is_about_file(error):
+                outcome = failure(name, error)
+                failures.append((place, outcome))
+            else:
+                raise error
+            options.report(outcome)
     shares = processes.gather((quality, TrueConnectivities.pool(judged), failures))
     bad = sorted((one for _, _, share in shares for one in share), key=lambda one: one[0])
     return Evaluation(
@@ -167,19 +178,16 @@ def evaluate_folder(
 
 
 def _measure(
-    pairs: TruePairs,
-    place: int,
+    given: _Given,
     space: LabelSpace,
     dilation_ratio: float,
     corrector: ConnectivityCorrector | None,
 ) -> tuple[LabelQuality, TrueConnectivities]:
-    files = pairs.labels.files[place]
-    label, truth = label_of(files, pairs.labels, space), read_label(pairs.truths[place])
+    label, truth, image = given
     check_labels("label", label, space)
     quality = measure_labels(label, truth, space, dilation_ratio=dilation_ratio)
-    if corrector is None:
+    if corrector is None or image is None:
         return quality, TrueConnectivities.pool([])
-    image = read_image(files.image)
     check_pair(image, label)
     judgement = corrector.correct_with_details(image, label).judgements[0]
     return quality, compare_with_truth(judgement, truth, space)

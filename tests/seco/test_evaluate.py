@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import seco.folder.evaluate
 from seco import ConnectivityCorrector, LabelSpace, NoNoiseFoundWarning, SCCSettings
 from seco.cli import app
 from seco.common.files import write_label
@@ -92,6 +94,19 @@ def test_measures_are_pooled_over_the_images(work):
     shown = [f"{100 * v:.1f}" for v in (matrix.iou[1], matrix.labelled.iou[1], boundary[1])]
     assert list(row.groups()) == shown
     assert "3 measured, 0 failed" in result.stdout
+
+
+def test_files_are_read_while_others_are_measured(work, monkeypatch):
+    real, threads = seco.folder.evaluate.read_label, []
+
+    def watched(path):
+        threads.append(threading.current_thread())
+        return real(path)
+
+    monkeypatch.setattr(seco.folder.evaluate, "read_label", watched)
+    assert evaluate(work)[1]["images"] == 3
+    assert len(threads) == 3
+    assert threading.main_thread() not in threads
 
 
 def test_a_narrower_band_is_harder(work):
