@@ -80,8 +80,8 @@ def refine_in_loop(
         iteration: of the training, from 0; needed with ``warm_up`` or ``interval``.
         warm_up: the first iteration in which labels are refined.
         interval: from there on they are refined in every n-th iteration.
-        label_space, keep_fraction, confidence_threshold, corrector, settings: as for
-            :func:`seco.refine_pseudo_labels`.
+        label_space: as for :func:`seco.refine_pseudo_labels`, as are ``keep_fraction``,
+            ``confidence_threshold``, ``corrector`` and ``settings``.
         outside: as there; the default here is ``"keep"``, as losses that average over all pixels
             shrink with every ignored one.
 
