@@ -5,8 +5,9 @@
 
 builds model, data and optimizer from the repository's own code and config (MiT-B0 without
 pretrained weights, small crops) and prints the losses of every step, a hash of the weights and the
-next random numbers at the end, and the time that seco took. If these are the same before a
-patch and after it, with seco off, it changed nothing. ``--as-configured`` leaves sizes and network as they are.
+next random numbers at the end, and the time that seco took. If these are the same before a patch
+and after it, with seco off, it changed nothing. ``--as-configured`` leaves sizes and network as
+they are.
 """
 
 from __future__ import annotations
