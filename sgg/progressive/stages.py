@@ -86,7 +86,7 @@ def progressive_translation(
             them finds less consistent with their labels than that (mean IoU in 0-1): it can no
             longer guide so far. That stage's set is left out, and nothing is trained on it.
         collapse: a fine-tuning has collapsed if its segmenter's consistency, on the very set it
-            learnt from, is below so much of the one before.
+            learnt from, is below that share of the one before.
         label_space: of the labels, and of ``seg_model``.
         translation: how images are translated; its strength does not count.
         seed: of the noise, the same at every stage, and of fine-tuning.
@@ -147,7 +147,7 @@ def progressive_translation(
                 label_space=label_space,
                 translation=replace(translation, strength=strength),
                 seed=seed,
-                class_files=class_files or given.images.parent,
+                class_files=class_files,
                 min_pixels=min_pixels,
                 options=own,
             )

@@ -501,8 +501,10 @@ def test_a_bad_file_is_left_out_of_all_stages(tmp_path):
 def test_a_folder_of_another_kind_is_refused(source, tmp_path):
     (tmp_path / "out/stage-1").mkdir(parents=True)
     (tmp_path / "out/progressive.json").write_text("{}")
+    before = sorted((tmp_path / "out").rglob("*"))
     with pytest.raises(ValueError, match=r"holds outputs .* but no manifest.json"):
         run(source, tmp_path / "out")
+    assert sorted((tmp_path / "out").rglob("*")) == before
 
 
 def test_nothing_usable(tmp_path):
