@@ -16,6 +16,18 @@ import torch
 from seco.common.files import write_bytes
 
 
+def provenance() -> dict[str, str]:
+    """The commit and the machine that a result comes from."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    return {
+        "commit": commit.stdout.strip(),
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }
+
+
 def write_record(
     path: Path, script: str, *, started: float, hidden: Path | None = None, **said: Any
 ) -> None:
@@ -28,14 +40,10 @@ def write_record(
         hidden: a folder to call DIR in the command.
         said: settings and results.
     """
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     words = ["DIR" if hidden is not None and Path(w) == hidden else w for w in sys.argv[1:]]
     record = {
         "command": shlex.join(["python", script, *words]),
-        "commit": commit,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        **provenance(),
         "seconds": round(time.time() - started),
     }
     write_bytes(path, json.dumps(record | said, indent=1).encode())

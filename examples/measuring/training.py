@@ -45,6 +45,7 @@ def train(
     rate: float,
     seed: int,
     augment: Augment | None = None,
+    beside: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> torch.nn.Module:
     """Train a model further; with one seed the same crops for every set of labels.
 
@@ -59,21 +60,37 @@ def train(
         rate: the first learning rate; it falls to 0.
         seed: of the crops.
         augment: instead of :func:`jitter`.
+        beside: images and labels of another set, the source's, of which a step sees as many
+            crops; the losses of both are added.
     """
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    pixels, targets = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    device = next(model.parameters()).device
+
+    def crops(pixels: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = rng.integers(0, len(pixels), batch)
+        if augment is None:
+            return jitter(pixels[chosen], targets[chosen], crop, rng)
+        return augment(pixels[chosen], targets[chosen], crop, generator)
+
+    sets = [
+        (torch.from_numpy(some).permute(0, 3, 1, 2), torch.from_numpy(named))
+        for some, named in [(images, labels), *([] if beside is None else [beside])]
+    ]
     model.requires_grad_(True).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-2)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - step / steps) ** 0.9
-        chosen = rng.integers(0, len(images), batch)
-        if augment is None:
-            views, target = jitter(pixels[chosen], targets[chosen], crop, rng)
-        else:
-            views, target = augment(pixels[chosen], targets[chosen], crop, generator)
-        loss = F.cross_entropy(model(views), target, ignore_index=255, reduction="sum")
+        views, target = map(torch.cat, zip(*(crops(*one) for one in sets), strict=True))
+        target = target.to(device)
+        # One pass over both sets: normalisation sees in training the mixture that it will keep.
+        logits = model(views.to(device))
+        losses = [
+            F.cross_entropy(one, wanted, ignore_index=255, reduction="sum")
+            / (wanted != 255).sum().clamp(min=1)
+            for one, wanted in zip(logits.split(batch), target.split(batch), strict=True)
+        ]
         optimizer.zero_grad()
-        (loss / (target != 255).sum().clamp(min=1)).backward()
+        torch.stack(losses).sum().backward()
         optimizer.step()
     return model.eval()

@@ -1,0 +1,125 @@
+"""Run the comparisons that both papers rest on, and write what came out.
+
+    python examples/evidence --suite all --data streets --seeds 3 --scale cpu --out evidence
+    python examples/evidence --out evidence --scale cpu --publish   # into docs/results/evidence
+    python examples/evidence --write-docs                           # docs/evidence.md, plots
+
+``streets`` needs nothing; ``camvid`` takes a folder with images/, labels/ and pseudo/, each with
+train/ and val/, and its translations a diffusion model of dusk images. Every cell is a file of its
+own: a killed run goes on, and several may work on one folder. ``--list`` shows all cells and which
+are done, ``--dry-run`` what would be run, ``--only`` takes those whose name has a word in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from evidence.cells import Cell, measure, state_of
+from evidence.context import Context
+from evidence.page import write_docs
+from evidence.publish import publish
+from evidence.scales import SCALES
+from evidence.seco_suite import run_seco, seco_cells, seco_made_with
+from evidence.sgg_suite import run_sgg, sgg_cells, sgg_made_with
+
+SUITES = {
+    "seco": (seco_made_with, run_seco),
+    "sgg": (sgg_made_with, run_sgg),
+}
+
+
+def planned(suite: str, data: str, scale: str, seeds: range) -> list[Cell]:
+    """All cells of a suite, or of all."""
+    own = SCALES[scale]
+    return [
+        cell
+        for name, cells in (
+            ("seco", seco_cells(data, own.seco, seeds)),
+            ("sgg", sgg_cells(data, own.sgg, seeds)),
+        )
+        if suite in (name, "all")
+        for cell in cells
+    ]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python examples/evidence",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--suite", choices=("seco", "sgg", "all"), default="all")
+    parser.add_argument("--data", choices=("streets", "camvid"), default="streets")
+    parser.add_argument("--folder", type=Path, help="of CamVid")
+    parser.add_argument("--diffusion", type=Path, help="diffusers folder, for sgg on CamVid")
+    parser.add_argument("--seeds", type=int, default=3, help="how many")
+    parser.add_argument("--scale", choices=tuple(SCALES), default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("evidence-out"), help="results")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORDS",
+                        help="cells whose name has one of these, see --list")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="show the cells and leave")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be run")
+    parser.add_argument("--sam", default="tiny", help="tiny, vit_b, vit_l or vit_h")
+    parser.add_argument("--checkpoint", help="of that SAM")
+    parser.add_argument("--device", help="cuda or cpu; what is there, if not given")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for one process")
+    parser.add_argument("--publish", action="store_true",
+                        help="gather finished groups into docs/results/evidence")  # fmt: skip
+    parser.add_argument("--write-docs", action="store_true",
+                        help="write docs/evidence.md of docs/results/evidence")  # fmt: skip
+    args = parser.parse_args(words)
+
+    if args.write_docs:
+        for path in write_docs():
+            print(path)
+        return
+    torch.set_num_threads(args.threads)
+    usual = "cuda" if torch.cuda.is_available() and args.scale == "gpu" else "cpu"
+    context = Context(
+        args.data,
+        args.folder,
+        SCALES[args.scale],
+        args.out / args.scale,
+        torch.device(args.device or usual),
+        args.sam,
+        args.checkpoint,
+        args.diffusion,
+    )
+    cells = planned(args.suite, args.data, args.scale, range(args.seeds))
+    if args.publish:
+        for line in publish(context, cells, {name: own[0] for name, own in SUITES.items()}):
+            print(line)
+        return
+    cells = [cell for cell in cells if not args.only or any(w in cell.name for w in args.only)]
+    if args.list or args.dry_run:
+        _show(cells, context, only_missing=args.dry_run)
+        return
+    _run(cells, context)
+
+
+def _show(cells: Sequence[Cell], context: Context, *, only_missing: bool) -> None:
+    states = [(cell, state_of(cell, SUITES[cell.suite][0](cell, context), context.out))
+              for cell in cells]  # fmt: skip
+    for cell, state in states:
+        if not only_missing or state != "done":
+            print(f"{state:15} {cell.name}")
+    print(f"{sum(state == 'done' for _, state in states)} of {len(cells)} cells are done")
+
+
+def _run(cells: Sequence[Cell], context: Context) -> None:
+    busy = 0
+    for cell in (bar := tqdm(cells, unit="cell")):
+        made_with, run = SUITES[cell.suite]
+        bar.set_description(cell.name)
+        said = measure(cell, made_with(cell, context), context.out, partial(run, context=context))
+        busy += said.startswith("another")
+        if said != "done before":
+            tqdm.write(f"{cell.name}: {said}")
+    if busy:
+        print(f"{busy} cells were with other processes: run this again for what they leave")

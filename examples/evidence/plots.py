@@ -1,0 +1,120 @@
+"""One plot of every section: small, and the same bytes for the same numbers and matplotlib."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evidence.publish import Published
+from evidence.summary import Numbers, Values, values_of
+from seco.common.plots import write_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ALONG = {"translation": "strength", "guidance scale": "scale"}
+"""Setting -> the option along which its arms are drawn as lines."""
+
+
+def plot_name(published: Published, section: str) -> str:
+    """The file of a section's plot."""
+    words = f"evidence-{published.suite}-{published.data}-{published.scale}-{section}"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") + ".png"
+
+
+def write_plot(path: Path, published: Published, section: str, numbers: Numbers) -> None:
+    """Draw the target mIoU of a section's variants."""
+    setting = next(iter(numbers)).setting
+    if setting == "sensitivity":
+        figure = _sensitivity(numbers, published)
+    elif section.endswith(", rounds"):
+        figure = _lines(numbers, "round")
+    elif setting in ALONG and any(cell.option(ALONG[setting]) for cell in numbers):
+        figure = _lines(numbers, ALONG[setting])
+    else:
+        figure = _bars(numbers)
+    write_figure(path, figure, dpi=80)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _bars(numbers: Numbers) -> Figure:
+    """A point with its deviation for every variant, and every seed small beside it."""
+    found = values_of(numbers)
+    figure = _figure(8, 0.8 + 0.28 * len(found))
+    axes = figure.subplots()
+    for row, values in enumerate(found.values()):
+        axes.plot(100 * np.array(list(values.by_seed.values())), [row] * len(values.by_seed),
+                  ".", color="0.7")  # fmt: skip
+        axes.errorbar(100 * values.mean, row, xerr=_spread(values), fmt="o", color="tab:blue",
+                      capsize=3, markersize=5)  # fmt: skip
+    axes.set_yticks(range(len(found)), list(found), fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel("mIoU on held-out target images, %")
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _lines(numbers: Numbers, along: str) -> Figure:
+    """Arms along an option; arms without it are level lines."""
+    figure = _figure(7, 4)
+    axes = figure.subplots()
+    lines: dict[str, list[tuple[Any, Values]]] = {}
+    options = {cell.variant: (cell.arm, cell.option(along)) for cell in numbers}
+    for variant, values in values_of(numbers).items():
+        arm, value = options[variant]
+        if value is None:
+            axes.axhline(100 * values.mean, color="0.5", linestyle=":")
+            axes.annotate(arm, (0.01, 100 * values.mean), xycoords=("axes fraction", "data"),
+                          fontsize=8, color="0.4", va="bottom")  # fmt: skip
+        else:
+            lines.setdefault(arm, []).append((value, values))
+    _draw(axes, lines)
+    axes.set(xlabel=along, ylabel="mIoU on held-out target images, %")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _sensitivity(numbers: Numbers, published: Published) -> Figure:
+    """A panel for each threshold; the default's value is that of the main comparison."""
+    arms = list(dict.fromkeys(cell.arm for cell in numbers))
+    figure = _figure(3 * len(arms), 3)
+    panels = np.atleast_1d(figure.subplots(1, len(arms), sharey=True))
+    found = values_of(numbers)
+    default = values_of(published.sections().get("source-free", {})).get("PSA + SCC, rest=kept")
+    for axes, arm in zip(panels, arms, strict=True):
+        points = {cell.option("value"): found[cell.variant] for cell in numbers if cell.arm == arm}
+        _draw(axes, {"": list(points.items())})
+        if default is not None:
+            axes.axhline(100 * default.mean, color="0.5", linestyle=":")
+            axes.annotate("as by default", (0.02, 100 * default.mean), fontsize=7, color="0.4",
+                          xycoords=("axes fraction", "data"), va="bottom")  # fmt: skip
+        axes.set_xlabel(arm)
+    panels[0].set_ylabel("held-out target mIoU, %")
+    return figure
+
+
+def _draw(axes: Axes, lines: dict[str, list[tuple[Any, Values]]]) -> None:
+    for arm, points in lines.items():
+        points.sort(key=lambda point: point[0])
+        axes.errorbar(
+            [value for value, _ in points], [100 * values.mean for _, values in points],
+            yerr=[_spread(values) for _, values in points], marker="o", markersize=4, capsize=3,
+            label=arm,
+        )  # fmt: skip
+    axes.grid(alpha=0.3)
+
+
+def _spread(values: Values) -> float:
+    return 0.0 if np.isnan(values.std) else 100 * values.std

@@ -1,0 +1,85 @@
+"""Generated street scenes: the game look is the source, the camera look the target."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from train_segmenter import augment
+
+from evidence.domains import Domains, ImageSet
+from evidence.scales import SecoScale
+from evidence.unknown import with_unknown_things
+from seco.demo import STREETS, street_scene
+from seco.demo.scenes import TEST_SEEDS, Domain
+from seco.demo.segmenter import StreetSegmenter, load_segmenter
+
+FIRST = 200_000
+"""Scenes from here on are nobody else's: no model was trained and nothing was chosen on them."""
+APART = 5_000
+"""A seed's scenes begin so far after those of the seed before."""
+
+
+def own_scenes(seed: int, part: int) -> int:
+    """The first scene of a part (0: source, 1: target, 2: open) of a seed."""
+    return FIRST + seed * APART + part * (APART // 4)
+
+
+def scenes(first: int, count: int, size: tuple[int, int], domain: Domain) -> ImageSet:
+    """Drawn anew."""
+    drawn = [street_scene(first + k, size=size, domain=domain) for k in range(count)]
+    return ImageSet.of(
+        [one.image for one in drawn],
+        [one.label for one in drawn],
+        [one.instances for one in drawn],
+    )
+
+
+def streets(scale: SecoScale, seed: int, device: torch.device) -> Domains:
+    """Source and target scenes of a seed; the held-out ones are the same for all seeds."""
+    size = scale.size
+    target = scenes(own_scenes(seed, 1), scale.target, size, "camera")
+    key: dict[str, Any] = {
+        "data": "streets", "seed": seed, "size": size, "target": scale.target,
+        "source": scale.source,
+    }  # fmt: skip
+    return Domains(
+        key=key,
+        space=STREETS,
+        source=scenes(own_scenes(seed, 0), scale.source, size, "game"),
+        target=target,
+        unknown=cache(lambda: with_unknown_things(target, seed)),
+        open=cache(lambda: open_scenes(seed, scale)),
+        held_out=scenes(TEST_SEEDS[0], scale.held_out, size, "camera"),
+        labelled=lambda: target,
+        segmenter=lambda: load_segmenter().to(device),
+        new=lambda seed: new_segmenter(seed, STREETS.num_classes).to(device),
+    )
+
+
+def open_scenes(seed: int, scale: SecoScale) -> ImageSet:
+    """Game scenes in colours, blur and noise of all kinds, with unknown things.
+
+    They stand for open images of the world: neither source nor target. No camera scene is in them.
+    """
+    plain = scenes(own_scenes(seed, 2), scale.target, scale.size, "game")
+    generator = torch.Generator().manual_seed(seed)
+    images, truth, objects = [], [], []
+    for image, label, names in zip(plain.images, plain.truth, plain.objects, strict=True):
+        pixels, ids = torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(names)
+        view, moved = augment(pixels[None], ids[None], scale.size, generator)
+        class_of = np.zeros(names.max() + 1, np.uint8)
+        class_of[names] = label
+        images.append((view[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
+        objects.append(moved[0].numpy().astype(np.int32))
+        truth.append(class_of[objects[-1]])
+    return with_unknown_things(ImageSet.of(images, truth, objects), seed)
+
+
+def new_segmenter(seed: int, classes: int) -> StreetSegmenter:
+    """The network of the demo with weights of its own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return StreetSegmenter(classes)
