@@ -96,7 +96,7 @@ def correct(
             inputs, corrector, out, encoder=encoder, device=own, output=output, options=options
         )  # fmt: skip
         save_lists(
-            inputs, out, output, summary,
+            inputs, out, output, summary.facts(),
             root=list_root, least_share=min_labelled, options=options,
         )  # fmt: skip
     conclude(summary, "corrected", out, options)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from seco.common.inputs import Inputs
-from seco.common.jobs import JobOptions, Summary
+from seco.common.jobs import JobOptions
 from seco.common.lists import check_listable, write_lists
 from seco.folder.outputs import OutputFormat, labelled_share
 
@@ -21,16 +23,18 @@ def save_lists(
     inputs: Inputs,
     out: Path,
     output: OutputFormat,
-    summary: Summary,
+    facts: Mapping[str, Mapping[str, Any]],
     *,
     root: Path | None,
     least_share: float,
     options: JobOptions,
 ) -> None:
-    """Write UniMatch's lists of all images that did not fail, if a root is given."""
+    """Write UniMatch's lists of all images that did not fail, if a root is given.
+
+    ``facts`` are those of :func:`seco.folder.outputs.write_result`, by the images' names.
+    """
     if root is None or not options.processes.first:
         return
-    facts = summary.facts()
     pairs = [
         (files.image, output.paths(files, out)[0], labelled_share(facts[files.name]))
         for files in inputs.files

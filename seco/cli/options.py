@@ -247,8 +247,8 @@ ListRoot = Annotated[
     Path | None,
     typer.Option(
         metavar="ROOT",
-        help="Write OUT/labeled.txt and OUT/unlabeled.txt, as UniMatch reads them, with paths "
-        "within ROOT.",
+        help="Write labeled.txt and unlabeled.txt, as UniMatch reads them, beside the labels, with "
+        "paths within ROOT.",
     ),
 ]
 LeastShare = Annotated[

@@ -189,7 +189,7 @@ def refine(
         warn_of_tiny(sam, first=options.processes.first, features=encoder is not None)
         summary = refine_folder(inputs, out, refiner, output=output, options=options)
         save_lists(
-            inputs, out, output, summary,
+            inputs, out, output, summary.facts(),
             root=list_root, least_share=min_labelled, options=options,
         )  # fmt: skip
     conclude(summary, "refined", out, options)

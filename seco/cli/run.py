@@ -19,6 +19,8 @@ from seco.cli.options import (
     Encoder,
     EncoderName,
     KeepFraction,
+    LeastShare,
+    ListRoot,
     Outside,
     OutsideRule,
     Paper,
@@ -118,6 +120,8 @@ def run(
     image_suffix: ImageSuffix = None,
     label_suffix: LabelSuffix = None,
     confidence_suffix: ConfidenceSuffix = None,
+    list_root: ListRoot = None,
+    min_labelled: LeastShare = 0.0,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -134,10 +138,11 @@ def run(
     with by the same command, also under torchrun.
     """
     from seco import PAPER, SCC_PAPER, PSASettings, SCCSettings, find_label_space
+    from seco.cli.lists import check_lists, save_lists
     from seco.common.checks import check_number
     from seco.common.cli.inputs import folder_inputs
     from seco.common.settings_text import change_settings
-    from seco.folder import Refiner, find_inputs
+    from seco.folder import OutputFormat, Refiner, find_inputs
     from seco.folder.chain import Places, run_chain
     from seco.report.chain import ChainReader, write_chain_report
     from seco.sam.proposal_settings import proposal_settings_of
@@ -152,6 +157,8 @@ def run(
             list_file=list_file, naming=naming, match=match_of_labels, image_suffix=image_suffix,
             label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
+        check_number("--min-labelled", min_labelled, low=0, high=1)
+        check_lists(inputs, Places(out).labels, OutputFormat(), list_root)
         check_selection(inputs, confidence, keep_fraction, confidence_threshold)
         truths = {}
         if truth is not None:
@@ -192,6 +199,10 @@ def run(
             inputs, out, refiner, regions=regions, settings=scc, seed=seed,
             checkpoint_every=checkpoint_every, progress=sys.stderr.isatty(),
             announce=announce, options=options,
+        )  # fmt: skip
+        save_lists(
+            chained.finished, Places(out).labels, OutputFormat(), chained.facts,
+            root=list_root, least_share=min_labelled, options=options,
         )  # fmt: skip
         announce("report")
         reader = ChainReader(chained, Places(out), refiner, truths)

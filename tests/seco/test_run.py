@@ -445,3 +445,26 @@ def test_regions_from_elsewhere(again):
     result = call(*arguments(data, out, "--regions", kept))
     assert result.exit_code == 2
     assert "expected the folder of seco regions" in " ".join(result.stderr.split())
+
+
+def test_lists_of_what_came_out(again):
+    data, out = again
+    result = call(*arguments(data, out, "--list-root", data.parent))
+    assert result.exit_code == 2
+    assert "expected no space in a path" in " ".join(result.stderr.split())
+    for name in NAMES[1:3]:
+        (data / "images" / f"{name}.png").unlink()
+        (data / "labels" / f"{name}.png").unlink()
+    write_label(data / "labels/eight.png", np.full((64, 128), 255, np.uint8), STREETS)
+    result = call(*arguments(data, out, "--list-root", data.parent, "--min-labelled", "0.01"))
+    assert result.exit_code == 0, result.output
+    lines = {name: (out / f"labels/{name}.txt").read_text().splitlines()
+             for name in ("labeled", "unlabeled")}  # fmt: skip
+    labelled = {name: (read_label(out / f"labels/{name}.png") != 255).any()
+                for name in ("one", "six", "eight", "a/seven")}  # fmt: skip
+    assert not labelled.pop("eight")
+    assert all(labelled.values())
+    assert sorted(lines["labeled"]) == [
+        f"data/images/{name}.png out/labels/{name}.png" for name in sorted(labelled)
+    ]
+    assert lines["unlabeled"] == ["data/images/eight.png out/labels/eight.png"]

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 import seco.folder.chain
 import seco.report.chain
 from seco.cli import app
+from seco.common.inputs import Inputs
+from seco.folder.chain import Chained
 
 
 class Reached(Exception):
@@ -23,7 +25,8 @@ def truths_of(monkeypatch):
     def stop(reader, **options):
         raise Reached(dict(reader.truths))
 
-    monkeypatch.setattr(seco.folder.chain, "run_chain", lambda *args, **options: None)
+    nothing = Chained(Inputs(()), Inputs(()), (), {}, 0)
+    monkeypatch.setattr(seco.folder.chain, "run_chain", lambda *args, **options: nothing)
     monkeypatch.setattr(seco.report.chain, "write_chain_report", stop)
 
     def call(*arguments):
