@@ -555,6 +555,14 @@ def test_ones_own_state_is_kept(source, tmp_path):
     assert made.stages[0].handed_on.losses == [(2, 0.0)]
 
 
+def test_frozen_weights_stay_frozen_through_all_stages(source, tmp_path):
+    given = segmenter()
+    given.model.look.bias.requires_grad = False
+    made = run(source, tmp_path / "out", seg_model=given)
+    assert torch.equal(made.segmenter.model.look.bias, Colour().look.bias)
+    assert not torch.equal(made.segmenter.model.look.weight, Colour().look.weight)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:FutureWarning")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_a_torchscript_segmenter_is_trained_too(source, tmp_path):
