@@ -21,6 +21,8 @@ from seco import (
     regions_of,
     to_region_map,
 )
+from seco.demo import STREETS, street_scene
+from seco.sam.inference import encode
 
 SIZE = (24, 32)
 STEPS = 2
@@ -220,18 +222,24 @@ def test_a_bare_sam_is_refused():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_of_the_loop_stays_outside(dtype):
-    """Of the weights and of autocast; SAM computes as it does without them."""
-    given = batch(KINDS["daformer"], 3)
-    label = torch.from_numpy(np.random.default_rng(3).integers(0, 19, (2, *SIZE)))
-    label[:, :, :16] = CITYSCAPES.id_of("car")
-    weight = torch.full(label.shape, 0.5)
-    options = {"normalization": (MEAN, STD), "weight": "agreement", "settings": SETTINGS}
-    options["sam"] = load_sam("tiny")
-    expected = refine_in_loop(given["target_img"], label, weight, **options)
+    """SAM sees a scene as it does without autocast, to the last bit."""
+    scene = street_scene(0, size=(96, 128))
+    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (MEAN, STD))
+    target_img = (torch.from_numpy(scene.image).permute(2, 0, 1)[None] - mean) / std
+    label = torch.from_numpy(scene.label).long()[None]
+    label[:, ::3, ::3] = STREETS.id_of("road")
+    weight, sam = torch.full(label.shape, 0.5), load_sam("tiny")
+    options = {"normalization": (mean, std), "weight": "agreement", "settings": SETTINGS}
+    options |= {"sam": sam, "label_space": STREETS}
+    expected = refine_in_loop(target_img, label, weight, **options)
     with torch.autocast("cpu", dtype):
-        found = refine_in_loop(given["target_img"], label, weight, **options)
+        (inside,) = encode(target_img * std + mean, sam)
+        found = refine_in_loop(target_img, label, weight, **options)
+    assert len(expected[1].unique()) > 3, "SAM has had its say"
     assert all(map(torch.equal, expected, found))
     assert found[1].dtype == torch.float32
+    (outside,) = encode(target_img * std + mean, sam)
+    assert torch.equal(inside.features[0], outside.features[0])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
