@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pages
 import pytest
 import torch
 
-import seco
 from seco.common.label_spaces import CITYSCAPES
 from seco.demo import street_scene
-from seco.sam.tiny import PROPOSALS
 
 README = Path(__file__).parents[1] / "README.md"
 SIZE = (32, 64)
@@ -66,16 +63,9 @@ BLOCKS = (
 
 @pytest.mark.filterwarnings("ignore::seco.NoNoiseFoundWarning")
 def test_python_code_of_the_readme_runs(monkeypatch, tmp_path):
-    tiny, asked = seco.load_sam("tiny"), []
-    tiny.model.proposal_settings = replace(PROPOSALS, points_per_side=8)
-
-    def load_sam(*args: object, **options: object) -> object:
-        asked.append((args, options))
-        return tiny
-
-    monkeypatch.setattr(seco, "load_sam", load_sam)
+    asked = pages.tiny_for_all(monkeypatch)
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    blocks = pages.python_blocks(README)
     names: dict[str, Any] = {}
     for block, (given, taken, made) in zip(blocks, BLOCKS, strict=True):
         names |= given()

@@ -1,0 +1,44 @@
+"""The pages' python code runs as it stands there, block after block, in an empty folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pages
+import pytest
+import torch
+
+import seco
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = {
+    page.relative_to(DOCS).as_posix(): blocks
+    for page in sorted(DOCS.rglob("*.md"))
+    if (blocks := pages.python_blocks(page))
+}
+# What the text around a page's code has said is there; on all others nothing is.
+GIVEN: dict[str, Callable[[], dict[str, Any]]] = {
+    "back-ends.md": lambda: {"load_sam": seco.load_sam, "torch": torch},
+    "tiny-sam.md": lambda: {
+        "image": np.zeros((64, 96, 3), np.uint8),
+        "box": np.array([8, 8, 40, 40]),
+    },
+}
+
+
+def test_there_are_pages_with_code():
+    assert len(PAGES) > 10
+    assert set(GIVEN) <= set(PAGES)
+
+
+@pytest.mark.filterwarnings("ignore::seco.NoNoiseFoundWarning")  # so few images have no two kinds
+@pytest.mark.parametrize("page", PAGES)
+def test_python_code_of_a_page_runs(page, monkeypatch, tmp_path):
+    pages.tiny_for_all(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = GIVEN.get(page, dict)()
+    for number, block in enumerate(PAGES[page]):
+        exec(compile(block, f"{page}, block {number}", "exec"), names)
