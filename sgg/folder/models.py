@@ -66,7 +66,9 @@ def load_segmenter(
         spec: a transformers folder of a model for semantic segmentation; a TorchScript file;
             ``package.module:function``, called without arguments for whatever
             :class:`sgg.Segmenter` takes, or for a ``Segmenter``; or ``"demo"`` for the bundled
-            one that guides, ``"demo-oracle"`` for the one that measures.
+            one that guides, ``"demo-oracle"`` for the one that measures. ``SPEC@FILE.safetensors``
+            is one of these with other weights, such as those of a stage of
+            :func:`sgg.progressive_translation`.
         normalization: see :class:`sgg.Segmenter`; a transformers folder, the bundled models and a
             ``Segmenter`` have their own.
         device: where to put it.
@@ -77,6 +79,11 @@ def load_segmenter(
         ModuleNotFoundError: transformers is not installed.
     """
     text, place = str(spec), torch.device(device)
+    base, _, weights = text.rpartition("@")
+    if base and weights.endswith(".safetensors") and not Path(spec).exists():
+        segmenter = load_segmenter(base, normalization=normalization, device=device)
+        _load_weights(segmenter, Path(weights))
+        return segmenter
     if text in ("demo", "demo-oracle"):
         from sgg import demo
 
@@ -188,6 +195,20 @@ def _parts(value: Any) -> Iterator[str]:
             if isinstance(part, (nn.Module, Tensor, np.ndarray)):
                 yield name
                 yield from _parts(part)
+
+
+def _load_weights(segmenter: Segmenter, path: Path) -> None:
+    """Replace the weights of a segmenter's model by those of a file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if not isinstance(segmenter.model, nn.Module):
+        raise TypeError(f"{path}: expected a module to load weights into, got a function")
+    try:
+        segmenter.model.load_state_dict(load(path.read_bytes()))
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: expected weights of that model, got {reason}") from error
 
 
 def _script(path: str, device: torch.device) -> nn.Module:

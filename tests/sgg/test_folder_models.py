@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from seco.common.labels import LabelSpace
@@ -237,3 +238,22 @@ def test_paths_with_colons_are_paths_first(tmp_path, monkeypatch):
     Path("json:loads").write_bytes(b"not a script")
     with pytest.raises(ValueError, match="expected a TorchScript file"):
         load_segmenter("json:loads")
+
+
+def test_a_model_with_other_weights(own_module, tmp_path):
+    network = nn.Conv2d(3, 13, 1)
+    given = load_segmenter("demo").model
+    state = {name: value + 1 for name, value in given.state_dict().items()}
+    for name, weights in (("own", state), ("other", network.state_dict())):
+        (tmp_path / f"{name}.safetensors").write_bytes(save(weights))
+    (tmp_path / "none.safetensors").write_bytes(b"no weights")
+    loaded = load_segmenter(f"demo@{tmp_path}/own.safetensors").model
+    assert all(torch.equal(state[k], v) for k, v in loaded.state_dict().items())
+    for name in ("other", "none"):
+        with pytest.raises(ValueError, match=f"{name}.safetensors: expected weights of that model"):
+            load_segmenter(f"demo@{tmp_path}/{name}.safetensors")
+    with pytest.raises(FileNotFoundError):
+        load_segmenter(f"demo@{tmp_path}/nowhere.safetensors")
+    (tmp_path / "function_models.py").write_text("def make():\n    return abs\n")
+    with pytest.raises(TypeError, match="expected a module to load weights into"):
+        load_segmenter(f"function_models:make@{tmp_path}/own.safetensors")
