@@ -141,6 +141,7 @@ def run(
     from seco.cli.lists import check_lists, save_lists
     from seco.common.checks import check_number
     from seco.common.cli.inputs import folder_inputs
+    from seco.common.modules import weights_stay
     from seco.common.settings_text import change_settings
     from seco.folder import OutputFormat, Refiner, find_inputs
     from seco.folder.chain import Places, run_chain
@@ -186,7 +187,7 @@ def run(
         )
         scc = change_settings(SCC_PAPER if paper else SCCSettings(), scc_assignments or [])
     stage = Stage(resumes=True)
-    with job(overwrite=overwrite, stage=stage) as options:
+    with weights_stay(), job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
         warn_of_tiny(sam, first=first, features=features is not None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import seco
+import seco.correction.extractors
 import seco.report.chain
 import seco.report.kept
 from seco import NoNoiseFoundWarning, SCCSettings
@@ -191,6 +194,9 @@ def test_a_second_run_does_nothing_anew(data, done, monkeypatch):
     def never(*args, **options):
         raise AssertionError("done before")
 
+    hashed = []
+    counting = SimpleNamespace(sha256=lambda: hashed.append(1) or hashlib.sha256())
+    monkeypatch.setitem(seco.correction.extractors.fingerprint.__globals__, "hashlib", counting)
     monkeypatch.setattr(seco.report.chain, "summarise", never)
     monkeypatch.setattr(seco.report.chain, "_judge", never)
     monkeypatch.setattr(seco.report.kept, "write_report", never)
@@ -202,6 +208,7 @@ def test_a_second_run_does_nothing_anew(data, done, monkeypatch):
     result = call(*arguments(data, out))
     assert result.exit_code == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(hashed) == 1  # the weights of a large SAM take seconds
     log = "5/5 Writing the report: 6 of 6 images, 6 finished before, 00:00 passed"
     assert log in result.stderr.splitlines()
 
