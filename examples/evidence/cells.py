@@ -86,6 +86,14 @@ class Cell:
         return cls.of(**rest, **options)
 
 
+def before_in_rounds(cell: Cell) -> Cell:
+    """The same arm one round before; the first has no such option."""
+    options = {**dict(cell.options), "round": cell.option("round") - 1}
+    if options["round"] == 1:
+        del options["round"]
+    return Cell.of(cell.suite, cell.data, cell.setting, cell.arm, cell.seed, **options)
+
+
 def state_of(cell: Cell, made_with: Mapping[str, Any], out: Path) -> State:
     """Whether a cell's file is there, and made with the same settings."""
     path = cell.path(out)

@@ -11,7 +11,7 @@ import numpy as np
 
 import seco
 from evidence.adaptation import SETTINGS, Setting, images_of, student
-from evidence.cells import Cell
+from evidence.cells import Cell, before_in_rounds
 from evidence.context import Context, settings_of
 from evidence.domains import quality, seen
 from evidence.labelling import IDEAL, METHODS, Labelled
@@ -128,14 +128,14 @@ def _labelled(cell: Cell, context: Context) -> Labelled:
     else:
         teacher = domains.segmenter()
         if round_ > 1:
-            before = _before(cell)
+            before = before_in_rounds(cell)
             teacher = _trained(before, context)
         labels, sure = seen(teacher, scenes.images, context.device)
         confidence = None if setting.labels_only else sure
     models = context.describe("sam", "street segmenter")
     said: dict[str, Any] = {"confidence": confidence is not None, "round": round_}
     if round_ > 1:
-        said |= {"by": _before(cell).name, "made with": seco_made_with(cell, context)}
+        said |= {"by": before_in_rounds(cell).name, "made with": seco_made_with(cell, context)}
     key = {
         "images": {**domains.key, **models, "which": setting.images},
         "labels": said,
@@ -169,14 +169,6 @@ def _goes_on(cell: Cell) -> bool:
         and cell.option("settings") is None
         and cell.option("rest", "kept") == "kept"
     )
-
-
-def _before(cell: Cell) -> Cell:
-    """The same arm one round before."""
-    options = {**dict(cell.options), "round": cell.option("round") - 1}
-    if options["round"] == 1:
-        del options["round"]
-    return Cell.of(cell.suite, cell.data, cell.setting, cell.arm, cell.seed, **options)
 
 
 def _setting(cell: Cell) -> Setting:

@@ -33,11 +33,12 @@ class Values:
         values = list(self.by_seed.values())
         return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
 
-    def text(self, decimals: int = 1) -> str:
-        """In percent."""
-        if np.isnan(self.std):
-            return f"{100 * self.mean:.{decimals}f}"
-        return f"{100 * self.mean:.{decimals}f} ± {100 * self.std:.{decimals}f}"
+    def text(self, decimals: int = 1, sign: str = "") -> str:
+        """In percent; a dash where there is none."""
+        if not self.by_seed:
+            return "–"
+        mean = f"{100 * self.mean:{sign}.{decimals}f}"
+        return mean if np.isnan(self.std) else f"{mean} ± {100 * self.std:.{decimals}f}"
 
     def __sub__(self, other: Values) -> Values:
         both = self.by_seed.keys() & other.by_seed.keys()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Literal
 
 from evidence.adaptation import SETTINGS
+from evidence.cells import before_in_rounds
 from evidence.papers import ABLATION, PAPER_COLUMNS, SECO_ORDERS, SGG_ORDERS
 from evidence.summary import Numbers, Order, Values, closed, order, values_of
 
@@ -13,9 +16,14 @@ BASE, SECO_UPPER, SGG_SOURCE, SGG_UPPER = (
 )  # fmt: skip
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table, numbers to the right."""
-    lines = ["| " + " | ".join(head) + " |", "|:--" + "|--:" * (len(head) - 1) + "|"]
+TRANSLATION, TOGETHER = "translation", "both papers"
+
+
+def markdown(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, align: Literal["--:", ":--"] = "--:"
+) -> str:
+    """A table, all but the first column aligned so."""
+    lines = ["| " + " | ".join(head) + " |", "|:--" + f"|{align}" * (len(head) - 1) + "|"]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
@@ -56,22 +64,57 @@ def section_table(suite: str, section: str, numbers: Numbers, whole: Numbers) ->
     return markdown(head, rows)
 
 
-def section_orders(suite: str, numbers: Numbers, whole: Numbers) -> list[Order]:
-    """The papers' orders, of the variants that a section has."""
-    found = _known(numbers, whole)
-    orders: list[Order] = []
-    for worse, better in SECO_ORDERS if suite == "seco" else SGG_ORDERS:
-        for ending in _endings(values_of(numbers)):
-            one, other = _with(ending, worse, found), _with(ending, better, found)
-            if one and other and (one, other) not in [(o.worse, o.better) for o in orders]:
-                orders.append(order(one, other, found))
-    return orders
+def section_orders(suite: str, section: str, numbers: Numbers, whole: Numbers) -> list[Order]:
+    """The papers' orders, of the variants that a section has; of rounds and of both papers ours."""
+    found, own = _known(numbers, whole), values_of(numbers)
+    if section.endswith(", rounds"):
+        pairs = _by_round(numbers, found)
+    elif section == TOGETHER:
+        pairs = _together(own)
+    elif section in (*SETTINGS, TRANSLATION) or section.endswith("'s settings"):
+        pairs = [
+            (_with(ending, worse, found), _with(ending, better, found))
+            for worse, better in (SECO_ORDERS if suite == "seco" else SGG_ORDERS)
+            for ending in dict.fromkeys(variant.partition(", ")[2] for variant in own)
+        ]
+    else:
+        pairs = []
+    return [
+        order(worse, better, found)
+        for worse, better in dict.fromkeys(pairs)
+        if worse in found and better in found and (worse in own or better in own)
+    ]
 
 
 def orders_table(orders: Sequence[Order]) -> str:
     """In words and numbers."""
-    rows = [[f"{one.worse} < {one.better}", one.verdict, _signed(one.difference)] for one in orders]
-    return markdown(("as in the paper", "holds", "difference"), rows)
+    rows = [
+        [f"{one.worse} < {one.better}", one.verdict, one.difference.text(sign="+")]
+        for one in orders
+    ]
+    return markdown(("expected", "holds", "difference"), rows)
+
+
+def _by_round(numbers: Numbers, found: Mapping[str, Values]) -> list[tuple[str, str]]:
+    """Every round against the one before."""
+    pairs = []
+    for cell in numbers:
+        before = before_in_rounds(cell).variant
+        if before in found:
+            pairs.append((before, cell.variant))
+    return pairs
+
+
+def _together(own: Mapping[str, Values]) -> list[tuple[str, str]]:
+    """Refined labels against none and the base, translations against source images."""
+    refined = "labels=PSA + SCC"
+    sources = list(dict.fromkeys(v.partition(", ")[0] for v in own if v.endswith(refined)))
+    pairs = [
+        (f"{source}, labels={how}", f"{source}, {refined}")
+        for source in sources
+        for how in ("no self-training", "base", "raw")
+    ]
+    return pairs + [(f"{a}, {refined}", f"{b}, {refined}") for a, b in pairwise(sources)]
 
 
 def _known(numbers: Numbers, whole: Numbers) -> dict[str, Values]:
@@ -83,9 +126,9 @@ def _known(numbers: Numbers, whole: Numbers) -> dict[str, Values]:
 
 def _compared(setting: str) -> str:
     """The section that has the base and the upper bound of a setting."""
-    if setting in SETTINGS or setting == "translation":
+    if setting in SETTINGS:
         return setting
-    return {"sensitivity": "source-free"}.get(setting, "translation")
+    return {"sensitivity": "source-free"}.get(setting, TRANSLATION)
 
 
 def _label_columns(numbers: Numbers) -> dict[str, dict[str, Values]]:
@@ -117,19 +160,7 @@ def _paper(method: str, variant: str) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _endings(found: Mapping[str, Values]) -> list[str]:
-    """The options that variants of a section have, each once, in their order."""
-    return list(dict.fromkeys(variant.partition(", ")[2] for variant in found))
-
-
-def _with(ending: str, arm: str, found: Mapping[str, Values]) -> str | None:
-    """The arm with these options; without, if it has none; ``None`` if there is none such."""
+def _with(ending: str, arm: str, found: Mapping[str, Values]) -> str:
+    """The arm with these options; without, if it has none."""
     own = f"{arm}, {ending}" if ending else arm
-    if own in found:
-        return own
-    return arm if arm in found else None
-
-
-def _signed(found: Values) -> str:
-    text = found.text()
-    return text if text.startswith("-") else f"+{text}"
+    return own if own in found else arm

@@ -1,0 +1,232 @@
+"""The evidence suite: a smoke run of every arm, what is said of numbers, and the committed page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from evidence import streets as streets_module
+from evidence.cells import Cell, before_in_rounds, state_of
+from evidence.command import SUITES, main, planned
+from evidence.context import Context
+from evidence.dividemix import divide_pixels
+from evidence.page import page, write_docs
+from evidence.publish import publish, read_published
+from evidence.scales import SCALES
+from evidence.seco_suite import arm_labels
+from evidence.streets import scenes
+from evidence.summary import closed, order, values_of
+from evidence.tables import section_orders
+from evidence.unknown import with_unknown_things
+
+from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS, TRAIN_SEEDS
+
+DOCS = Path(__file__).parents[2] / "docs"
+# Every arm of both suites once, and every setting.
+FEW = [
+    "seco/streets/source-free/", "black-box/PSA + SCC, rest=kept/",
+    "open-set/PSA, rest=ignored/", "UDA/base/", "domain generalisation/alignment, rest=kept/",
+    "sensitivity/tau_ns", "translation/", "both papers/SGG + PTL, labels=PSA + SCC",
+    "number of stages",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evidence")
+    main([*run_in(folder), "--only", *FEW])
+    return folder
+
+
+def run_in(folder: Path) -> list[str]:
+    return ["--scale", "smoke", "--seeds", "1", "--out", str(folder)]
+
+
+def context_of(folder: Path) -> Context:
+    return Context("streets", None, SCALES["smoke"], folder / "smoke", torch.device("cpu"))
+
+
+def chosen() -> list[Cell]:
+    cells = planned("all", "streets", "smoke", range(1))
+    return [cell for cell in cells if any(word in cell.name for word in FEW)]
+
+
+def test_every_arm_and_setting_runs(out):
+    context = context_of(out)
+    cells = planned("all", "streets", "smoke", range(1))
+    assert {cell.arm for cell in cells if cell.setting != "sensitivity"} <= {
+        cell.arm for cell in chosen()
+    }
+    for cell in chosen():
+        assert state_of(cell, SUITES[cell.suite][0](cell, context), context.out) == "done"
+        record = json.loads(cell.path(context.out).read_bytes())
+        assert record["cell"] == cell.as_json()
+        assert {"commit", "machine", "seconds", "made_with"} <= record.keys()
+        assert 0 < record["numbers"]["target"]["mean_iou"] < 1
+    unknown = next(cell for cell in chosen() if cell.setting == "open-set")
+    numbers = json.loads(unknown.path(context.out).read_bytes())["numbers"]
+    assert 0 <= numbers["unknown things labelled"] <= 1
+
+
+def test_what_is_done_is_skipped_and_what_is_not_is_done(out, capsys):
+    context = context_of(out)
+    first, *others = [cell for cell in chosen() if cell.arm in ("raw", "base", "source only")]
+    before = {cell: cell.path(context.out).read_bytes() for cell in (first, *others)}
+    known = json.loads(before[first])["numbers"]
+    first.path(context.out).unlink()
+    changed = json.loads(before[others[0]])
+    others[0].path(context.out).write_text(json.dumps(changed | {"fingerprint": "of others"}))
+    capsys.readouterr()
+    main([*run_in(out), "--only", *FEW, "--dry-run"])
+    listed = capsys.readouterr().out
+    assert f"missing         {first.name}\n" in listed
+    assert f"made otherwise  {others[0].name}\n" in listed
+    main([*run_in(out), "--only", *FEW])
+    assert json.loads(first.path(context.out).read_bytes())["numbers"] == known
+    assert json.loads(others[0].path(context.out).read_bytes())["numbers"] == changed["numbers"]
+    for cell in others[1:]:
+        assert cell.path(context.out).read_bytes() == before[cell]
+
+
+def test_finished_sections_are_published_and_told(out, tmp_path):
+    results = tmp_path / "results" / "evidence"
+    made_with = {name: own[0] for name, own in SUITES.items()}
+    cells = planned("all", "streets", "smoke", range(1))
+    lines = list(publish(context_of(out), cells, made_with, results))
+    assert "seco, source-free: 18 of 18 cells" in lines
+    (seco_file, sgg_file) = read_published(results)
+    whole = {"source-free", "source-free, rounds", "source-free, paper's settings"}
+    assert set(seco_file.sections()) == whole  # of the others only some cells are there
+    assert set(sgg_file.sections()) == {"translation", "number of stages"}
+    written = write_docs(tmp_path)
+    text = written[0].read_text()
+    assert text == page(tmp_path)
+    for path in written[1:]:
+        assert path.stat().st_size > 1000
+        assert f"images/{path.name}" in text
+    assert "| PSA + SCC, rest=kept |" in text
+    assert "- seco, streets, scale cpu: everything." in text
+
+
+def test_labels_do_not_depend_on_the_truth(out, monkeypatch, tmp_path):
+    wrong = np.random.default_rng(0)
+
+    def without_truth(*given):
+        found = scenes(*given)
+        truth = wrong.integers(0, 13, found.truth.shape, np.uint8)
+        return dataclasses.replace(found, truth=truth, objects=np.ones_like(found.objects))
+
+    cell = Cell.of("seco", "streets", "source-free", "PSA + SCC", 0, rest="kept")
+    known = arm_labels(cell, context_of(out))
+    monkeypatch.setattr(streets_module, "scenes", without_truth)
+    blind = dataclasses.replace(context_of(out), out=tmp_path)
+    assert (arm_labels(cell, blind) == known).all()
+
+
+def test_no_scene_serves_two_purposes():
+    scale = SCALES["gpu"]
+    most = max(scale.seco.target, scale.seco.source, scale.sgg.images, scale.sgg.target)
+    assert most <= streets_module.APART // 4
+    first = {(s, p): streets_module.own_scenes(s, p) for s in range(5) for p in range(3)}
+    starts = sorted(first.values())
+    assert min(np.diff(starts)) >= most
+    assert starts[0] > max(*TRAIN_SEEDS, *DEV_SEEDS, *TEST_SEEDS)
+
+
+@pytest.mark.parametrize("data", ["streets", "camvid"])
+@pytest.mark.parametrize("scale", sorted(SCALES))
+def test_every_cell_has_a_file_of_its_own(data, scale):
+    cells = planned("all", data, scale, range(3))
+    assert len({cell.path(Path("out")) for cell in cells}) == len(cells)
+    assert all(Cell.from_json(json.loads(json.dumps(cell.as_json()))) == cell for cell in cells)
+
+
+def test_the_round_before():
+    third = Cell.of("seco", "streets", "UDA", "PSA + SCC", 1, round=3, rest="kept")
+    second = before_in_rounds(third)
+    assert second.option("round") == 2
+    assert before_in_rounds(second) == Cell.of(
+        "seco", "streets", "UDA", "PSA + SCC", 1, rest="kept"
+    )
+
+
+def test_unknown_things_have_no_truth_and_change_the_image():
+    plain = scenes(7, 2, (64, 96), "camera")
+    found = with_unknown_things(plain, 0)
+    assert found.unknown.any(axis=(1, 2)).all()
+    assert (found.truth[found.unknown] == 255).all()
+    assert (found.truth[~found.unknown] == plain.truth[~found.unknown]).all()
+    assert (found.images[~found.unknown] == plain.images[~found.unknown]).all()
+    assert (found.images[found.unknown] != plain.images[found.unknown]).any()
+
+
+class Knows(torch.nn.Module):
+    """Sees the class that a pixel's red says, surely; of class 2 it is unsure."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        classes = (image[:, 0] * 255).round().long()
+        logits = 8.0 * torch.nn.functional.one_hot(classes, 3).permute(0, 3, 1, 2)
+        return torch.where((classes == 2)[:, None], logits / 8, logits)
+
+
+def test_pixels_of_large_loss_are_renamed_if_the_network_is_certain_and_dropped_if_not():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, (2, 32, 32), np.uint8)
+    images = np.stack([truth, truth, truth], axis=3)
+    labels = truth.copy()
+    wrong = rng.random(truth.shape) < 0.2
+    labels[wrong] = (labels[wrong] + 1) % 3
+    labels[0, :2] = 255
+    found = divide_pixels(Knows(), images, labels, 255, torch.device("cpu"), seed=0)
+    wrong &= labels != 255
+    assert (found[wrong & (truth != 2)] == truth[wrong & (truth != 2)]).all()
+    assert (found[0, :2] == 255).all()
+    right = ~wrong & (labels != 255) & (truth != 2)
+    assert (found[right] == truth[right]).all()
+
+
+def some(arm: str, *values: float, **options: str) -> dict[Cell, dict[str, dict[str, float]]]:
+    return {
+        Cell.of("seco", "streets", "UDA", arm, seed, **options): {"target": {"mean_iou": value}}
+        for seed, value in enumerate(values)
+    }
+
+
+def test_summaries_are_paired_by_seed():
+    numbers = {
+        **some("base", 0.4, 0.5), **some("supervised on target", 0.6, 0.7),
+        **some("PSA", 0.5, 0.65, rest="kept"), **some("alignment", 0.55, 0.64, rest="kept"),
+    }  # fmt: skip
+    found = values_of(numbers)
+    share = closed(found["base"], found["PSA, rest=kept"], found["supervised on target"])
+    assert share.by_seed == pytest.approx({0: 0.5, 1: 0.75})
+    assert share.text(0) == "62 ± 18"
+    above = order("base", "PSA, rest=kept", found)
+    assert above.held == 2
+    assert above.verdict == "yes, within the deviations"
+    orders = section_orders("seco", "UDA", numbers, numbers)
+    told = {(one.worse, one.better): one.verdict for one in orders}
+    assert told == {
+        ("base", "alignment, rest=kept"): "yes",
+        ("alignment, rest=kept", "PSA, rest=kept"): "in 1 of 2 seeds",
+    }
+
+
+def test_the_committed_page_is_what_the_committed_numbers_give():
+    assert (DOCS / "evidence.md").read_text() == page(), (
+        "run: python examples/evidence --write-docs"
+    )
+    for one in read_published():
+        assert one.scale != "smoke"
+
+
+def test_the_committed_page_has_its_plots(tmp_path):
+    (tmp_path / "results").mkdir()
+    shutil.copytree(DOCS / "results" / "evidence", tmp_path / "results" / "evidence")
+    for path in write_docs(tmp_path)[1:]:
+        assert (DOCS / "images" / path.name).is_file()
