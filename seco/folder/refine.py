@@ -13,12 +13,13 @@ from seco.common.files import read_image
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
+from seco.common.jobs.journal import Journal
 from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
 from seco.folder.outputs import LabelResult, OutputFormat, write_result
 from seco.folder.provenance import manifest_of
-from seco.folder.regions import regions_file
+from seco.folder.regions import check_age, found_in, regions_file
 from seco.folder.stage import count_decisions, input_settings
 from seco.refine import check_corrector, refine_with_details
 from seco.regions import Regions
@@ -70,6 +71,15 @@ class Refiner:
         check_corrector(fitted, self.label_space)
         return fitted
 
+    @cached_property
+    def found(self) -> Journal | None:
+        """What is known of how the regions were found.
+
+        Raises:
+            OSError, ValueError: it cannot be read.
+        """
+        return None if self.regions is None else found_in(self.regions)
+
     def files_read(self, files: ImageFiles) -> tuple[Path, ...]:
         """The files that an image's refined label is made of."""
         image = files.image if self._looks else None
@@ -78,8 +88,15 @@ class Refiner:
         return tuple(path for path in paths if path is not None)
 
     def read(self, files: ImageFiles, inputs: Inputs) -> Given:
-        """Read them."""
+        """Read them.
+
+        Raises:
+            OSError, ValueError: a file cannot be read, or the regions are those of an image that
+                has changed since.
+        """
         regions = self._regions_of(files)
+        if self.regions is not None and self.found is not None:
+            check_age(files, self.regions, self.found)
         return (
             read_image(files.image) if self._looks else None,
             label_of(files, inputs, self.label_space),
@@ -146,7 +163,7 @@ def refine_folder(
         ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`.
     """
     space = refiner.label_space
-    _ = refiner.loaded  # what is wrong with it is no file's fault
+    _ = refiner.loaded, refiner.found  # what is wrong with them is no file's fault
     manifest = manifest_of(
         "seco refine",
         {

@@ -12,7 +12,7 @@ from seco.common.files import read_image
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem
 from seco.common.jobs import JobOptions, Manifest, Outcome, Summary, run_job
-from seco.common.jobs.journal import read_journal
+from seco.common.jobs.journal import Journal, read_journal
 from seco.folder.outputs import file_at
 from seco.folder.provenance import manifest_of
 from seco.regions import Regions
@@ -126,6 +126,35 @@ def check_regions(
     every = [outcome for share in options.processes.gather(own) for outcome in share]
     every.sort(key=lambda outcome: place[outcome.name])
     return Summary((*inputs.failures, *every))
+
+
+def found_in(folder: Path) -> Journal | None:
+    """What :func:`find_regions` says of a folder; ``None`` if the regions in it are of others.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    manifest = Manifest.read(folder)
+    return None if manifest is None else read_journal(folder, manifest.fingerprint)
+
+
+def check_age(files: ImageFiles, folder: Path, found: Journal) -> None:
+    """Find that an image has not changed since :func:`find_regions` saw it, if it did.
+
+    Args:
+        files: of the image.
+        folder: of the regions.
+        found: of :func:`found_in`.
+
+    Raises:
+        ValueError: it has changed.
+    """
+    item = _item_of(files, folder)
+    if found.is_of_others(item):
+        raise ValueError(
+            f"{item.outputs[0]}: expected regions of this image, got those of another version of "
+            "it; seco regions finds them anew"
+        )
 
 
 def regions_file(folder: Path, image_place: Path) -> Path:

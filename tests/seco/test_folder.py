@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from collections import Counter
@@ -163,6 +164,34 @@ def test_regions_are_found_once_per_image(work):
     regions = seco.Regions.load(work / "found/part1/3.npz")
     assert regions.size == SIZE
     assert found.facts()["part1/3"] == {"regions": len(regions)}
+
+
+def test_regions_of_an_image_that_has_changed_are_not_used(work):
+    def find():
+        settings = seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 2}))
+        sam = seco.load_sam("tiny")
+        return find_regions(find_inputs(work / "images"), work / "found", sam, settings=settings)
+
+    def refine():
+        refiner = Refiner(None, CITYSCAPES, regions=work / "found", outside="keep")
+        return refine_folder(find_inputs(work / "images", work / "labels"), work / "new", refiner)
+
+    find()
+    image, other = work / "images/part0/0.png", work / "images/part0/2.png"
+    image.write_bytes(other.read_bytes())
+    os.utime(other)  # the same content: no other image
+    summary = refine()
+    assert statuses(summary) == {"written": 5, "failed": 1}
+    (bad,) = summary.of("failed")
+    assert bad.name == "part0/0"
+    assert "0.npz: expected regions of this image, got those of another version" in bad.reason
+    assert statuses(find()) == {"skipped": 5, "written": 1}
+    assert statuses(refine()) == {"skipped": 5, "written": 1}
+    # Regions of one's own: nobody knows which image they are of.
+    (work / "found/manifest.json").unlink()
+    image.write_bytes((work / "images/part1/1.png").read_bytes())
+    (work / "new/part0/0.png").unlink()
+    assert statuses(refine()) == {"skipped": 5, "written": 1}
 
 
 def test_the_chain_knows_the_regions_that_were_found_before(work):

@@ -232,6 +232,11 @@ class Journal:
                 return now
         return None
 
+    def is_of_others(self, item: Item) -> bool:
+        """Whether an item is known as finished, but never of the inputs that are there now."""
+        entries = self._entries.get(item.name, [])
+        return bool(entries) and all(_again(one.inputs, item.inputs) is None for one in entries)
+
     def record(self, item: Item, inputs: tuple[Signature, ...], facts: Mapping[str, Any]) -> None:
         """Note an item as finished; its outputs are in their places.
 
