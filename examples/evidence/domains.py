@@ -93,7 +93,7 @@ def quality(labels: np.ndarray, truth: np.ndarray, space: seco.LabelSpace) -> di
     found: Confusion = confusion(labels, truth, space)
     return {
         "mean_iou": plain(found.mean_iou),
-        "accuracy": plain(found.accuracy),
-        "coverage": plain(found.coverage),
+        "accuracy": plain(found.accuracy) if found.labelled.counts.any() else None,
+        "coverage": plain(found.coverage) if found.counts.any() else None,
         "iou": dict(zip(space.names, map(plain, found.iou), strict=True)),
     }

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from evidence import streets as streets_module
-from evidence.cells import Cell, before_in_rounds, state_of
+from evidence.cells import Cell, before_in_rounds, measure, state_of
 from evidence.command import SUITES, main, planned
 from evidence.context import Context
 from evidence.dividemix import divide_pixels
+from evidence.kept import Kept, only_here
 from evidence.page import page, write_docs
 from evidence.publish import publish, read_published
 from evidence.scales import SCALES
@@ -146,6 +147,31 @@ def test_every_cell_has_a_file_of_its_own(data, scale):
     assert all(Cell.from_json(json.loads(json.dumps(cell.as_json()))) == cell for cell in cells)
 
 
+def test_a_cell_that_another_process_is_at_is_left_to_it(tmp_path):
+    cell = Cell.of("seco", "streets", "UDA", "base", 0)
+    with only_here(cell.path(tmp_path).with_name(".seed-0.json.lock")) as mine:
+        assert mine
+        said = measure(cell, {}, tmp_path, lambda _: pytest.fail("ran"))
+    assert said == "another process is at it"
+    assert measure(cell, {}, tmp_path, lambda _: {"figure": 1}).endswith(" s")
+    assert measure(cell, {}, tmp_path, lambda _: pytest.fail("ran")) == "done before"
+    assert measure(cell, {"steps": 2}, tmp_path, lambda _: {"figure": 2}).endswith(" s")
+    assert json.loads(cell.path(tmp_path).read_bytes())["numbers"] == {"figure": 2}
+
+
+def test_what_is_kept_is_made_once_for_each_key(tmp_path):
+    kept, made = Kept(tmp_path), []
+
+    def make() -> dict[str, np.ndarray]:
+        made.append(1)
+        return {"values": np.arange(3) + len(made)}
+
+    first = kept.arrays("some", {"seed": 0}, make)
+    assert (kept.arrays("some", {"seed": 0}, make)["values"] == first["values"]).all()
+    assert (kept.arrays("some", {"seed": 1}, make)["values"] == [2, 3, 4]).all()
+    assert len(made) == 2
+
+
 def test_the_round_before():
     third = Cell.of("seco", "streets", "UDA", "PSA + SCC", 1, round=3, rest="kept")
     second = before_in_rounds(third)
@@ -205,7 +231,7 @@ def test_summaries_are_paired_by_seed():
     found = values_of(numbers)
     share = closed(found["base"], found["PSA, rest=kept"], found["supervised on target"])
     assert share.by_seed == pytest.approx({0: 0.5, 1: 0.75})
-    assert share.text(0) == "62 ± 18"
+    assert share.text() == "62.5 ± 17.7"
     above = order("base", "PSA, rest=kept", found)
     assert above.held == 2
     assert above.verdict == "yes, within the deviations"
