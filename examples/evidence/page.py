@@ -57,8 +57,9 @@ SAYS = {
         "as far as the source images are)."
     ),
     "both papers": (
-        "A teacher that has learnt from source images or from the farthest translations labels "
-        "target images; the student learns from that set and from these labels."
+        "A teacher that has learnt from a set (*source only*: the source segmenter as it came) "
+        "labels target images; from that set and from these labels the student learns on. The sets "
+        "are the source images, and their translations of the last strength."
     ),
     "guidance scale": "Of SGG, at the middle strength.",
     "number of stages": "Of progressive translation, up to the last strength.",

@@ -34,7 +34,7 @@ SOURCE_ONLY, SOURCE_TRAINED, UPPER = "source only", "source images", "target ima
 TRANSLATION, GUIDANCE_SCALE, STAGES, TOGETHER = (
     "translation", "guidance scale", "number of stages", "both papers",
 )  # fmt: skip
-SOURCES = ("source images", "SGG", PTL)
+SOURCES = (SOURCE_ONLY, SOURCE_TRAINED, "SGG", PTL)
 LABELS = ("no self-training", "base", "raw", "PSA + SCC")
 
 
@@ -99,7 +99,7 @@ def _training_set(cell: Cell, context: Context) -> tuple[ImageSet, dict[str, Any
     """What an arm's segmenter learns from, and what else was found out on the way."""
     made = translating(context, cell.seed)
     domains, scale = made.domains, context.scale.sgg
-    if cell.arm == SOURCE_TRAINED:
+    if cell.arm in (SOURCE_ONLY, SOURCE_TRAINED):
         return domains.source, {}
     if cell.arm == UPPER:
         return made.perfect, {}
@@ -186,8 +186,8 @@ def _run_together(cell: Cell, context: Context) -> Mapping[str, Any]:
 def _taught(cell: Cell, source: ImageSet, context: Context) -> Domains:
     """Domains whose source is a set, and whose model has learnt from it."""
     domains = translating(context, cell.seed).domains
-    if cell.arm == SOURCE_TRAINED:
-        return domains  # whose model has learnt from source images already
+    if cell.arm == SOURCE_ONLY:
+        return domains  # and their model, as it came
     key = {**sgg_made_with(cell, context), "student of": cell.arm, "seed": cell.seed}
 
     def teacher() -> torch.nn.Module:
