@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations
 from typing import Literal
 
 from evidence.adaptation import SETTINGS
@@ -114,7 +114,11 @@ def _together(own: Mapping[str, Values]) -> list[tuple[str, str]]:
         for source in sources
         for how in ("no self-training", "base", "raw")
     ]
-    return pairs + [(f"{a}, {refined}", f"{b}, {refined}") for a, b in pairwise(sources)]
+    return pairs + [
+        (f"{one}, {refined}", f"{other}, {refined}")
+        for one, other in combinations(sources, 2)
+        if not other.startswith("source")
+    ]
 
 
 def _known(numbers: Numbers, whole: Numbers) -> dict[str, Values]:
