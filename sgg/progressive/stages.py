@@ -136,6 +136,9 @@ def progressive_translation(
     own = replace(options, overwrite=False, take_over=True)
     with hold_folder(places.out, options.processes):
         claim_folder(places.out, manifest, outputs, overwrite=options.overwrite)
+        if options.processes.first:  # what tells of another run's stages
+            places.numbers.unlink(missing_ok=True)
+            places.report.unlink(missing_ok=True)
         progression, left = Progression(places, start), given.inputs
         for number, strength in enumerate(strengths, start=1):
             announce(number, "translate")

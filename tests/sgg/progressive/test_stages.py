@@ -40,7 +40,7 @@ from seco.common.files import read_image, read_label
 from seco.common.jobs import JobOptions
 from sgg import Segmenter, translate
 from sgg.folder import image_seed
-from sgg.progressive import FinetuningDiverged, finetune_segmenter
+from sgg.progressive import FinetuningDiverged, finetune_segmenter, write_report
 from sgg.progressive.handing_on import describe_finetune
 
 # Of processes that import what the tests import.
@@ -481,6 +481,18 @@ def test_a_changed_image_goes_through_all_stages(tmp_path):
     assert denoiser.calls == (1 + 5) * 2  # of stage 2 all, for their guide is another
     run(root, tmp_path / "at once")
     assert results(out) == results(tmp_path / "at once")
+
+
+def test_nothing_tells_of_stages_that_are_made_anew(tmp_path, monkeypatch):
+    root, out = write_source(tmp_path / "game"), tmp_path / "out"
+    write_report(run(root, out), SPACE)
+    (root / "images/00003.png").write_bytes((root / "images/00002.png").read_bytes())
+    stop_in(monkeypatch, "sgg.progressive.training._add_loss", 2)
+    with pytest.raises(Stopped):
+        run(root, out)
+    assert not (out / "progressive.json").exists()
+    assert not (out / "report.html").exists()
+    assert not (out / "stage-1/segmenter/segmenter.safetensors").exists()
 
 
 def test_a_bad_file_is_left_out_of_all_stages(tmp_path):
