@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--diffusion", type=Path, help="diffusers folder, for sgg on CamVid")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
     parser.add_argument("--scale", choices=tuple(SCALES), default="cpu")
-    parser.add_argument("--out", type=Path, default=Path("evidence-out"), help="results")
+    parser.add_argument("--out", type=Path, default=Path("out/evidence"), help="results")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORDS",
                         help="cells whose name has one of these, see --list")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="show the cells and leave")

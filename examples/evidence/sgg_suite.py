@@ -140,8 +140,8 @@ def _set_quality(scenes: ImageSet, seed: int, context: Context) -> dict[str, Any
     """Whether labels hold in the oracle's eyes, and how far the target is (source = 1)."""
     made = translating(context, seed)
     images = _tensor(scenes.images)
-    found = oracle_labels(images.to(context.device), made.oracle).cpu().numpy()
-    network, colour = _ruler(context, seed).measure(images.to(context.device), made.oracle)
+    found = oracle_labels(images, made.oracle).numpy()
+    network, colour = _ruler(context, seed).measure(images, made.oracle)
     return {
         "labels": quality(found, scenes.truth, made.domains.space),
         "distance": {"features": plain(network, 4), "colours": plain(colour, 4)},
@@ -152,7 +152,7 @@ def _set_quality(scenes: ImageSet, seed: int, context: Context) -> dict[str, Any
 def _ruler(context: Context, seed: int) -> Ruler:
     made = translating(context, seed)
     sets = (made.domains.source.images, made.ruler.images)
-    source, target = (_tensor(images).to(context.device) for images in sets)
+    source, target = map(_tensor, sets)
     return Ruler.between(source, target, made.oracle)
 
 

@@ -35,7 +35,7 @@ class Translating:
         perfect: labelled target images for the upper bound: where the data has them, the source
             scenes as the target sees them.
         ruler: images that say where the target is.
-        oracle: a segmenter that knows the target, for measuring.
+        oracle: a segmenter that knows the target, for measuring; on the CPU.
         diffusion: a model of target images.
     """
 
@@ -71,7 +71,7 @@ def translating(context: Context, seed: int) -> Translating:
             domains,
             scenes(own_scenes(seed, 0), scale.images, scale.size, "camera"),
             scenes(DEV_SEEDS[-scale.ruler], scale.ruler, scale.size, "camera"),
-            load_oracle().to(device),
+            load_oracle(),
             (unet.to(device), scheduler),
         )
     if context.folder is None or context.diffusion is None:
@@ -80,7 +80,7 @@ def translating(context: Context, seed: int) -> Translating:
 
     domains = camvid(context.folder, sizes, seed, device, context.kept)
     known = domains.labelled()
-    oracle = domains.new(1_000 + seed)
+    oracle = domains.new(1_000 + seed).cpu()
     key = {**domains.key, "oracle": True, "steps": sizes.teacher_steps}
     oracle = context.kept.weights(
         "camvid-oracle",
