@@ -94,6 +94,7 @@ def tradeoff_figure(
             axes.annotate(name, place, (0, 7), textcoords="offset points", ha="center")
         axes.set_xlabel(f"distance to the target: {kind}" + (f" ({unit})" if unit else ""))
         axes.grid(alpha=0.3)
+        axes.margins(0.13)  # room for the names of points at the edges
     panels[0].set_ylabel("mean IoU of label and oracle, %")
     if lines:
         panels[-1].legend(fontsize=8)
