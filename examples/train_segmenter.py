@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from measuring.training import new_segmenter
 from safetensors.torch import save_file
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -124,9 +125,7 @@ def train(options: argparse.Namespace) -> None:
     weight /= (weight * share).sum()
 
     rng = torch.Generator().manual_seed(options.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        model = segmenter.StreetSegmenter()
+    model = new_segmenter(options.seed, STREETS.num_classes)
     if options.start is not None:
         model.load_state_dict(segmenter.load_segmenter(options.start).state_dict())
     model = model.to(memory_format=torch.channels_last)

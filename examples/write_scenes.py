@@ -9,13 +9,42 @@ other scenes: the two domains of ``seco.demo``.
 from __future__ import annotations
 
 import argparse
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from seco.common.files import write_label
-from seco.demo.scenes import DEV_SEEDS, STREETS, street_scene
+from seco.common.files import write_bytes, write_label
+from seco.demo.scenes import DEV_SEEDS, STREETS, Domain, street_scene
 from sgg.demo import SIZE
+
+
+def write_scenes(
+    folder: Path,
+    domain: Domain,
+    seeds: Sequence[int],
+    size: tuple[int, int] = SIZE,
+    *,
+    go_on: bool = False,
+) -> None:
+    """Write scenes to ``folder``; with ``go_on`` only those that are not there."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / "classes.json", STREETS.to_json().encode())
+    for seed in seeds:
+        if not (go_on and (folder / f"labels/{seed}.png").exists()):
+            scene = street_scene(seed, size=size, domain=domain)
+            write_image(folder / f"images/{seed}.png", scene.image)
+            write_label(folder / f"labels/{seed}.png", scene.label, STREETS)
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an image as PNG, whole or not at all."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    write_bytes(path, buffer.getvalue())
 
 
 def main() -> None:
@@ -28,14 +57,8 @@ def main() -> None:
     if args.count < 1 or args.count * len(args.domains) > len(DEV_SEEDS):
         raise SystemExit(f"--count: expected 1 to {len(DEV_SEEDS) // len(args.domains)}")
     for place, domain in enumerate(args.domains):
-        folder = args.out / domain
-        for name in ("images", "labels"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for seed in DEV_SEEDS[place * args.count : (place + 1) * args.count]:
-            scene = street_scene(seed, size=tuple(args.size), domain=domain)
-            Image.fromarray(scene.image).save(folder / f"images/{seed}.png")
-            write_label(folder / f"labels/{seed}.png", scene.label, STREETS)
-        (folder / "classes.json").write_text(STREETS.to_json(), encoding="utf-8")
+        seeds = DEV_SEEDS[place * args.count : (place + 1) * args.count]
+        write_scenes(args.out / domain, domain, seeds, tuple(args.size))
 
 
 if __name__ == "__main__":

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from measuring.samples import Frame, camvid_frames
-from measuring.training import train
+from measuring.training import new_segmenter, train
 from PIL import Image
 
 import seco
 from evidence.domains import Domains, ImageSet
 from evidence.kept import Kept
 from evidence.scales import SecoScale
-from evidence.streets import new_segmenter
 from evidence.unknown import with_unknown_things
 from seco.common.files import read_image, read_label
 from seco.demo.segmenter import load_segmenter

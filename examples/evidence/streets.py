@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring.training import new_segmenter
 from train_segmenter import augment
 
 from evidence.domains import Domains, ImageSet
@@ -14,7 +15,7 @@ from evidence.scales import SecoScale
 from evidence.unknown import with_unknown_things
 from seco.demo import STREETS, street_scene
 from seco.demo.scenes import TEST_SEEDS, Domain
-from seco.demo.segmenter import StreetSegmenter, load_segmenter
+from seco.demo.segmenter import load_segmenter
 
 FIRST = 200_000
 """Scenes from here on are nobody else's: no model was trained and nothing was chosen on them."""
@@ -76,10 +77,3 @@ def open_scenes(seed: int, scale: SecoScale) -> ImageSet:
         objects.append(moved[0].numpy().astype(np.int32))
         truth.append(class_of[objects[-1]])
     return with_unknown_things(ImageSet.of(images, truth, objects), seed)
-
-
-def new_segmenter(seed: int, classes: int) -> StreetSegmenter:
-    """The network of the demo with weights of its own."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return StreetSegmenter(classes)

@@ -8,11 +8,20 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from seco.demo.segmenter import StreetSegmenter
+
 Augment = Callable[
     [torch.Tensor, torch.Tensor, tuple[int, int], torch.Generator],
     tuple[torch.Tensor, torch.Tensor],
 ]
 """uint8 images and labels, size of the crop, generator -> crops in [0, 1] and int64 labels."""
+
+
+def new_segmenter(seed: int, classes: int) -> StreetSegmenter:
+    """The network of the demo with weights of its own."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return StreetSegmenter(classes)
 
 
 def jitter(

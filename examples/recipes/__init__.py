@@ -1,0 +1,1 @@
+"""What the training recipes beside this folder share: their sets, labelling, fine-tuning."""
