@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +45,22 @@ def test_python_code_of_a_page_runs(page, monkeypatch, tmp_path):
     names: dict[str, Any] = GIVEN.get(page, dict)()
     for number, block in enumerate(PAGES[page]):
         exec(compile(block, f"{page}, block {number}", "exec"), names)
+
+
+REFERENCE = [
+    module
+    for page in sorted((DOCS / "api").glob("*.md"))
+    for module in re.findall(r"^::: ([\w.]+)$", page.read_text("utf-8"), re.MULTILINE)
+]
+
+
+def test_the_reference_is_of_both_packages():
+    assert {"seco", "sgg", "seco.plots", "sgg.plots"} <= set(REFERENCE)
+
+
+@pytest.mark.parametrize("module", REFERENCE)
+def test_the_reference_shows_every_public_name(module):
+    # It shows what `__all__` names, unless a module of that name hides it from what reads the code.
+    names = import_module(module).__all__
+    assert names
+    assert [name for name in names if find_spec(f"{module}.{name}") is not None] == []

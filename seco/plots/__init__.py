@@ -16,7 +16,7 @@ from seco.common.plots import (
     picture_figure,
     write_figure,
 )
-from seco.plots.changes import before_after, changes
+from seco.plots.comparison import before_after, changes
 from seco.plots.losses import loss_figure
 from seco.plots.outlines import (
     ACTION_COLOURS,
