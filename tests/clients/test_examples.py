@@ -31,7 +31,7 @@ def example(monkeypatch):
 def data(example, monkeypatch, tmp_path):
     made = example("make_uda_data")
     monkeypatch.setattr(made, "SIZES", {"gta": SIZE, "cityscapes": SIZE})
-    monkeypatch.setattr(made, "MIN_PIXELS", 60)
+    monkeypatch.setattr(made, "MIN_PIXELS", 200)
     made.write_source(tmp_path / "gta", 3)
     made.write_target(tmp_path / "cityscapes", "train", range(100, 102))
     return tmp_path
@@ -57,14 +57,17 @@ def test_rare_classes_are_drawn_from_images_that_show_them(data):
     stats = json.loads((data / "gta/sample_class_stats.json").read_text())
     having = json.loads((data / "gta/samples_with_class.json").read_text())
     assert len(stats) == 3
+    present = set()
     for entry in stats:
         label = read_label(entry.pop("file"))
+        present |= {str(value) for value in np.unique(label)}
         assert entry
         for name, pixels in entry.items():
             assert (label == int(name)).sum() == pixels
     assert {name for entry in stats for name in entry} == set(having)
+    assert set(having) < present
     for files in having.values():
-        assert max(pixels for _, pixels in files) > 60
+        assert max(pixels for _, pixels in files) > 200
 
 
 def test_soft_labels_change_where_the_class_does(example, tmp_path):
