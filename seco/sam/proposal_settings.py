@@ -12,9 +12,11 @@ from seco.sam.protocol import PromptableSegmenter
 class ProposalSettings:
     """How to segment everything; names and defaults of ``SamAutomaticMaskGenerator``.
 
-    Two differences: ``min_mask_region_area`` drops whole masks (the official generator removes
-    small islands and holes in them), and ``skip_covered`` and ``max_cover`` are ours; with
-    ``skip_covered=False`` every grid point is prompted, as there.
+    Differences: ``min_mask_region_area`` drops whole masks (the official generator removes
+    small islands and holes in them); ``skip_covered`` and ``max_cover`` are ours, and with
+    ``skip_covered=False`` every grid point is prompted, as there; of ``crop_n_layers`` all windows
+    of a layer are of one size, the last moved inwards, and a mask counts as cut off where it ends
+    within 2 % of the window's longer side from its edge (there 20 pixels).
 
     Args:
         points_per_side: prompts form a grid of this many points along each side.
