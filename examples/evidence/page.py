@@ -13,12 +13,13 @@ from evidence.publish import RESULTS, Published, read_published
 from evidence.scales import SCALES
 from evidence.seco_suite import seco_cells
 from evidence.sgg_suite import sgg_cells
-from evidence.summary import closed, values_of
+from evidence.summary import closed, seeds_of, values_of
 from evidence.tables import markdown, orders_table, section_orders, section_table
 from seco.common.files import write_bytes
 
 DOCS = RESULTS.parents[1]
 NOTES = "notes.json"
+SEEDS = 3  # as many as there are to be
 HEAD = """\
 # Evidence: the two papers' comparisons, on domains that anyone has
 
@@ -105,7 +106,10 @@ def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Itera
     for one in published:
         for section, numbers in one.sections().items():
             orders = section_orders(one.suite, section, numbers, one.numbers)
-            if orders:
+            if orders and seeds_of(numbers) == 1:
+                told = "one seed: nothing is claimed"
+                rows.append([f"{one.data}, {one.scale}: {section}", "", "", told])
+            elif orders:
                 yes = [o for o in orders if o.verdict == "yes"]
                 weak = [o for o in orders if o.verdict.startswith("yes,")]
                 not_all = [o for o in orders if not o.verdict.startswith("yes")]
@@ -148,7 +152,9 @@ def _of_file(one: Published, notes: Mapping[str, str]) -> Iterator[str]:
     )
     for section, numbers in one.sections().items():
         yield f"### {section[0].upper()}{section[1:]}"
-        setting = next(iter(numbers)).setting
+        setting, seeds = next(iter(numbers)).setting, seeds_of(numbers)
+        if seeds < SEEDS:
+            yield f"**Of {seeds} seed{'s' if seeds > 1 else ''} only, not {SEEDS}.**"
         if section in SETTINGS:
             yield f"{SETTINGS[section].says[0].upper()}{SETTINGS[section].says[1:]}."
         elif setting in SAYS:
@@ -165,24 +171,29 @@ def _of_file(one: Published, notes: Mapping[str, str]) -> Iterator[str]:
 
 def _not_run(published: Sequence[Published], notes: Mapping[str, str]) -> Iterator[str]:
     yield "## What has not been run"
-    seeds, lines = range(3), []
+    lines = []
     for data in ("streets", "camvid"):
         for scale in ("cpu", "gpu"):
             own = SCALES[scale]
             planned = {
-                "seco": seco_cells(data, own.seco, seeds), "sgg": sgg_cells(data, own.sgg, seeds),
-            }  # fmt: skip
+                "seco": seco_cells(data, own.seco, range(SEEDS)),
+                "sgg": sgg_cells(data, own.sgg, range(SEEDS)),
+            }
             for suite, cells in planned.items():
-                sections = dict.fromkeys(cell.section for cell in cells)
                 done = {
-                    section
+                    cell
                     for one in published
                     if (one.suite, one.data, one.scale) == (suite, data, scale)
-                    for section in one.sections()
+                    for cell in one.numbers
                 }
-                missing = [section for section in sections if section not in done]
+                partly = {cell.section for cell in done}
+                missing = dict.fromkeys(
+                    f"{cell.section} (some seeds)" if cell.section in partly else cell.section
+                    for cell in cells
+                    if cell not in done
+                )
                 if missing:
-                    what = "everything" if len(missing) == len(sections) else "; ".join(missing)
+                    what = "everything" if not done else "; ".join(missing)
                     lines.append(f"- {suite}, {data}, scale {scale}: {what}.")
     yield "\n".join(lines) if lines else "Nothing is left out."
     if "not run" in notes:

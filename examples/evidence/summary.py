@@ -57,6 +57,11 @@ def values_of(numbers: Numbers, path: Path = TARGET) -> dict[str, Values]:
     return {variant: Values(by_seed) for variant, by_seed in found.items()}
 
 
+def seeds_of(numbers: Numbers) -> int:
+    """How many seeds there are."""
+    return len({cell.seed for cell in numbers})
+
+
 def closed(base: Values, arm: Values, upper: Values) -> Values:
     """Share of the way from base to upper bound that an arm goes, by seed."""
     return Values(
@@ -96,6 +101,8 @@ class Order:
     def verdict(self) -> str:
         """In words."""
         count = len(self.difference.by_seed)
+        if count == 1:
+            return "yes, of one seed" if self.held else "no, of one seed"
         if self.held == count:
             return "yes" if self.apart else "yes, within the deviations"
         return "no" if self.held == 0 else f"in {self.held} of {count} seeds"
