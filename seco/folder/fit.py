@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,9 +16,10 @@ from seco.common.images import check_pair
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import label_of
 from seco.common.jobs import JobOptions, Manifest, Outcome, Signature, Summary, overlap
-from seco.common.jobs.journal import HIDDEN, Entry, hold_folder, open_journal
+from seco.common.jobs.journal import Entry, hold_folder, open_journal
 from seco.common.jobs.manifest import check_folder, claim_folder
 from seco.common.jobs.run import failure, is_about_file, stopped_when_full, write_summary
+from seco.common.jobs.together import claim_state
 from seco.common.labels import LabelSpace
 from seco.common.progress import follow
 from seco.correction.corrector import ConnectivityCorrector
@@ -143,20 +144,13 @@ def fit_folder(
         if not usable:
             raise ValueError("expected at least one usable image with its label, got none")
         signed = tuple(signatures[path] for path in training.inputs)
-        content = manifest.fingerprint + "".join(one.sha256 for one in signed)
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        checkpoint = out / HIDDEN / f"training-{digest[:16]}.safetensors"
-        if processes.first:
-            for other in (out / HIDDEN).glob("training-*"):
-                if other != checkpoint or options.overwrite:
-                    other.unlink()
-        processes.gather(None)  # nobody looks for the checkpoint before
         with stopped_when_full("the corrector"):
+            state = claim_state(out, manifest, signed, options)
             corrector = ConnectivityCorrector(
                 label_space, encoder, settings=settings, seed=seed, device=device
             ).fit(
                 FolderSamples(inputs, usable, label_space),
-                checkpoint=checkpoint,
+                checkpoint=state / "training.safetensors",
                 checkpoint_every=checkpoint_every,
                 readers=2,
                 data_parallel=processes.count > 1,
@@ -171,7 +165,7 @@ def fit_folder(
                 corrector.save(out)
                 training = _Training(training.inputs, _saved(out))
                 journal.record(training, signed, facts)
-                checkpoint.unlink()
+                shutil.rmtree(state)
         processes.gather(None)
         outcome = Outcome("corrector", "written", facts=facts)
         return _concluded(inputs, failures, outcome, out, manifest, options)

@@ -43,6 +43,7 @@ from sgg.cli.translation import (
     Steps,
     TileOverlap,
     TileSizeText,
+    say_left_out,
     translation_options,
 )
 from sgg.folder.class_files import MIN_PIXELS
@@ -231,6 +232,8 @@ def progressive(
             raise
         if first:
             page = write_report(made, space, shown=shown)
+            if made.good:
+                say_left_out(made.good[-1].left_out, space)
     _conclude(made, page if first else None)
 
 

@@ -42,6 +42,7 @@ from sgg.cli.translation import (
     Steps,
     TileOverlap,
     TileSizeText,
+    say_left_out,
     translation_options,
 )
 from sgg.folder.class_files import MIN_PIXELS
@@ -131,7 +132,5 @@ def translate(
             class_files=class_files, min_pixels=min_pixels, options=options,
         )  # fmt: skip
     if options.processes.first:
-        for number, reason in made.left_out.items():
-            name = space.names[int(number)] if int(number) < space.num_classes else "unknown"
-            typer.echo(f"not listed for rare class sampling: {number} ({name}): {reason}", err=True)
+        say_left_out(made.left_out, space)
     conclude(made.summary, "translated", out, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from seco.common.labels import LabelSpace
 from sgg.folder import TranslationOptions
 from sgg.settings import PAPER, GuidanceSettings
 from sgg.tiling import TileSize
@@ -198,6 +200,13 @@ def translation_options(
     settings = change_settings(base.settings, assignments or [])
     changed = {name: value for name, value in given.items() if value is not None}
     return replace(base, settings=settings, tile_size=tile_size_of(tile_size), **changed)
+
+
+def say_left_out(left_out: Mapping[str, str], space: LabelSpace) -> None:
+    """Say which classes rare class sampling no longer knows: class id -> reason."""
+    for number, reason in left_out.items():
+        name = space.names[int(number)] if int(number) < space.num_classes else "unknown"
+        typer.echo(f"not listed for rare class sampling: {number} ({name}): {reason}", err=True)
 
 
 def tile_size_of(text: str) -> TileSize:

@@ -6,7 +6,8 @@ guides farther.
   one that is used if the user gives none.
 - ``handing_on.py``, ``weights.py``: one stage's fine-tuning as a job, and its segmenter's file.
 - ``measures.py``: what is measured at every stage.
-- ``places.py``: where everything lies; ``report.py``: the page for people.
+- ``places.py``: where everything lies; ``provenance.py``: what it was made with;
+  ``report.py``: the page for people.
 """
 
 from sgg.progressive.measures import Measures

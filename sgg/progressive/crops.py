@@ -25,7 +25,7 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as usual fo
 
 
 @dataclass(frozen=True)
-class Place:
+class Crop:
     """One crop of a step.
 
     Args:
@@ -39,7 +39,7 @@ class Place:
     index: int
 
 
-def places(step: int, task: FinetuneTask, settings: FinetuneSettings) -> list[Place]:
+def crops_of_step(step: int, task: FinetuneTask, settings: FinetuneSettings) -> list[Crop]:
     """All crops of a step: the images in a new random order every epoch."""
     count, found = len(task.inputs.files), []
     orders: dict[int, Array] = {}
@@ -48,7 +48,7 @@ def places(step: int, task: FinetuneTask, settings: FinetuneSettings) -> list[Pl
         if epoch not in orders:
             draws = np.random.default_rng([task.seed, task.stage, _ORDER, epoch])
             orders[epoch] = draws.permutation(count)
-        found.append(Place(epoch, position, int(orders[epoch][position])))
+        found.append(Crop(epoch, position, int(orders[epoch][position])))
     return found
 
 
@@ -63,12 +63,12 @@ def crop_size(task: FinetuneTask, settings: FinetuneSettings) -> tuple[int, int]
 
 
 def read_crop(
-    place: Place, size: tuple[int, int], task: FinetuneTask, settings: FinetuneSettings
+    crop: Crop, size: tuple[int, int], task: FinetuneTask, settings: FinetuneSettings
 ) -> tuple[Tensor, Tensor]:
-    """One crop, mirrored and jittered as its place says.
+    """One crop, mirrored and jittered as its place in the schedule says.
 
     Args:
-        place: of the crop.
+        crop: which.
         size: its height and width; what an image lacks is grey and unlabelled.
         task: whose images.
         settings: of the views.
@@ -79,9 +79,9 @@ def read_crop(
     Raises:
         OSError, ValueError: image or label cannot be read, or do not fit.
     """
-    rng = np.random.default_rng([task.seed, task.stage, _VIEW, place.epoch, place.position])
+    rng = np.random.default_rng([task.seed, task.stage, _VIEW, crop.epoch, crop.position])
     inputs = task.source if rng.random() < settings.source_share else task.inputs
-    files = inputs.files[place.index]
+    files = inputs.files[crop.index]
     image, label = read_image(files.image), label_of(files, inputs, task.label_space)
     check_pair(image, label, names=("image", "label"))
     top, left = (

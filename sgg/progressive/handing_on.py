@@ -53,6 +53,7 @@ def hand_on(
     finetune: Finetune,
     places: Places,
     *,
+    trainer: Mapping[str, Any],
     options: JobOptions,
 ) -> HandedOn:
     """Fine-tune a copy of a segmenter, measure it on what it learnt from, save and load it.
@@ -62,6 +63,7 @@ def hand_on(
         task: on what; its state is decided here.
         finetune: how.
         places: where to.
+        trainer: what ``finetune`` is told from others by, see :func:`describe_finetune`.
         options: how the job is run.
 
     Raises:
@@ -97,7 +99,7 @@ def hand_on(
     manifest = Manifest(
         "sgg progressive: segmenter",
         {
-            "finetune": describe_finetune(finetune),
+            "finetune": trainer,
             "stage": task.stage,
             "seed": task.seed,
             "classes": task.label_space.names,
@@ -107,9 +109,11 @@ def hand_on(
         {"segmenter": describe_model(guide) or ""},
         library_versions("torch", "numpy", "pillow"),
     )
+    # The source too: a trainer may mix it in, and a strong translation may not change with it.
+    images = [one.image for one in task.source.files]
     item = Whole(
         "segmenter",
-        [path for one in task.inputs.files for path in (one.image, one.label) if path],
+        [*images, *(p for one in task.inputs.files for p in (one.image, one.label) if p)],
         [weights, folder / LOSSES, folder / MEASURES],
     )
     run_together(item, folder, manifest, work=work, options=options)
@@ -135,15 +139,20 @@ def describe_finetune(finetune: Finetune) -> dict[str, Any]:
     parameters = inspect.signature(finetune).parameters.values()
     options = {one.name: one.default for one in parameters if one.default is not one.empty}
     function: Any = finetune
+    given: list[Any] = []
     while isinstance(function, partial):
+        given = [*function.args, *given]
         function = function.func
-    named = function if hasattr(function, "__qualname__") else type(function)
-    if is_dataclass(function) and not isinstance(function, type):
-        options = {**vars(function), **options}
-    return {
+    is_object = not hasattr(function, "__qualname__")
+    owner = function if is_object else function.__self__ if inspect.ismethod(function) else None
+    if not isinstance(owner, type):  # a class's methods are functions
+        options = {**getattr(owner, "__dict__", {}), **options}
+    named = type(function) if is_object else function
+    described = {
         "function": f"{named.__module__}.{named.__qualname__}",
-        "options": {name: _plain(value) for name, value in options.items()},
+        "options": _plain(options),
     }
+    return {**described, "arguments": _plain(given)} if given else described
 
 
 def _plain(value: Any) -> Any:

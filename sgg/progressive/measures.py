@@ -13,7 +13,14 @@ from typing import Any
 
 from seco.common.files import write_bytes
 from seco.common.inputs import Inputs, find_inputs
-from seco.common.jobs import JobOptions, Manifest, Whole, library_versions, run_together
+from seco.common.jobs import (
+    JobOptions,
+    Manifest,
+    Outcome,
+    Whole,
+    library_versions,
+    run_together,
+)
 from seco.common.labels import LabelSpace
 from sgg.evaluation import evaluate_folder
 from sgg.folder.models import describe_model
@@ -48,16 +55,22 @@ class Measures:
         oracle: in the oracle's, if there is one.
         distance: to the target by kind of feature, if there are target images; logits are the
             oracle's, or else the first segmenter's, so that stages can be compared.
+        failed: images that could not be measured, of the set and of the target: name -> reason.
     """
 
     guide: Mapping[str, Any]
     oracle: Mapping[str, Any] | None
     distance: Mapping[str, float]
+    failed: Mapping[str, str]
 
     @property
     def consistency(self) -> float:
         """Mean IoU of the labels with what the guide sees, in 0-1: what decides where to stop."""
         return float(self.guide["mean_iou"] or 0.0)
+
+    def failures(self) -> list[Outcome]:
+        """What could not be measured."""
+        return [Outcome(name, "failed", reason) for name, reason in self.failed.items()]
 
     @classmethod
     def read(cls, folder: Path) -> Measures:
@@ -96,10 +109,12 @@ def measure_set(
             beside = evaluate_folder(
                 inputs, ruler, label_space=space, target=rulers.target, options=options
             )
+        by_guide, by_ruler = seen.numbers(), beside.numbers()
         said = {
-            "guide": _without_distance(seen.numbers()),
-            "oracle": None if rulers.oracle is None else _without_distance(beside.numbers()),
-            "distance": beside.numbers()["distance"],
+            "guide": _without_distance(by_guide),
+            "oracle": None if rulers.oracle is None else _without_distance(by_ruler),
+            "distance": by_ruler["distance"],
+            "failed": {**by_guide["failed"], **by_ruler["failed"]},
         }
         if options.processes.first:
             write_bytes(folder / MEASURES, (json.dumps(said, indent=1) + "\n").encode())
@@ -110,13 +125,21 @@ def measure_set(
         paths += [files.image for files in find_inputs(rulers.target).files]
     manifest = Manifest(
         "sgg progressive: measures",
-        {"classes": space.names, "things": space.thing_ids, "ignore_index": space.ignore_index},
+        {
+            "classes": space.names,
+            "things": space.thing_ids,
+            "ignore_index": space.ignore_index,
+            "oracle": rulers.oracle is not None,
+        },
         _described(guide=guide, ruler=ruler),
         library_versions("torch", "numpy", "pillow"),
     )
     item = Whole("measures", paths, [folder / MEASURES])
-    run_together(item, folder, manifest, work=work, options=options)
-    return Measures.read(folder)
+    done = run_together(item, folder, manifest, work=work, options=options)
+    measures = Measures.read(folder)
+    for bad in measures.failures() if done.status == "skipped" and options.processes.first else ():
+        options.report(bad)
+    return measures
 
 
 def _described(**models: Segmenter) -> dict[str, str]:

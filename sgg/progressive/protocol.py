@@ -54,8 +54,9 @@ class Finetune(Protocol):
     """Train a segmenter on a stage's translations, as :func:`sgg.finetune_segmenter` does.
 
     A function of your own may do anything, such as calling another trainer on ``task.folder``. What
-    it does is told from what another one does by its name and the defaults of its arguments, or
-    what ``functools.partial`` has set them to: let all that decides the result be among these.
+    it does is told from what another one does by its name, the defaults of its arguments or what
+    ``functools.partial`` has set them to, and the attributes of the object that it is or is a
+    method of: let all that decides the result be among these.
     """
 
     def __call__(self, segmenter: Segmenter, task: FinetuneTask) -> Losses:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ class Stage:
         measures: of the translations, in the eyes of the segmenter that guided them.
         handed_on: the segmenter that was fine-tuned on them; ``None`` if it was not, for they are
             too inconsistent, or if that failed.
+        left_out: see :class:`sgg.folder.TranslatedSet`.
     """
 
     number: int
@@ -60,6 +62,7 @@ class Stage:
     translated: Inputs
     measures: Measures
     handed_on: HandedOn | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Progression:
         segmenter: the last good one, in memory.
         source: measures of the source images, in the eyes of the first segmenter.
         stages: all that were translated.
-        failures: images that could not be used, in the order of the stages.
+        failures: images that could not be used, target images among them, in the order of the
+            stages.
         stopped: why the last of ``stages`` is left out; "" if it is not.
     """
 
@@ -97,6 +101,12 @@ class Progression:
         """The same with one more stage, and its segmenter if it has one."""
         segmenter = self.segmenter if stage.handed_on is None else stage.handed_on.segmenter
         return replace(self, stages=(*self.stages, stage), segmenter=segmenter)
+
+    def with_failures(self, found: Iterable[Outcome]) -> Progression:
+        """The same with further failures; what failed in a stage before is told once."""
+        known = {(one.name, one.reason) for one in self.failures}
+        new = (one for one in found if (one.name, one.reason) not in known)
+        return replace(self, failures=(*self.failures, *new))
 
     def numbers(self) -> dict[str, Any]:
         """All that was measured, as JSON holds it; paths within the folder."""

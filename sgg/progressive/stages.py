@@ -8,28 +8,29 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from seco.common.checks import check_number, describe
+from seco.common.checks import check_choice, check_integer, check_number, describe
 from seco.common.files import PathLike, write_bytes
 from seco.common.inputs import Inputs, check_apart, find_inputs
-from seco.common.jobs import JobOptions, Manifest, Outcome, Summary, library_versions
+from seco.common.jobs import JobOptions, Outcome, Summary
 from seco.common.jobs.journal import hold_folder
 from seco.common.jobs.manifest import MANIFEST, check_folder, claim_folder
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
+from seco.common.modules import weights_stay
 from sgg.diffusion.loading import as_diffusion
 from sgg.folder.class_files import MIN_PIXELS
 from sgg.folder.layout import SetLayout
-from sgg.folder.models import describe_model
 from sgg.folder.options import TranslationOptions
 from sgg.folder.translate import check_classes_of, translate_folder
 from sgg.progressive.handing_on import HandedOn, describe_finetune, hand_on
 from sgg.progressive.measures import Measures, Rulers, measure_set
 from sgg.progressive.places import Places
 from sgg.progressive.protocol import Finetune, FinetuneTask
+from sgg.progressive.provenance import check_stages, manifest_of
 from sgg.progressive.result import FinetuningDiverged, Progression, SourceSet, Stage
 from sgg.progressive.training import finetune_segmenter
 from sgg.progressive.weights import check_savable
-from sgg.segmenter import Segmenter, as_segmenter
+from sgg.segmenter import as_segmenter
 
 STRENGTHS = (0.3, 0.5, 0.7)
 """The stages' strengths. Our choice: the paper gives neither their number nor their values."""
@@ -37,6 +38,7 @@ STRENGTHS = (0.3, 0.5, 0.7)
 Step = Literal["translate", "measure", "fine-tune"]
 
 
+@weights_stay()  # fine-tuning changes copies
 def progressive_translation(
     source: SourceSet | tuple[PathLike, PathLike],
     diffusion: Any,
@@ -73,6 +75,8 @@ def progressive_translation(
     same files (to the byte on a CPU). Changed inputs go through all stages; changed settings are
     refused unless ``options.overwrite``, which makes anew what was made otherwise and nothing else.
     Further strengths, and another ``min_consistency``, go on from the stages that are there.
+    A former run's page is removed, for it would tell of other stages:
+    :func:`sgg.progressive.write_report` writes it.
 
     Args:
         source: folders of images and labels, or a :class:`SourceSet`.
@@ -112,7 +116,11 @@ def progressive_translation(
     Source: Peng et al., ICCV 2023, Progressive Translation Learning. That segmenter and strength
     grow together over stages is theirs; this loop's details, and the stopping rule, are ours.
     """
-    _check(strengths, min_consistency, collapse)
+    strengths = _check(strengths, min_consistency, collapse)
+    check_choice("labels_by", labels_by, ("link", "copy"))
+    check_integer("seed", seed, low=0)
+    check_integer("min_pixels", min_pixels, low=0)
+    check_integer("checkpoint_every", checkpoint_every, low=1)
     given = source if isinstance(source, SourceSet) else SourceSet.find(*source)
     model, start = as_diffusion(diffusion), as_segmenter(seg_model)
     check_savable(start)
@@ -125,11 +133,12 @@ def progressive_translation(
     rulers = Rulers(label_space, start, None if oracle is None else as_segmenter(oracle), beside)
     if rulers.oracle is not None:
         check_classes_of(rulers.oracle, given.inputs, label_space)
-    manifest = _manifest(
-        given.inputs, label_space, translation, labels_by, seed, finetune, model, start
+    trainer = describe_finetune(finetune)  # now: it may change when it is called
+    manifest = manifest_of(
+        given.inputs, label_space, translation, labels_by, seed, trainer, model, start
     )
     outputs = [places.data(1) / MANIFEST, places.numbers]
-    _check_stages(places, strengths, overwrite=options.overwrite)
+    check_stages(places, strengths, overwrite=options.overwrite)
     if not options.overwrite:
         check_folder(places.out, manifest, outputs)  # before anything is written there
     # Stages guard nothing: the whole's manifest does, and changed inputs go through all of them.
@@ -155,7 +164,7 @@ def progressive_translation(
                 options=own,
             )
             left, failures = _finished(left, made.summary)
-            progression = replace(progression, failures=(*progression.failures, *failures))
+            progression = progression.with_failures(failures)
             if not left.files:
                 raise ValueError(
                     f"stage {number}: expected at least one image that can be translated, got none"
@@ -163,13 +172,22 @@ def progressive_translation(
             if number == 1:  # not before: of the same images as the stages
                 announce(0, "measure")
                 known = measure_set(left, start, rulers, places.measures(0), options=own)
-                progression = replace(progression, source=known)
+                progression = replace(progression, source=known).with_failures(known.failures())
             translated = _translated(left, made.layout)
             announce(number, "measure")
             measured = measure_set(
                 translated, progression.segmenter, rulers, places.measures(number), options=own
             )
-            stage = Stage(number, strength, made.layout, left, translated, measured)
+            progression = progression.with_failures(measured.failures())
+            stage = Stage(
+                number,
+                strength,
+                made.layout,
+                left,
+                translated,
+                measured,
+                left_out=made.left_out,
+            )
             if min_consistency is not None and measured.consistency < min_consistency:
                 why = (
                     f"stage {number} (strength {strength:g}) is left out: its consistency of "
@@ -192,7 +210,9 @@ def progressive_translation(
                 progress=progress,
             )
             try:
-                handed = hand_on(progression.segmenter, task, finetune, places, options=own)
+                handed = hand_on(
+                    progression.segmenter, task, finetune, places, trainer=trainer, options=own
+                )
                 _check_collapse(handed, measured, collapse)
             except FloatingPointError as error:
                 diverged = FinetuningDiverged(progression.with_stage(stage), str(error))
@@ -203,65 +223,19 @@ def progressive_translation(
     return progression
 
 
-def _check(strengths: Sequence[float], min_consistency: float | None, collapse: float) -> None:
+def _check(
+    strengths: Sequence[float], min_consistency: float | None, collapse: float
+) -> list[float]:
+    """The strengths as floats: 1 and 1.0 are the same, but not as JSON."""
     if isinstance(strengths, str) or not isinstance(strengths, Sequence) or not strengths:
         raise TypeError(f"strengths: expected numbers, got {describe(strengths)}")
-    for strength in strengths:
-        check_number("strengths", strength, low=0, high=1, low_open=True)
-    if any(later <= one for one, later in pairwise(strengths)):
-        raise ValueError(f"strengths: expected them to grow, got {list(strengths)}")
+    checked = [check_number("strengths", one, low=0, high=1, low_open=True) for one in strengths]
+    if any(later <= one for one, later in pairwise(checked)):
+        raise ValueError(f"strengths: expected them to grow, got {checked}")
     if min_consistency is not None:
         check_number("min_consistency", min_consistency, low=0, high=1)
     check_number("collapse", collapse, low=0, high=1)
-
-
-def _check_stages(places: Places, strengths: Sequence[float], *, overwrite: bool) -> None:
-    """Raise ``ValueError`` if stages are there that are not asked for, or of other strengths."""
-    for number in places.stages():
-        if number > len(strengths):
-            raise ValueError(
-                f"{places.out}: holds stage {number}, expected at most {len(strengths)}: give its "
-                "strength too, choose another folder, or delete that stage's"
-            )
-        made = Manifest.read(places.data(number))
-        if made is None or overwrite:
-            continue
-        before, now = made.settings.get("strength"), strengths[number - 1]
-        if before != now:
-            raise ValueError(
-                f"{places.data(number)}: was made otherwise: its strength is {now}, was {before}; "
-                "choose another folder, or --overwrite to make it and what follows anew"
-            )
-
-
-def _manifest(
-    inputs: Inputs,
-    space: LabelSpace,
-    translation: TranslationOptions,
-    labels_by: str,
-    seed: int,
-    finetune: Finetune,
-    diffusion: object,
-    segmenter: Segmenter,
-) -> Manifest:
-    from sgg import __version__
-
-    how = {name: value for name, value in translation.describe().items() if name != "strength"}
-    settings = {
-        "translation": how,
-        "finetune": describe_finetune(finetune),
-        "labels_by": labels_by,
-        "seed": seed,
-        "classes": space.names,
-        "ignore_index": space.ignore_index,
-        "stored_ignore_index": inputs.ignore_index,
-    }
-    models = {
-        "diffusion": describe_model(diffusion) or "",
-        "segmenter": describe_model(segmenter) or "",
-    }
-    versions = {"sgg": __version__, **library_versions("torch", "numpy", "pillow")}
-    return Manifest("sgg progressive", settings, models, versions)
+    return checked
 
 
 def _finished(inputs: Inputs, summary: Summary) -> tuple[Inputs, tuple[Outcome, ...]]:

@@ -23,14 +23,14 @@ from seco.common.optimizers import load_moments, moments_of
 from seco.common.parallel import add_gradients, add_up, check_same, in_first
 from seco.common.precision import learning
 from seco.common.processes import Processes
+from seco.common.progress import EVERY
 from seco.common.tensor_files import read_tensors, write_tensors
-from sgg.progressive.crops import crop_size, places, read_crop
+from sgg.progressive.crops import crop_size, crops_of_step, read_crop
 from sgg.progressive.protocol import FinetuneTask, Losses
 from sgg.progressive.settings import FinetuneSettings
 from sgg.segmenter import Segmenter
 
 _LOG = logging.getLogger(__name__)
-_EVERY = 60.0  # seconds between two lines in the log
 _KIND, _VERSION = "sgg fine-tuning state", 1
 _WEIGHTS, _MOMENTS, _LOSSES = "weights.", "optimizer.", "losses"
 _MODEL = 3  # beside the seed of what a model draws, such as dropout; see crops.py
@@ -180,8 +180,8 @@ def _batches(
     said, silent = time.monotonic(), not (task.progress and task.processes.first)
 
     def read(step: int) -> list[tuple[Tensor, Tensor]]:
-        own = task.processes.share(places(step, task, settings))
-        return [read_crop(place, size, task, settings) for place in own]
+        own = task.processes.share(crops_of_step(step, task, settings))
+        return [read_crop(crop, size, task, settings) for crop in own]
 
     steps = overlap(
         range(done, settings.steps), read, lambda _, crops: crops, lambda _, crops: crops
@@ -192,7 +192,7 @@ def _batches(
             yield step, future.result()
             bar.update()
             last = step + 1 == settings.steps
-            if task.processes.first and (last or time.monotonic() - said >= _EVERY):
+            if task.processes.first and (last or time.monotonic() - said >= EVERY):
                 said = time.monotonic()
                 _LOG.info("Fine-tuning: step %d of %d", step + 1, settings.steps)
 

@@ -266,7 +266,7 @@ def test_a_stopped_training_goes_on_unless_the_data_are_others(work, monkeypatch
     with pytest.raises(ZeroDivisionError):
         fit(work)
     monkeypatch.undo()
-    (state,) = (work / "corrector/.job").glob("training-*")
+    (state,) = (work / "corrector/.job").glob("state-*/training.safetensors")
     reached = state.stat().st_mtime_ns
     shutil.copytree(work / "corrector", work / "stopped")
     fitted, real = [], ConnectivityCorrector.fit
@@ -279,7 +279,7 @@ def test_a_stopped_training_goes_on_unless_the_data_are_others(work, monkeypatch
     assert statuses(fit(work)) == {"written": 1}
     assert fitted == [reached]
     assert (work / "corrector/corrector.json").read_bytes() == undisturbed
-    assert not list((work / "corrector/.job").glob("training-*"))
+    assert not list((work / "corrector/.job").glob("state-*"))
     shutil.rmtree(work / "corrector")
     (work / "stopped").rename(work / "corrector")
     write_label(work / "labels/part0/0.png", np.zeros(SIZE, np.uint8), CITYSCAPES)

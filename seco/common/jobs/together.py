@@ -91,26 +91,45 @@ def run_together(
         if done is not None:
             return Outcome(item.name, "skipped", facts=done.facts)
         signatures = _signed(item.inputs, processes)
-        content = manifest.fingerprint + "".join(one.sha256 for one in signatures)
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        state = folder / HIDDEN / f"state-{digest[:16]}"
         with stopped_when_full(item.name):
             if processes.first:
                 remove_leftovers(folder)
-                for other in (folder / HIDDEN).glob("state-*"):
-                    if other != state or options.overwrite:
-                        shutil.rmtree(other)
-                state.mkdir(exist_ok=True)
                 for path in item.outputs:  # what was made otherwise must not be taken for this
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.unlink(missing_ok=True)
-            processes.gather(None)  # nobody looks for a state before
+            state = claim_state(folder, manifest, signatures, options)
             facts = work(state)
             if processes.first:
                 journal.record(item, signatures, facts)
                 shutil.rmtree(state)
         processes.gather(None)
         return Outcome(item.name, "written", facts=facts)
+
+
+def claim_state(
+    folder: Path, manifest: Manifest, signatures: Sequence[Signature], options: JobOptions
+) -> Path:
+    """The folder for the state of work that is not done yet, to go on from; every process calls.
+
+    Its name stands for the content of all inputs and the manifest: it is never that of others,
+    which are removed.
+
+    Args:
+        folder: home of the job, which is held.
+        manifest: of the job.
+        signatures: of all inputs.
+        options: with ``overwrite`` what a run before left there is removed as well.
+    """
+    content = manifest.fingerprint + "".join(one.sha256 for one in signatures)
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    state = folder / HIDDEN / f"state-{digest[:16]}"
+    if options.processes.first:
+        for other in (folder / HIDDEN).glob("state-*"):
+            if other != state or options.overwrite:
+                shutil.rmtree(other)
+        state.mkdir(exist_ok=True)
+    options.processes.gather(None)  # nobody looks there before
+    return state
 
 
 def _signed(paths: Sequence[Path], processes: Processes) -> tuple[Signature, ...]:

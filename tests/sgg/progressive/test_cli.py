@@ -181,6 +181,19 @@ def test_a_bad_file_is_said_and_the_exit_code_tells(here, tmp_path):
     assert "2 stages, 3 images translated, 1 failed" in done.output
 
 
+def test_classes_that_can_no_longer_be_sampled_are_said(tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    stats = [{"file": f"labels/0000{number}.png", "0": 90, "3": 4} for number in (1, 2, 3)]
+    (files / "sample_class_stats.json").write_text(json.dumps(stats))
+    samples = {k: [[one["file"], one[k]] for one in stats] for k in ("0", "3")}
+    (files / "samples_with_class.json").write_text(json.dumps(samples))
+    done = run(tmp_path / "out", "--class-files", str(files), "--min-pixels", "50")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("not listed for rare class sampling") == 1
+    assert "not listed for rare class sampling: 3 (blue): no translated image has" in done.output
+
+
 def test_settings_of_fine_tuning_are_listed():
     done = CliRunner().invoke(app, ["progressive", "--list-finetune-settings"])
     assert done.exit_code == 0

@@ -5,6 +5,7 @@ The models are formulas and a convolution, so that a whole run takes a second.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import progressive_world
@@ -24,6 +26,7 @@ from PIL import Image
 from progressive_world import (
     OPTIONS,
     PLAIN,
+    SCHEDULE,
     SPACE,
     STRENGTHS,
     Colour,
@@ -38,7 +41,8 @@ from safetensors.torch import load_file
 
 from seco.common.files import read_image, read_label
 from seco.common.jobs import JobOptions
-from sgg import Segmenter, translate
+from seco.common.modules import fingerprint
+from sgg import CallableDiffusion, Segmenter, translate
 from sgg.folder import image_seed
 from sgg.progressive import FinetuningDiverged, finetune_segmenter, write_report
 from sgg.progressive.handing_on import describe_finetune
@@ -509,6 +513,60 @@ def test_a_bad_file_is_left_out_of_all_stages(tmp_path):
     assert set(numbers["failed"]) == {"00002", "00004"}
 
 
+def test_a_bad_target_image_is_told_by_every_run_once(source, tmp_path):
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "one.png").write_bytes((source / "images/00001.png").read_bytes())
+    (target / "other.png").write_bytes(b"no image")
+    for _ in range(2):  # in the second nothing is measured anew
+        told = []
+        options = JobOptions(report=told.append)
+        made = run(source, tmp_path / "out", target=target, options=options)
+        assert [outcome.name for outcome in made.failures] == ["other"]
+        assert {one.name for one in told if one.status == "failed"} == {"other"}
+        numbers = json.loads((tmp_path / "out/progressive.json").read_text())
+        assert numbers["failed"]["other"].endswith("got another kind of file")
+
+
+def test_an_oracle_that_is_given_later_is_asked(source, tmp_path):
+    run(source, tmp_path / "out", strengths=(0.4,))
+    made = run(source, tmp_path / "out", strengths=(0.4,), oracle=segmenter())
+    assert made.source.oracle == made.source.guide
+    assert made.stages[0].measures.oracle == made.stages[0].measures.guide
+
+
+def test_a_strength_is_a_number_whatever_its_type(source, tmp_path):
+    run(source, tmp_path / "out", strengths=(0.5, 1.0))
+    denoiser = Denoiser()
+    strengths = (np.float32(0.5), 1)
+    run(source, tmp_path / "out", strengths=strengths, diffusion=target_domain(denoiser))
+    assert denoiser.calls == 0
+
+
+def test_a_changed_source_image_counts_where_its_translation_stays(tmp_path):
+    root, out = write_source(tmp_path / "game"), tmp_path / "out"
+    constant = CallableDiffusion(
+        lambda x_t, steps: torch.zeros_like(x_t), SCHEDULE, prediction_type="sample"
+    )
+    mixed = partial(finetune_segmenter, settings=replace(PLAIN, source_share=1.0))
+    options = {"translation": replace(OPTIONS, guidance="none"), "finetune": mixed}
+    before = results(run(root, out, diffusion=constant, **options).places.data(1) / "images")
+    image = read_image(root / "images/00003.png")
+    Image.fromarray(255 - image).save(root / "images/00003.png")
+    run(root, out, diffusion=constant, **options)
+    assert results(out / "stage-1/images") == before
+    run(root, tmp_path / "at once", diffusion=constant, **options)
+    assert results(out) == results(tmp_path / "at once")
+
+
+def test_weights_are_hashed_once(source, tmp_path, monkeypatch):
+    hashed = []
+    counting = SimpleNamespace(sha256=lambda: hashed.append(1) or hashlib.sha256())
+    monkeypatch.setitem(fingerprint.__globals__, "hashlib", counting)
+    run(source, tmp_path / "out")
+    assert len(hashed) == 2  # those of the segmenters that guided
+
+
 def test_a_folder_of_another_kind_is_refused(source, tmp_path):
     (tmp_path / "out/stage-1").mkdir(parents=True)
     (tmp_path / "out/progressive.json").write_text("{}")
@@ -601,6 +659,31 @@ def test_how_a_trainer_is_told_from_others():
     assert said["options"]["settings"]["steps"] == 2000
     weights = describe_finetune(partial(to_nan, task=None))["options"]
     assert weights == {"task": None}
+    assert describe_finetune(partial(to_nan, 5)) != describe_finetune(partial(to_nan, 6))
+    assert describe_finetune(partial(to_nan, 5)) == describe_finetune(partial(to_nan, 5))
+
+
+class Trainer:
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def __call__(self, segmenter, task):
+        self.epochs += 1  # it may count; what it is told by is from before
+        return [(self.epochs, 0.0)]
+
+    def train(self, segmenter, task):
+        return self(segmenter, task)
+
+
+def test_a_trainer_that_is_an_object_is_told_by_what_it_holds(source, tmp_path):
+    for said in (describe_finetune(Trainer(3)), describe_finetune(Trainer(3).train)):
+        assert said["options"] == {"epochs": 3}
+    made = run(source, tmp_path / "out", finetune=Trainer(3))
+    assert [stage.handed_on.losses for stage in made.stages] == [[(4, 0.0)], [(5, 0.0)]]
+    again = run(source, tmp_path / "out", finetune=Trainer(3))
+    assert [stage.handed_on.losses for stage in again.stages] == [[(4, 0.0)], [(5, 0.0)]]
+    with pytest.raises(ValueError, match=r"finetune\.options\.epochs is 4, was 3"):
+        run(source, tmp_path / "out", finetune=Trainer(4))
 
 
 @pytest.mark.parametrize(
@@ -615,6 +698,10 @@ def test_how_a_trainer_is_told_from_others():
         ({"seg_model": torch.nn.Conv2d(3, 2, 1)}, ValueError, "expected 4 classes"),
         ({"oracle": torch.nn.Conv2d(3, 2, 1)}, ValueError, "expected 4 classes"),
         ({"target": Path("nowhere")}, FileNotFoundError, "nowhere"),
+        ({"seed": -1}, ValueError, "seed: expected an integer >= 0"),
+        ({"min_pixels": -1}, ValueError, "min_pixels: expected an integer >= 0"),
+        ({"checkpoint_every": 0}, ValueError, "checkpoint_every: expected an integer >= 1"),
+        ({"labels_by": "move"}, ValueError, "labels_by: expected one of"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_refused_before_the_work(source, tmp_path, wrong, error, said):

@@ -17,7 +17,7 @@ from seco.common.files import read_image, read_label
 from seco.common.inputs import find_inputs
 from sgg import Segmenter
 from sgg.progressive import FinetuneSettings, FinetuneTask, finetune_segmenter
-from sgg.progressive.crops import Place, crop_size, places, read_crop
+from sgg.progressive.crops import Crop, crop_size, crops_of_step, read_crop
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +36,20 @@ def task(root, tmp_path):
 
 def shown(task, settings, count=40, size=SIZE):
     """Crops of the first image, each of another place."""
-    return [read_crop(Place(0, position, 0), size, task, settings) for position in range(count)]
+    return [read_crop(Crop(0, position, 0), size, task, settings) for position in range(count)]
 
 
 def test_every_epoch_shows_every_image_once(task):
     settings = FinetuneSettings(batch_size=3)
-    found = [place for step in range(5) for place in places(step, task, settings)]
-    assert [place.epoch for place in found] == [0] * 5 + [1] * 5 + [2] * 5
+    found = [crop for step in range(5) for crop in crops_of_step(step, task, settings)]
+    assert [crop.epoch for crop in found] == [0] * 5 + [1] * 5 + [2] * 5
     for epoch in range(3):
         assert sorted(p.index for p in found if p.epoch == epoch) == [0, 1, 2, 3, 4]
     orders = [tuple(p.index for p in found if p.epoch == epoch) for epoch in range(3)]
     assert len(set(orders)) == 3
-    assert places(3, task, settings) == found[9:12]
-    assert places(0, replace(task, seed=1), settings) != found[:3]
-    assert places(0, replace(task, stage=2), settings) != found[:3]
+    assert crops_of_step(3, task, settings) == found[9:12]
+    assert crops_of_step(0, replace(task, seed=1), settings) != found[:3]
+    assert crops_of_step(0, replace(task, stage=2), settings) != found[:3]
 
 
 def test_crops_are_windows_of_image_and_label(task, root):
@@ -173,7 +173,7 @@ def test_sgd_and_its_rates(task, decay, momentum):
     }
     twin, speed = Colour(), 0.0
     crops = shown(task, PLAIN, 1)
-    crops = [read_crop(Place(0, k, k), SIZE, task, PLAIN) for k in range(5)]
+    crops = [read_crop(Crop(0, k, k), SIZE, task, PLAIN) for k in range(5)]
     images, labels = (torch.stack(part) for part in zip(*crops, strict=True))
     for step in range(6):
         loss = nn.functional.cross_entropy(twin((images + 1) / 2), labels, ignore_index=255)
