@@ -102,8 +102,9 @@ def refine_in_loop(
         >>> refine_in_loop(None, label, share, regions=regions, enabled=False)[0] is label
         True
     """
-    if not enabled or not _is_due(iteration, warm_up, interval):
+    if not enabled:
         return pseudo_label, pseudo_weight
+    # Before the iteration is asked for: a mistake shall not show after hours of warming up.
     check_choice("weight", weight, WEIGHT_POLICIES)
     if isinstance(sam, nn.Module):
         raise TypeError(
@@ -112,6 +113,8 @@ def refine_in_loop(
             "once: sam = seco.load_sam(sam)"
         )
     _check_label_and_weight(pseudo_label, pseudo_weight)
+    if not _is_due(iteration, warm_up, interval):
+        return pseudo_label, pseudo_weight
     low, high = (float(end) for end in torch.aminmax(pseudo_weight.detach()))
     if not low >= 0 or high == float("inf"):  # NaN is not >= 0 either
         raise ValueError(f"pseudo_weight: expected finite numbers >= 0, got {low} to {high}")

@@ -101,12 +101,12 @@ def from_region_map(region_map: Array | Tensor, table: RegionTable) -> Regions:
         region_map = np.maximum(region_map, 0)
     # One number more than there are atoms, for the padding that lies among them.
     size = max(table.atom_count, PADDING) + 1
-    pixels = np.bincount(region_map.ravel(), minlength=size)
-    if len(pixels) > size:
+    highest = int(region_map.max())
+    if highest >= size:  # before it is counted, in as many cells
         raise ValueError(
-            f"region_map: expected at most {size - 1}, the last atom in table, "
-            f"got {len(pixels) - 1}"
+            f"region_map: expected at most {size - 1}, the last atom in table, got {highest}"
         )
+    pixels = np.bincount(region_map.ravel(), minlength=size)
     pixels[[0, PADDING]] = 0
     present = pixels.nonzero()[0]
     atoms = present - (present > PADDING)

@@ -30,7 +30,10 @@ def exact(*devices: torch.device) -> Iterator[None]:
 
 @contextmanager
 def learning(device: torch.device) -> Iterator[None]:
-    """Compute with gradients and in full precision, whatever the caller has switched on."""
+    """Compute with gradients and outside the caller's autocast on a device.
+
+    TF32, which cuDNN uses unless it is switched off, is left as it is.
+    """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())

@@ -141,10 +141,27 @@ def test_nothing_left_to_rescale_is_zero():
 )
 def test_arguments_come_back_where_it_is_not_due(options):
     label, weight, _, _ = batch()
-    # Not even what is wrong is looked at: the loop is as without the call.
+    # No model is looked at: the loop is as without the call.
     refined, after = refine_in_loop(None, label, weight, object(), **options)
     assert refined is label
     assert after is weight
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"weight": "drop"}, ValueError, "weight: expected one of 'keep'"),
+        ({"sam": nn.Linear(1, 1)}, TypeError, "sam: expected what seco.load_sam returns"),
+        ({"pseudo_weight": torch.ones(1, 2, 3)}, ValueError, "pseudo_weight: expected shape"),
+    ],
+)
+def test_mistakes_do_not_wait_for_the_end_of_the_warm_up(wrong, error, message):
+    label, weight, _, _ = batch()
+    given = {"target_img": None, "pseudo_label": label, "pseudo_weight": weight} | wrong
+    with pytest.raises(error, match=message):
+        refine_in_loop(**given, iteration=0, warm_up=1000)
+    off, _ = refine_in_loop(**given, enabled=False)
+    assert off is label
 
 
 def test_every_nth_iteration_from_the_warm_up_on():

@@ -142,6 +142,12 @@ def test_a_table_of_another_image_is_refused(value):
         from_region_map(np.array([[1, value]], np.uint16), table)
 
 
+def test_a_number_that_is_far_off_takes_no_memory():
+    _, table = to_region_map(Regions.from_label_map(torch.tensor([[1, 2]])))
+    with pytest.raises(ValueError, match=f"region_map: expected at most 255, .* got {1 << 40}"):
+        from_region_map(np.array([[1, 1 << 40]]), table)
+
+
 def test_wrong_arguments_are_named():
     region_map, table = to_region_map(Regions.from_label_map(torch.tensor([[1, 2]])))
     with pytest.raises(TypeError, match="regions: expected seco"):
