@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from pages import blocks
 from typer.main import get_command
 
 import seco
@@ -21,10 +22,6 @@ from sgg.cli.app import app as sgg_app
 PAGES = sorted((Path(__file__).parents[2] / "docs/clients").glob("*.md"))
 MOST_LINES = 15
 HUNK = re.compile(r"@@ -\d+,(\d+) \+\d+,(\d+) @@")
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
 
 
 def all_blocks(language: str) -> list[object]:

@@ -1,4 +1,4 @@
-"""The python code of README and docs, and a small SAM for every one that it asks for."""
+"""The code in README and docs, and a small SAM for every one that it asks for."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ import seco
 from seco.sam.tiny import PROPOSALS
 
 
+def blocks(page: Path, language: str) -> list[str]:
+    """The blocks of code in a language, as ``diff``."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+
+
 def python_blocks(page: Path) -> list[str]:
     """The blocks of python code; those with prompts are doctests, which run anyway."""
-    found = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    return [block for block in found if not block.startswith(">>>")]
+    return [block for block in blocks(page, "python") if not block.startswith(">>>")]
 
 
 def tiny_for_all(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
