@@ -19,7 +19,7 @@ from evidence.scales import SecoScale
 from seco.common.numbers import plain
 
 SOURCE_ONLY, UPPER = "source only", "supervised on target"
-REFINED = (*METHODS, "PSA + SCC", "PSA + DivideMix", IDEAL)
+REFINED = (*METHODS, "PSA + SCC", "PSA + DivideMix", IDEAL, f"{IDEAL} + SCC")
 OWN = ("raw", "base", "SCC without SAM", "DivideMix")
 ITERATED = ("base", "PSA + SCC")
 ITERATED_IN = ("UDA", "source-free")
