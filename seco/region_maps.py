@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_integer, check_label_map, describe
+from seco.common.resizing import nearest_places
 from seco.regions import Regions
 
 PADDING = 255
@@ -165,7 +166,7 @@ def transform_region_map(
     sides = [np.arange(length) for length in region_map.shape]
     if resize is not None:
         sides = [
-            (2 * np.arange(length) + 1) * len(side) // (2 * length)
+            nearest_places(len(side), length)
             for side, length in zip(sides, _lengths("resize", resize, low=1), strict=True)
         ]
     if crop is not None:

@@ -8,8 +8,8 @@ from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_number
 from seco.common.labels import Colour, LabelSpace, distinct_palette
-from seco.common.pages.pictures import nearest
 from seco.common.plots import check_fits, check_image
+from seco.common.resizing import nearest
 from seco.correction.decision import CORRECT, DROP, KEEP
 from seco.correction.judging import Judgement
 from seco.plots.backdrop import backdrop

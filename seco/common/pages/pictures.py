@@ -6,12 +6,12 @@ import base64
 import io
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from seco.common.arrays import Array
 from seco.common.labels import LabelSpace
 from seco.common.plots import IGNORE_COLOUR, figure_png
+from seco.common.resizing import nearest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,16 +59,6 @@ def size_in_page(picture: Array, *, least: int = 1) -> tuple[int, int]:
     longest = max(height, width)
     factor = WIDEST / longest if longest > WIDEST else -(-least // longest)
     return max(1, round(height * factor)), max(1, round(width * factor))
-
-
-def nearest(values: Array, size: tuple[int, int]) -> Array:
-    """Resize without mixing values: every pixel is one of the original's."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(np.int64)
-        for new, old in zip(size, values.shape, strict=True)
-    )
-    resized: Array = values[rows[:, None], columns]
-    return resized
 
 
 def as_address(picture: Image.Image, kind: str, **options: object) -> str:
