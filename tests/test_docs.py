@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,10 +14,15 @@ import numpy as np
 import pages
 import pytest
 import torch
+import typer
+from typer.main import get_command
 
 import seco
+from seco.cli.app import app as seco_app
+from sgg.cli.app import app as sgg_app
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 # Its code wants mmseg: tests/clients/test_pages.py runs it with stand-ins.
 ELSEWHERE = {"clients/mmsegmentation.md"}
 PAGES = {
@@ -48,6 +54,33 @@ def test_python_code_of_a_page_runs(page, monkeypatch, tmp_path):
     names: dict[str, Any] = GIVEN.get(page, dict)()
     for number, block in enumerate(PAGES[page]):
         exec(compile(block, f"{page}, block {number}", "exec"), names)
+
+
+COMMANDS = {"seco": get_command(seco_app), "sgg": get_command(sgg_app)}
+SCRIPTS = [
+    (page.relative_to(ROOT).as_posix(), line)
+    for page in (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
+    for block in pages.blocks(page, "(?:bash|sh)")
+    for line in block.replace("\\\n", " ").splitlines()
+    for line in re.split(r"&&|;|\|", line)
+    if re.match(r"\s*(?:torchrun .*)?\b(?:seco|sgg)\b", line)
+]
+
+
+def test_there_are_commands_in_the_pages():
+    assert len(SCRIPTS) > 30
+
+
+@pytest.mark.parametrize(("page", "line"), SCRIPTS)
+def test_a_command_of_a_page_is_one(page, line):
+    """It is parsed as the shell and the command do it; of the files that it names none is there."""
+    words = shlex.split(line, comments=True)
+    start = max(index for index, word in enumerate(words) if word in COMMANDS and index < 6)
+    package, *words = words[start:]
+    try:
+        COMMANDS[package].commands[words[0]].make_context(words[0], words[1:])
+    except typer.BadParameter as error:
+        assert "does not exist" in str(error)
 
 
 REFERENCE = [

@@ -13,11 +13,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 from pages import blocks
-from typer.main import get_command
 
 import seco
-from seco.cli.app import app as seco_app
-from sgg.cli.app import app as sgg_app
 
 PAGES = sorted((Path(__file__).parents[2] / "docs/clients").glob("*.md"))
 MOST_LINES = 15
@@ -83,19 +80,6 @@ def test_a_loop_s_patch_calls_refine_in_loop_once():
         assert len(patches) == 2
         for patch in patches:
             assert [call.func.attr for call in calls(patch)].count("refine_in_loop") == 1
-
-
-@pytest.mark.parametrize("script", all_blocks("bash"))
-def test_commands_have_the_options_that_the_pages_give(script):
-    commands = {"seco": get_command(seco_app), "sgg": get_command(sgg_app)}
-    lines = script.replace("\\\n", " ").splitlines()
-    for line in lines:
-        words = line.split()
-        if len(words) < 2 or words[0] not in commands:
-            continue
-        command = commands[words[0]].commands[words[1]]
-        known = {name for option in command.params for name in option.opts}
-        assert {word for word in words[2:] if word.startswith("--")} <= known
 
 
 def test_mmsegmentation_s_segmentor_trains_on_refined_labels(monkeypatch):
