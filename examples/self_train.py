@@ -65,9 +65,14 @@ class Batches(Dataset[dict[str, Any]]):
         self, rng: np.random.Generator, image: np.ndarray, ids: np.ndarray, padding: int
     ) -> tuple[Tensor, np.ndarray]:
         """The same window of an image and its map, mirrored every other time; in 0-1."""
-        lack = [(0, max(want - have, 0)) for want, have in zip(self.args.crop, ids.shape)]
+        lack = [
+            (0, max(want - have, 0)) for want, have in zip(self.args.crop, ids.shape, strict=True)
+        ]
         image, ids = np.pad(image, [*lack, (0, 0)]), np.pad(ids, lack, constant_values=padding)
-        top, left = (rng.integers(have - want + 1) for have, want in zip(ids.shape, self.args.crop))
+        top, left = (
+            rng.integers(have - want + 1)
+            for have, want in zip(ids.shape, self.args.crop, strict=True)
+        )
         window = np.s_[top : top + self.args.crop[0], left : left + self.args.crop[1]]
         image, ids = image[window], ids[window]
         if rng.random() < 0.5:
@@ -178,7 +183,9 @@ def train(sets: Sets, regions: Path, args: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(student.model.parameters(), lr=args.rate, weight_decay=0.01)
     if path.exists():
         saved = torch.load(path, map_location=args.device, weights_only=True)
-        for part, state in zip((student.model, teacher.model, optimizer), saved["parts"]):
+        for part, state in zip(
+            (student.model, teacher.model, optimizer), saved["parts"], strict=True
+        ):
             part.load_state_dict(state)
         first = saved["step"]
     student.model.train()
