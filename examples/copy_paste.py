@@ -104,8 +104,8 @@ def main(words: list[str] | None = None) -> None:
         raise SystemExit("nothing to paste: lower --min-score or --min-area")
     for number, files in enumerate(inputs.files):
         rng = np.random.default_rng([args.seed, number])
-        chosen = [some[rng.integers(len(some))]
-                  for some in (kinds[rng.integers(len(kinds))] for _ in range(args.count))]  # fmt: skip
+        of_kinds = [kinds[rng.integers(len(kinds))] for _ in range(args.count)]
+        chosen = [some[rng.integers(len(some))] for some in of_kinds]
         image, label = read_image(files.image), label_of(files, inputs, space)
         image, label = paste(image, label, chosen, rng)
         for kind in ("images", "labels"):
