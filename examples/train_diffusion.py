@@ -76,6 +76,7 @@ def main() -> None:
     args = parser.parse_args()
     accelerator = Accelerator(mixed_precision=args.precision, cpu=args.cpu)
     folder, shown = args.images, args.source
+    args.out.mkdir(parents=True, exist_ok=True)
     if args.streets:
         folder, shown = args.out / "camera", args.out / "game"
         if accelerator.is_main_process:
