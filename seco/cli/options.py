@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from seco.common.cli.options import lister
 
 
 class SamName(str, Enum):
@@ -64,31 +66,22 @@ class ScoreFormatName(str, Enum):
     npy = "npy"
 
 
-def _show_settings(wanted: bool) -> None:
-    if wanted:
-        from seco import PAPER, PSASettings
-        from seco.common.settings_text import list_settings
+def _psa_settings() -> tuple[Any, ...]:
+    from seco import PAPER, PSASettings
 
-        typer.echo(list_settings(PSASettings(), PAPER))
-        raise typer.Exit
+    return PSASettings(), PAPER
 
 
-def _show_scc_settings(wanted: bool) -> None:
-    if wanted:
-        from seco import SCC_PAPER, SCCSettings
-        from seco.common.settings_text import list_settings
+def _scc_settings() -> tuple[Any, ...]:
+    from seco import SCC_PAPER, SCCSettings
 
-        typer.echo(list_settings(SCCSettings(), SCC_PAPER))
-        raise typer.Exit
+    return SCCSettings(), SCC_PAPER
 
 
-def _show_proposal_settings(wanted: bool) -> None:
-    if wanted:
-        from seco import ProposalSettings
-        from seco.common.settings_text import list_settings
+def _proposal_settings() -> tuple[Any, ...]:
+    from seco import ProposalSettings
 
-        typer.echo(list_settings(ProposalSettings()))
-        raise typer.Exit
+    return (ProposalSettings(),)
 
 
 ImagePath = Annotated[
@@ -180,7 +173,7 @@ SettingsListed = Annotated[
     bool,
     typer.Option(
         "--list-settings",
-        callback=_show_settings,
+        callback=lister(_psa_settings),
         is_eager=True,
         help="Show every NAME for --set with default, the paper's value and meaning; exit.",
     ),
@@ -189,7 +182,7 @@ SCCSettingsListed = Annotated[
     bool,
     typer.Option(
         "--list-settings",
-        callback=_show_scc_settings,
+        callback=lister(_scc_settings),
         is_eager=True,
         help="Show every NAME for --set with default and meaning; exit.",
     ),
@@ -198,7 +191,7 @@ ProposalSettingsListed = Annotated[
     bool,
     typer.Option(
         "--list-settings",
-        callback=_show_proposal_settings,
+        callback=lister(_proposal_settings),
         is_eager=True,
         help="Show every NAME for --set with default and meaning; exit.",
     ),

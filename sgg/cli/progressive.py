@@ -20,6 +20,7 @@ from seco.common.cli.options import (
     MatchRule,
     NamingRule,
     Overwrite,
+    lister,
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import device_named, job, refused
@@ -52,14 +53,6 @@ from sgg.progressive.report import SHOWN
 
 _DOING = {"translate": "translating", "measure": "measuring", "fine-tune": "fine-tuning"}
 _STRENGTHS = ",".join(f"{strength:g}" for strength in STRENGTHS)
-
-
-def _show_finetune_settings(wanted: bool) -> None:
-    if wanted:
-        from seco.common.settings_text import list_settings
-
-        typer.echo(list_settings(FinetuneSettings()))
-        raise typer.Exit
 
 
 def progressive(
@@ -118,7 +111,7 @@ def progressive(
         bool,
         typer.Option(
             "--list-finetune-settings",
-            callback=_show_finetune_settings,
+            callback=lister(lambda: (FinetuneSettings(),)),
             is_eager=True,
             help="Show every NAME for --set-finetune with default and meaning; exit.",
         ),

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
+from seco.common.cli.options import lister
 from seco.common.labels import LabelSpace
 from sgg.folder import TranslationOptions
-from sgg.settings import PAPER, GuidanceSettings
+from sgg.settings import PAPER
 from sgg.tiling import TileSize
 
 DEFAULT = TranslationOptions()
@@ -54,15 +55,6 @@ class LabelsBy(str, Enum):
 
     link = "link"
     copy = "copy"
-
-
-def _show_settings(wanted: bool) -> None:
-    if wanted:
-        from seco.common.settings_text import list_settings
-
-        paper: GuidanceSettings = PAPER["settings"]
-        typer.echo(list_settings(DEFAULT.settings, paper))
-        raise typer.Exit
 
 
 DiffusionSpec = Annotated[
@@ -115,7 +107,7 @@ ListSettings = Annotated[
     bool,
     typer.Option(
         "--list-settings",
-        callback=_show_settings,
+        callback=lister(lambda: (DEFAULT.settings, PAPER["settings"])),
         is_eager=True,
         help="Show every NAME for --set with default and meaning; exit.",
     ),

@@ -5,23 +5,20 @@
 
 from __future__ import annotations
 
-import math
-import os
-import signal
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gaussian_domain import target_domain
 from PIL import Image
 from torch import nn
 
 from seco.common.jobs import JobOptions
 from seco.common.labels import LabelSpace
 from seco.common.processes import Processes
-from sgg import CallableDiffusion, Segmenter
+from sgg import Segmenter
 from sgg.folder import TranslationOptions
 from sgg.progressive import (
     FinetuneSettings,
@@ -32,7 +29,6 @@ from sgg.progressive import (
 )
 
 SPACE = LabelSpace(names=("dark", "red", "green", "blue"), things=("blue",))
-SCHEDULE = (1 - torch.linspace(1e-3, 0.3, 12, dtype=torch.float64)).cumprod(0)
 OPTIONS = TranslationOptions(num_inference_steps=2, guidance_scale=0.5)
 SIZE = (12, 20)
 IMAGES = 5
@@ -40,26 +36,6 @@ STRENGTHS = (0.4, 0.8)
 PLAIN = FinetuneSettings(
     steps=6, batch_size=3, learning_rate=0.05, crop_height=99, crop_width=99, flip=False, jitter=0.0
 )
-
-
-@dataclass
-class Denoiser:
-    """Of a domain in which every value is N(0.3, 0.16); may kill its process."""
-
-    calls: int = 0
-    kill_at: int | None = None
-
-    def __call__(self, x_t: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        if self.calls == self.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        a = SCHEDULE[int(steps[0])].item()
-        gain = 0.16 * math.sqrt(a) / (0.16 * a + 1 - a)
-        return 0.3 + gain * (x_t - math.sqrt(a) * 0.3)
-
-
-def target_domain(denoiser: Denoiser | None = None) -> CallableDiffusion:
-    return CallableDiffusion(denoiser or Denoiser(), SCHEDULE, prediction_type="sample")
 
 
 class Colour(nn.Module):

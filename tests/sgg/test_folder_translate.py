@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 import os
 import shutil
 import signal
@@ -21,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from forked import fork, forking
+from gaussian_domain import SCHEDULE, Denoiser, target_domain
 from PIL import Image
 
 from seco.common.files import read_image
@@ -38,25 +38,8 @@ from sgg.folder import (
 )
 
 SPACE = LabelSpace(names=("dark", "red", "green", "blue"))
-SCHEDULE = (1 - torch.linspace(1e-3, 0.3, 12, dtype=torch.float64)).cumprod(0)
 OPTIONS = TranslationOptions(num_inference_steps=3, guidance_scale=0.5)
 SIZE = (12, 20)
-
-
-@dataclass
-class Denoiser:
-    """Of a domain in which every value is N(0.3, 0.16); counts its calls."""
-
-    calls: int = 0
-    kill_at: int | None = None
-
-    def __call__(self, x_t: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
-        if self.calls == self.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        a = SCHEDULE[int(steps[0])].item()
-        gain = 0.16 * math.sqrt(a) / (0.16 * a + 1 - a)
-        return 0.3 + gain * (x_t - math.sqrt(a) * 0.3)
 
 
 def by_colour(x: torch.Tensor) -> torch.Tensor:
@@ -117,10 +100,6 @@ class Source:
             | others
             | {"options": options},
         )
-
-
-def target_domain(denoiser: Denoiser | None = None) -> CallableDiffusion:
-    return CallableDiffusion(denoiser or Denoiser(), SCHEDULE, prediction_type="sample")
 
 
 @pytest.fixture

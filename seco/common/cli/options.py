@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -58,6 +59,26 @@ ListFile = Annotated[
         "confidence, paths within the given folders.",
     ),
 ]
+
+
+def lister(settings: Callable[[], tuple[Any, ...]]) -> Callable[[bool], None]:
+    """The callback of an option that shows every setting and exits.
+
+    Args:
+        settings: gives what :func:`seco.common.settings_text.list_settings` takes, once it is
+            asked for: it may have to import what no other run of the command needs.
+    """
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            from seco.common.settings_text import list_settings
+
+            typer.echo(list_settings(*settings()))
+            raise typer.Exit
+
+    return show
+
+
 NamingRule = Annotated[
     NamingName | None,
     typer.Option(

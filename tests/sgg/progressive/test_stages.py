@@ -22,19 +22,17 @@ import progressive_world
 import pytest
 import torch
 import torch.nn.functional as F
+from gaussian_domain import SCHEDULE, Denoiser, target_domain
 from PIL import Image
 from progressive_world import (
     OPTIONS,
     PLAIN,
-    SCHEDULE,
     SPACE,
     STRENGTHS,
     Colour,
-    Denoiser,
     results,
     run,
     segmenter,
-    target_domain,
     write_source,
 )
 from safetensors.torch import load_file
@@ -221,8 +219,9 @@ def kill(source: Path, out: Path, *, denoiser_at: int = 0, step: int = 0) -> Non
     """Run in a process that is killed within an image or within a step of the training."""
     program = f"""
 import os, signal, sys, torch
-torch.set_num_threads(1)
+torch.set_num_threads({torch.get_num_threads()})  # to the byte only with as many
 from pathlib import Path
+import gaussian_domain as gaussian
 import progressive_world as world
 from sgg.progressive import training
 original, calls = training._add_loss, iter(range(1, 10**6))
@@ -231,7 +230,7 @@ def killing(*given):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(*given)
 training._add_loss = killing
-diffusion = world.target_domain(world.Denoiser(kill_at={denoiser_at} or None))
+diffusion = gaussian.target_domain(gaussian.Denoiser(kill_at={denoiser_at} or None))
 world.run(Path({str(source)!r}), Path({str(out)!r}), diffusion=diffusion)
 """
     done = subprocess.run([sys.executable, "-c", program], env=ENVIRONMENT, timeout=120)
