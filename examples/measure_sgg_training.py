@@ -42,6 +42,16 @@ CHUNK = 16  # scenes of one kept file
 MEASURES = ("mean_iou", "small_iou", "accuracy")
 
 
+def kind_of(arm: str, args: argparse.Namespace) -> str:
+    """How an arm is translated, for names of kept files; default sampler and scale unsaid."""
+    kind = f"{args.strength} {args.ddim_steps}" + " bf16" * args.bf16
+    if arm in ARMS and args.sampler != "ddim":
+        kind += f" {args.sampler}"
+    if arm in ARMS and arm != "unguided" and args.guidance_scale != 1:
+        kind += f" scale {args.guidance_scale}"
+    return kind
+
+
 def translated(
     arm: str, seeds: range, args: argparse.Namespace, models: tuple[Any, Any]
 ) -> torch.Tensor:
@@ -49,8 +59,7 @@ def translated(
     parts = []
     for first in tqdm(seeds[::CHUNK], desc=f"{arm}, scenes from {seeds[0]}", leave=False):
         own = range(first, min(first + CHUNK, seeds.stop))
-        kind = f"{args.strength} {args.ddim_steps}" + " bf16" * args.bf16
-        kept = args.work / f"{arm} {kind} {first} {len(own)}.npy"
+        kept = args.work / f"{arm} {kind_of(arm, args)} {first} {len(own)}.npy"
         if not kept.exists():
             source, labels = street_batch([
                 street_scene(s, size=SIZE, domain="game") for s in own
@@ -61,7 +70,9 @@ def translated(
                 *models,
                 strength=args.strength,
                 num_inference_steps=args.ddim_steps,
+                sampler=args.sampler,
                 guidance=ARMS[arm],
+                guidance_scale=args.guidance_scale,
                 dtype=torch.bfloat16 if args.bf16 else None,
                 generator=torch.Generator().manual_seed(first),
             )
@@ -96,11 +107,17 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--images", type=int, default=64, help="scenes of a seed (DEV_SEEDS)")
-    parser.add_argument("--held-out", type=int, default=150, help="scenes to measure (TEST_SEEDS)")
+    parser.add_argument("--held-out", type=int, default=150, help="scenes to measure")
+    parser.add_argument(
+        "--split", choices=("dev", "test"), default="test",
+        help="of the scenes to measure: choose on the last of DEV_SEEDS, report on TEST_SEEDS",
+    )  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--arms", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--strength", type=float, default=0.5)
-    parser.add_argument("--ddim-steps", type=int, default=10)
+    parser.add_argument("--sampler", choices=("ddim", "ddpm"), default="ddim")
+    parser.add_argument("--ddim-steps", type=int, default=10, help="of either sampler")
+    parser.add_argument("--guidance-scale", type=float, default=1.0)
     parser.add_argument("--bf16", action="store_true", help="translate in bfloat16")
     parser.add_argument("--steps", type=int, default=300, help="of training")
     parser.add_argument("--batch", type=int, default=8)
@@ -116,18 +133,22 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("sgg-training-work"), help="kept files")
     parser.add_argument("--out", type=Path, help="write JSON here")
     args = parser.parse_args()
-    if args.seeds < 2 or args.images * args.seeds > len(DEV_SEEDS):
-        raise SystemExit(f"expected 2 seeds or more, of {len(DEV_SEEDS)} scenes together")
+    measured, free = TEST_SEEDS[: args.held_out], len(DEV_SEEDS)
+    if args.split == "dev":
+        measured, free = DEV_SEEDS[-args.held_out :], free - args.held_out
+    if args.seeds < 2 or args.images * args.seeds > free:
+        raise SystemExit(f"expected 2 seeds or more, of {free} scenes together")
     torch.set_num_threads(1)
     started = time.time()
     args.work.mkdir(parents=True, exist_ok=True)
 
     models, oracle = (load_diffusion(), load_segmenter()), load_oracle()
     held_out, truth = street_batch([
-        street_scene(s, size=SIZE, domain="camera") for s in TEST_SEEDS[: args.held_out]
+        street_scene(s, size=SIZE, domain="camera") for s in measured
     ])  # fmt: skip
     training = f"{args.images} {args.steps} {args.batch} {args.rate} {args.held_out}"
     training += " shared" * args.shared + " augmented" * args.source_augmentation
+    training += " dev" * (args.split == "dev")
     arms = tuple(args.arms)
     rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     true_labels: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms if arm != BEFORE}
@@ -149,8 +170,7 @@ def main() -> None:
                     images = sets["game" if arm == SOURCE else "camera"][0]
                 seen = oracle_labels(images, oracle)
                 true_labels[arm].append(consistency_numbers(confusion(seen, labels, STREETS)))
-            kind = f"{args.strength} {args.ddim_steps}" + " bf16" * args.bf16
-            kept = args.work / f"{arm} {kind} {training} {seed}.json"
+            kept = args.work / f"{arm} {kind_of(arm, args)} {training} {seed}.json"
             if not kept.exists():
                 if arm != BEFORE:
                     train(
