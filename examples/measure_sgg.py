@@ -5,9 +5,9 @@
     python examples/measure_sgg.py curve FILE.json FIGURE.png
 
 ``run`` translates game scenes to the camera look in every combination of the options and writes
-after each one: what is in FILE already is not run again. Every seed has scenes of its own and noise
-of its own, so a standard deviation over seeds is over both. Choose on ``--split dev``, report
-``--split test``.
+after each one: what is in FILE already is not run again, and FILE names every run with its commit.
+Every seed has scenes of its own and noise of its own, so a standard deviation over seeds is over
+both. Choose on ``--split dev``, report ``--split test``.
 
 - Consistency: the source label against what an oracle sees in the translation: mean IoU, also of
   the thin and small classes alone, and accuracy. The oracle was trained on labelled camera scenes
@@ -22,6 +22,8 @@ import argparse
 import itertools
 import json
 import os
+import shlex
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring.record import provenance
 
 import sgg
 from seco.common.confusion import confusion
@@ -89,12 +92,16 @@ def run(options: argparse.Namespace) -> None:
         raise SystemExit(f"--images: expected at most {len(seeds)} in all")
     target, _ = street_batch([street_scene(s, size=SIZE, domain="camera") for s in TARGETS])
 
-    record: dict[str, Any] = {"split": options.split, "images": options.images, "cells": []}
+    record: dict[str, Any] = {
+        "split": options.split, "images": options.images, "runs": [], "cells": [],
+    }  # fmt: skip
     if options.file.exists():
         record = json.loads(options.file.read_text())
         if (record["split"], record["images"]) != (options.split, options.images):
             raise SystemExit(f"{options.file}: is of another split or number of images")
     done = {tuple(cell[key] for key in KEYS) for cell in record["cells"]}
+    command = shlex.join(["python", "examples/measure_sgg.py", *sys.argv[1:]])
+    record.setdefault("runs", []).append({"command": command, **provenance()})
 
     # The ruler's unit is the distance of all source scenes, so that it is one for all seeds.
     every = [
