@@ -72,11 +72,15 @@ def label_guidance(
     by_parity = (settings.even_steps, odd_steps) if guidance == "sgg" else (guidance, guidance)
 
     def predict(x_t: Tensor, t: int, to_go: int) -> tuple[Prediction, Tensor | None]:
+        guided_before_the_last, unguided = divmod(to_go - 1, settings.interval)
+        if unguided:
+            return model.predict(x_t, t), None
+        guided_to_go = guided_before_the_last + 1
         prediction, gradient = guided_prediction(
             model,
             x_t,
             t,
-            gradients[by_parity[to_go % 2]],
+            gradients[by_parity[guided_to_go % 2]],
             guidance_input=guidance_input,
             differentiate_denoiser=settings.differentiate_denoiser,
         )

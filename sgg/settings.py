@@ -21,6 +21,9 @@ class GuidanceSettings:
         even_steps: with guidance ``"sgg"``, the gradient of the steps with an even number of
             steps to go (this one included); the other gradient guides the odd ones. Of a full
             chain these are the even k.
+        interval: guide the last step and, going back from it, every so many steps (paper: 1);
+            the others save the segmenter's passes. ``"sgg"`` alternates among the guided steps,
+            with ``even_steps`` counting those. The guidance scale is not adapted.
         differentiate_denoiser: with ``guidance_input="pred_x0"``, whether the gradient goes
             through the denoiser (a backward pass of it per step) or takes its noise estimate as
             constant.
@@ -49,6 +52,7 @@ class GuidanceSettings:
     """
 
     even_steps: Literal["local", "global"] = "local"
+    interval: int = 1
     differentiate_denoiser: bool = False
     reduction: Literal["sum", "mean"] = "sum"
     normalization: Literal["none", "rms"] = "rms"
@@ -59,6 +63,7 @@ class GuidanceSettings:
 
     def __post_init__(self) -> None:
         check_choice("even_steps", self.even_steps, ("local", "global"))
+        check_integer("interval", self.interval, low=1)
         check_choice("differentiate_denoiser", self.differentiate_denoiser, (False, True))
         check_choice("reduction", self.reduction, ("sum", "mean"))
         check_choice("normalization", self.normalization, ("none", "rms"))

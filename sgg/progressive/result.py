@@ -161,3 +161,8 @@ class FinetuningDiverged(FloatingPointError):
             number = progression.good[-1].number
             kept = f"the last good segmenter, of stage {number}, is {progression.weights}"
         super().__init__(f"stage {self.stage}: fine-tuning diverged: {reason}; {kept}")
+        self._given = progression, reason
+
+    def __reduce__(self) -> tuple[type[FinetuningDiverged], tuple[Progression, str]]:
+        """Made anew of what it was made of: an exception's own way takes the message for that."""
+        return type(self), self._given

@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sgg
-from sgg import CallableDiffusion, GuidanceSettings, translate
+from sgg import (
+    CallableDiffusion,
+    GuidanceSettings,
+    add_noise,
+    reverse_process,
+    reverse_timesteps,
+    translate,
+)
+from sgg.guided_steps import label_guidance
 
 T = 24
 SCHEDULE = (1 - torch.linspace(1e-3, 0.25, T, dtype=torch.float64)).cumprod(0)
@@ -263,6 +271,37 @@ def test_local_and_global_alternate(even_steps, sizes):
         assert [len(x) for x in seen] == [1, size, size, size]
 
 
+@pytest.mark.parametrize(
+    ("interval", "guided"),  # steps to go of a guided step: which gradient
+    [
+        (2, {5: "global", 3: "local", 1: "global"}),
+        (3, {4: "local", 1: "global"}),
+        (9, {1: "global"}),
+    ],
+)
+def test_guiding_every_few_steps(interval, guided):
+    images, labels = batch(0, size=(8, 12))
+    model, steps = target_domain(), reverse_timesteps(len(SCHEDULE), 0.6, 6)
+    every = {
+        kind: label_guidance(model, by_colour, labels, guidance=kind)
+        for kind in ("local", "global")
+    }
+
+    def predict(x_t, t, to_go):
+        if to_go in guided:
+            return every[guided[to_go]](x_t, t, to_go)
+        return model.predict(x_t, t), None
+
+    noise = torch.randn(images.shape, generator=generator())
+    x_n = add_noise(images * 2 - 1, noise, float(SCHEDULE[steps[0]]))
+    expected = reverse_process(x_n, steps, SCHEDULE, predict)
+    choice = GuidanceSettings(interval=interval)
+    chosen = label_guidance(model, by_colour, labels, settings=choice)
+    assert torch.equal(reverse_process(x_n, steps, SCHEDULE, chosen), expected)
+    whole = run(images, labels, settings=choice, guidance_scale=0.3)
+    assert not torch.allclose(whole, run(images, labels, guidance_scale=0.3))
+
+
 def test_what_the_segmenter_sees():
     images, labels = batch(0)
     seen = {}
@@ -473,6 +512,7 @@ def test_bad_input(change, error, message):
     ("choice", "error"),
     [
         ({"even_steps": "both"}, ValueError),
+        ({"interval": 0}, ValueError),
         ({"differentiate_denoiser": 1}, ValueError),
         ({"reduction": "none"}, ValueError),
         ({"normalization": "l2"}, ValueError),
