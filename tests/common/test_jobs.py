@@ -9,7 +9,6 @@ import errno
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ import pytest
 from forked import fork, forking
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rendezvous import fork_together
 
 import seco.common.files as files
 from seco.common.files import write_bytes
@@ -502,15 +502,8 @@ def test_kills_lose_nothing_and_leave_nothing(tmp_path, processes):
 def test_processes_meet_and_report_together(job, monkeypatch):
     """Two processes as torchrun starts them; the one with a bad file does not end before."""
     job.items()[0].inputs[0].write_bytes(TRUNCATED)
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
 
     def run(rank: int) -> None:
-        os.environ |= {
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-            "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank),
-        }  # fmt: skip
         processes = Processes.join()
         assert processes == Processes(rank, 2)
         assert local_device("cuda") == f"cuda:{rank}"
@@ -519,8 +512,7 @@ def test_processes_meet_and_report_together(job, monkeypatch):
         assert statuses(summary) == {"failed": 1, "written": 5}
         assert [one.name for one in summary.outcomes] == [item.name for item in job.items()]
 
-    children = [fork(lambda rank=rank: run(rank)) for rank in range(2)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert fork_together(run) == [0, 0]
     said = json.loads((job.here / "out/summary.json").read_text())
     assert (said["processes"], said["written"], said["failed"]) == (2, 5, 1)
 

@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from forked import fork, forking
 from gaussian_domain import SCHEDULE, Denoiser, target_domain
 from PIL import Image
+from rendezvous import fork_together
 
 from seco.common.files import read_image
 from seco.common.inputs import find_inputs
@@ -215,15 +215,8 @@ def test_a_kill_loses_nothing_and_changes_nothing(source, tmp_path):
 @forking
 def test_two_processes_make_the_same_set(source, tmp_path):
     (source.root / "images/00002.png").write_bytes(b"no image")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
 
     def run(rank: int) -> None:
-        os.environ |= {
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
-            "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank),
-        }  # fmt: skip
         denoiser = Denoiser()
         made = source.translate(
             tmp_path / "two",
@@ -234,8 +227,7 @@ def test_two_processes_make_the_same_set(source, tmp_path):
         assert denoiser.calls == 3 * (2 if rank else 3)
         assert set(made.left_out) == {"3"}
 
-    children = [fork(lambda rank=rank: run(rank)) for rank in range(2)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert fork_together(run) == [0, 0]
     made = source.translate(tmp_path / "one")
     assert statuses(made) == {"written": 5, "failed": 1}
     two, one = content(tmp_path / "two"), content(tmp_path / "one")
