@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,16 +12,7 @@ import seco
 from seco.common.files import read_image, read_label
 from seco.common.inputs import find_inputs
 
-EXAMPLES = Path(__file__).parents[2] / "examples/clients"
 SIZE = (64, 128)
-
-
-@pytest.fixture
-def example(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    yield import_module
-    for name in ("make_uda_data", "refine_soft_labels"):
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture
