@@ -56,12 +56,10 @@ def camvid(root: Path, scale: SecoScale, seed: int, device: torch.device, kept: 
 
     def segmenter() -> torch.nn.Module:
         model = day_segmenter(seed).to(device)
-        known = frames(root, own, scale.size)
-        return kept.weights(
-            "camvid-day",
-            key,
-            model,
-            lambda: train(
+
+        def make() -> None:
+            known = frames(root, own, scale.size)
+            train(
                 model,
                 known.images,
                 known.truth,
@@ -70,8 +68,9 @@ def camvid(root: Path, scale: SecoScale, seed: int, device: torch.device, kept: 
                 batch=2 * scale.batch,
                 rate=3e-3,
                 seed=seed,
-            ),
-        )
+            )
+
+        return kept.weights("camvid-day", key, model, make)
 
     return Domains(
         key=key,
