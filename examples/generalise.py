@@ -19,8 +19,8 @@ import argparse
 import numpy as np
 import torch
 from measuring.unknown import paste_unknown_things
-from recipes.finetuning import finetune
-from recipes.labelling import label_folder, quality, run_seco
+from recipes.finetuning import add_training_options, finetune, settings_of
+from recipes.labelling import label_folder, quality, run_seco, sam_words
 from recipes.sets import add_options, check_settings, find_sets
 from train_segmenter import augment
 from write_scenes import write_image
@@ -28,7 +28,6 @@ from write_scenes import write_image
 from seco.common.items import label_of
 from seco.demo.scenes import TRAIN_SEEDS, street_scene
 from seco.folder import Inputs, find_inputs
-from sgg import FinetuneSettings
 from sgg.demo import SIZE
 from sgg.folder import load_segmenter
 
@@ -46,12 +45,10 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_options(parser, source=True)
     parser.add_argument("--min-labelled", type=float, default=0.2, help="share of an open image")
-    parser.add_argument("--crop", type=int, nargs=2, default=(64, 128), metavar=("H", "W"))
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=1e-4)
+    add_training_options(parser, batch=4)
     args = parser.parse_args(words)
     check_settings(args)
+    settings = settings_of(args)
     generated, sets = args.target is None, find_sets(args)
     segmenter = load_segmenter(args.segmenter, device=args.device)
     images, found = sets.images, args.out / "seco"
@@ -63,11 +60,9 @@ def main(words: list[str] | None = None) -> None:
                 write_image(images / f"{seed}.png", open_scene(seed))
     labels, confidence = args.out / "predicted", args.out / "confidence"
     label_folder(segmenter, find_inputs(images), labels, confidence, sets.space)
-    checkpoint = ["--checkpoint", args.checkpoint] if args.checkpoint else []
     run_seco(
         "run", images, labels, found, "--label-space", args.label_space, "--confidence", confidence,
-        "--outside", "ignore", "--seed", args.seed, "--sam", args.sam, *checkpoint,
-        "--device", args.device,
+        "--outside", "ignore", "--seed", args.seed, *sam_words(args),
     )  # fmt: skip
     opened = find_inputs(images, found / "labels")
     kept = [files for files in opened.files
@@ -76,10 +71,6 @@ def main(words: list[str] | None = None) -> None:
     print(f"{len(kept)} of {len(opened.files)} open images have enough labels")
     both = Inputs((*sets.source.files, *kept))
     print("before:", quality(segmenter, sets.held_out, sets.space))
-    settings = FinetuneSettings(
-        steps=args.steps, batch_size=args.batch, learning_rate=args.rate,
-        crop_height=args.crop[0], crop_width=args.crop[1],
-    )  # fmt: skip
     weights = args.out / "student.safetensors"
     finetune(segmenter, both, weights, space=sets.space, settings=settings, seed=args.seed)
     print("after:", quality(segmenter, sets.held_out, sets.space))

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from recipes.labelling import quality, run_seco
+from recipes.finetuning import add_training_options
+from recipes.labelling import quality, run_seco, sam_words
 from recipes.sets import Sets, add_options, check_settings, find_sets
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -160,18 +161,14 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--warm-up", type=int, default=0, help="steps before seco begins")
     parser.add_argument("--threshold", type=float, default=0.968, help="of a sure pixel")
     parser.add_argument("--ema", type=float, default=0.999)
-    parser.add_argument("--crop", type=int, nargs=2, default=(64, 128), metavar=("H", "W"))
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--rate", type=float, default=1e-4)
+    add_training_options(parser, batch=2)
     parser.add_argument("--workers", type=int, default=0, help="processes that read images")
     parser.add_argument("--save-every", type=int, default=500, help="steps")
     args = parser.parse_args(words)
     check_settings(args, free=("workers", "save_every"))
     sets, regions = find_sets(args), args.regions or args.out / "regions"
     if args.regions is None:
-        more = ["--checkpoint", args.checkpoint] if args.checkpoint else []
-        run_seco("regions", sets.images, regions, "--sam", args.sam, *more, "--device", args.device)
+        run_seco("regions", sets.images, regions, *sam_words(args))
     train(sets, regions, args)
 
 

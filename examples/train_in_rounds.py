@@ -17,12 +17,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from recipes.finetuning import finetune
-from recipes.labelling import label_folder, quality, run_seco
+from recipes.finetuning import add_training_options, finetune, settings_of
+from recipes.labelling import label_folder, quality, run_seco, sam_words
 from recipes.sets import add_options, check_settings, find_sets
 
 from seco.folder import find_inputs
-from sgg import FinetuneSettings
 from sgg.folder import load_segmenter
 
 
@@ -32,20 +31,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--first-labels", type=Path, help="folder of labels: black-box")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--outside", choices=("keep", "ignore"), default="keep")
-    parser.add_argument("--crop", type=int, nargs=2, default=(64, 128), metavar=("H", "W"))
-    parser.add_argument("--steps", type=int, default=40, help="of a round")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=1e-4)
+    add_training_options(parser, batch=4, steps="of a round")
     args = parser.parse_args(words)
     check_settings(args, free=("rounds",))
     sets, segmenter = find_sets(args), load_segmenter(args.segmenter, device=args.device)
-    settings = FinetuneSettings(
-        steps=args.steps, batch_size=args.batch, learning_rate=args.rate,
-        crop_height=args.crop[0], crop_width=args.crop[1],
-    )  # fmt: skip
-    sam = ["--sam", args.sam, "--device", args.device]
-    sam += ["--checkpoint", args.checkpoint] if args.checkpoint else []
-    regions = args.out / "regions"
+    settings, sam, regions = settings_of(args), sam_words(args), args.out / "regions"
     run_seco("regions", sets.images, regions, *sam)
     print("before:", quality(segmenter, sets.held_out, sets.space))
     for number in range(1, args.rounds + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import torch
@@ -12,6 +13,24 @@ from seco.common.files import write_bytes
 from seco.common.tensor_files import pack_tensors
 from seco.folder import Inputs
 from sgg import FinetuneSettings, FinetuneTask, Segmenter, finetune_segmenter
+
+
+def add_training_options(
+    parser: argparse.ArgumentParser, *, batch: int, steps: str | None = None
+) -> None:
+    """Options of every recipe that trains, with what is said of the number of steps."""
+    parser.add_argument("--crop", type=int, nargs=2, default=(64, 128), metavar=("H", "W"))
+    parser.add_argument("--steps", type=int, default=40, help=steps)
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--rate", type=float, default=1e-4)
+
+
+def settings_of(args: argparse.Namespace) -> FinetuneSettings:
+    """What they say, for :func:`finetune`."""
+    return FinetuneSettings(
+        steps=args.steps, batch_size=args.batch, learning_rate=args.rate,
+        crop_height=args.crop[0], crop_width=args.crop[1],
+    )  # fmt: skip
 
 
 def finetune(

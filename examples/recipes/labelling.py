@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import subprocess
 import sys
@@ -53,6 +54,12 @@ def quality(segmenter: Segmenter, inputs: Inputs | None, space: LabelSpace) -> s
         label, _ = look(segmenter, read_image(files.image))
         found += confusion(label, label_of(files, inputs, space), space)
     return f"mIoU {100 * found.mean_iou:.1f}, accuracy {100 * found.accuracy:.1f}"
+
+
+def sam_words(args: argparse.Namespace) -> list[str]:
+    """What tells a ``seco`` command which SAM a recipe was given, see :mod:`recipes.sets`."""
+    checkpoint = ["--checkpoint", args.checkpoint] if args.checkpoint else []
+    return ["--sam", args.sam, *checkpoint, "--device", args.device]
 
 
 def run_seco(*words: object) -> None:
