@@ -1,7 +1,9 @@
 """Train the bundled street segmenters on one domain, and report them on both domains.
 
-    python examples/train_segmenter.py --work /tmp/segmenter        # about 20 minutes on 1 core
+    python examples/train_segmenter.py --work WORK --out FILE       # about 20 minutes on 1 core
     python examples/train_segmenter.py --evaluate                   # per-class IoU, both domains
+
+Without ``--out`` the weights go into ``--work``, and ``--evaluate`` is of the bundled ones.
 
 The two of ``sgg.demo``, for scenes of 64 x 128: the source segmenter goes on from the bundled one,
 the oracle starts anew, so that nothing but the scenes' classes is common to both.
@@ -173,7 +175,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def evaluate(
-    weights: Path, seeds: range, domain: scenes.Domain, size: tuple[int, int]
+    weights: Path | None, seeds: range, domain: scenes.Domain, size: tuple[int, int]
 ) -> tuple[np.ndarray, dict[str, float]]:
     """IoU per class (percent), and what the confidence says about the errors."""
     model, count = segmenter.load_segmenter(weights), STREETS.num_classes
@@ -197,7 +199,7 @@ def evaluate(
     return 100 * hit / np.maximum(union, 1), extra
 
 
-def report(weights: Path, seeds: range, heights: list[int]) -> None:
+def report(weights: Path | None, seeds: range, heights: list[int]) -> None:
     columns = [(d, (h, 2 * h)) for h in heights for d in ("game", "camera")]
     results = [evaluate(weights, seeds, domain, size) for domain, size in columns]
     print(f"{'':24}" + "".join(f"{d} {s[0]:<8}" for d, s in columns))
@@ -208,13 +210,12 @@ def report(weights: Path, seeds: range, heights: list[int]) -> None:
         print(f"{key:24}" + "".join(f"{extra[key]:<12.3f}" for _, extra in results))
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    bundled = Path(segmenter.__file__).parent / "weights" / segmenter.WEIGHTS
     parser.add_argument(
         "--work", type=Path, default=Path("segmenter-work"), help="cache, checkpoint"
     )
-    parser.add_argument("--out", type=Path, default=bundled, help="weights file")
+    parser.add_argument("--out", type=Path, help="weights file")
     parser.add_argument("--domain", choices=("game", "camera"), default="game")
     parser.add_argument(
         "--heights", type=int, nargs=2, default=(208, 560), metavar=("LOW", "HIGH"),
@@ -235,9 +236,10 @@ def main() -> None:
     parser.add_argument("--evaluate", action="store_true", help="only print the table")
     parser.add_argument("--dev", action="store_true", help="table of DEV_SEEDS, not TEST_SEEDS")
     parser.add_argument("--count", type=int, default=300, help="how many scenes in the table")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     torch.set_num_threads(options.threads)
     if not options.evaluate:
+        options.out = options.out or options.work / segmenter.WEIGHTS
         train(options)
     seeds = (DEV_SEEDS if options.dev else TEST_SEEDS)[: options.count]
     report(options.out, seeds, options.report_heights)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import self_train
 import torch
+import train_segmenter
 from copy_paste import CutOut, cut_out, paste
 from safetensors.torch import load_file
 from torch import nn
@@ -145,6 +146,18 @@ def test_other_settings_in_the_same_folder_are_refused(tmp_path, monkeypatch):
     self_train.main([str(tmp_path), *words])
     with pytest.raises(SystemExit, match="another rate"):
         self_train.main([str(tmp_path), *words, "--rate", "1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "trained"),
+    [([], "segmenter.safetensors", True), (["--evaluate"], None, False)],
+)
+def test_the_bundled_segmenter_is_not_overwritten(tmp_path, monkeypatch, words, out, trained):
+    calls = []
+    monkeypatch.setattr(train_segmenter, "train", lambda options: calls.append(options.out))
+    monkeypatch.setattr(train_segmenter, "report", lambda weights, *_: calls.append(weights))
+    train_segmenter.main(["--work", str(tmp_path), *words])
+    assert calls == [out and tmp_path / out] * (1 + trained)
 
 
 def test_streets_are_the_classes_of_generated_sets(tmp_path, monkeypatch):
