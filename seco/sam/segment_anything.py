@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,18 @@ from seco.sam.shared_decoder import decode_shared, is_shared_decoder
 _PARTS = ("image_encoder", "prompt_encoder", "mask_decoder", "pixel_mean", "pixel_std")
 
 
+class ImageEncoder(Protocol):
+    """Computes what a model's own image encoder does."""
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        """(B, 3, S, S) normalised images to (B, C, h, w) embeddings."""
+        ...
+
+    def describe(self) -> Mapping[str, str]:
+        """What changes its answers and is no weight of the model."""
+        ...
+
+
 class SegmentAnythingBackend:
     """A ``segment_anything.modeling.Sam`` as a :class:`PromptableSegmenter`.
 
@@ -40,18 +52,26 @@ class SegmentAnythingBackend:
         model: the model; used as it is, never changed or copied.
         hq_token_only: HQ-SAM only: return the high-quality mask alone instead of its sum with
             SAM's mask.
+        image_encoder: called instead of the model's own; see :func:`seco.accelerate_sam`.
 
     Raises:
         TypeError: ``model`` lacks one of SAM's parts.
     """
 
-    def __init__(self, model: nn.Module, *, hq_token_only: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        hq_token_only: bool = False,
+        image_encoder: ImageEncoder | None = None,
+    ) -> None:
         if not is_segment_anything(model):
             raise TypeError(
                 f"model: expected a module with {', '.join(_PARTS)}, got {type(model).__name__}"
             )
         self.model: Any = model
         self.hq_token_only = hq_token_only
+        self._image_encoder = image_encoder
 
     @property
     def device(self) -> torch.device:
@@ -81,7 +101,10 @@ class SegmentAnythingBackend:
             )
             bottom, right = (model.image_encoder.img_size - side for side in batch.shape[-2:])
             batch = F.pad(batch, (0, right, 0, bottom))
-            encoded = model.image_encoder(batch.to(dtype_of(model.image_encoder)))
+            if self._image_encoder is None:
+                encoded = model.image_encoder(batch.to(dtype_of(model.image_encoder)))
+            else:
+                encoded = self._image_encoder(batch)
         # HQ-SAM: (embedding, features of all global blocks), of which it uses the first block's.
         levels = (encoded,) if isinstance(encoded, Tensor) else (encoded[0], encoded[1][0])
         return [
@@ -150,6 +173,8 @@ class SegmentAnythingBackend:
             said["image_format"] = self._image_format
         if self.hq_token_only:
             said["hq_token_only"] = "True"
+        if self._image_encoder is not None:
+            said |= self._image_encoder.describe()
         return said
 
     @property

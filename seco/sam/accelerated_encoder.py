@@ -1,0 +1,156 @@
+"""segment_anything's image encoder, faster: the same numbers up to rounding, from its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from seco.common.checks import check_choice, describe
+from seco.common.modules import device_of, dtype_of
+from seco.sam.encoder_network import EncoderNetwork
+from seco.sam.loading import as_segmenter
+from seco.sam.relative_attention import ATTENTION_KINDS, AttentionKind
+from seco.sam.segment_anything import SegmentAnythingBackend
+from seco.sam.stock_encoder import check_returns_embedding, check_stock_encoder
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+
+def accelerate_sam(
+    sam: object,
+    *,
+    dtype: torch.dtype | None = None,
+    global_attention: AttentionKind = "bias",
+    window_attention: AttentionKind = "bias",
+    compile: bool | str = False,
+) -> SegmentAnythingBackend:
+    """Encode images faster with a ``segment_anything`` model: pass the result in its place.
+
+    The model stays as it is and keeps working. Its encoder's weights are shared where they have
+    the right dtype and copied otherwise; when they change or move, the next call sees it. Prompts
+    are decoded as ever, by the model's own decoder in its own precision.
+
+    For inference: nothing passes gradients.
+
+    Args:
+        sam: a ``segment_anything`` ``Sam``, ``SamPredictor`` or ``SamAutomaticMaskGenerator``, or
+            ``load_sam("vit_h")``'s result. Its encoder must be made of ``segment_anything``'s own
+            classes, with no subclass, adapter or hook in it.
+        dtype: what the encoder computes in. ``None``: bfloat16 on a GPU, the weights' own on a
+            CPU. ``torch.float32`` is exact (rounding differs). ViT-H overflows in float16.
+        global_attention: of blocks that see the whole image: ``"bias"``, ``"channels"`` or
+            ``"flex"`` (:func:`seco.sam.relative_attention.attend`). It changes speed and memory,
+            the result by rounding only. ``"flex"`` compiles and needs torch 2.5.
+        window_attention: the same of blocks that see windows.
+        compile: ``True`` for ``torch.compile``, or its mode, such as ``"reduce-overhead"`` (CUDA
+            graphs) or ``"max-autotune"``. The first call with a batch of a new size then compiles.
+
+    Returns:
+        A back end; no ``nn.Module``.
+
+    Raises:
+        TypeError: another kind of SAM, or an encoder with a part that is something else; the
+            message names it.
+        ValueError: an unknown dtype, attention or mode.
+
+    Example:
+        >>> import seco
+        >>> sam = seco.load_sam("tiny")
+        >>> fast = accelerate_sam(sam)
+        >>> image = torch.zeros(1, 3, 60, 80, dtype=torch.uint8)
+        >>> one, other = (s.encode(image)[0].features[0] for s in (sam, fast))
+        >>> torch.allclose(one, other, atol=1e-4)
+        True
+    """
+    if dtype is not None and dtype not in DTYPES:
+        names = ", ".join(map(str, DTYPES))
+        raise ValueError(f"dtype: expected None or one of {names}, got {describe(dtype)}")
+    check_choice("global_attention", global_attention, ATTENTION_KINDS)
+    check_choice("window_attention", window_attention, ATTENTION_KINDS)
+    check_choice("compile", compile, (False, True, *MODES))
+    backend = as_segmenter(sam)
+    if type(backend) is not SegmentAnythingBackend:
+        raise TypeError(
+            "sam: expected a segment_anything Sam, SamPredictor or SamAutomaticMaskGenerator, "
+            f"got {describe(sam)}"
+        )
+    encoder = AcceleratedEncoder(
+        backend.model.image_encoder,
+        dtype=dtype,
+        global_attention=global_attention,
+        window_attention=window_attention,
+        compile=compile,
+    )
+    return SegmentAnythingBackend(backend.model, image_encoder=encoder)
+
+
+class AcceleratedEncoder:
+    """Computes what an ``ImageEncoderViT`` does; see :func:`accelerate_sam` for the arguments."""
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        dtype: torch.dtype | None,
+        global_attention: AttentionKind,
+        window_attention: AttentionKind,
+        compile: bool | str,
+    ) -> None:
+        check_stock_encoder(encoder)
+        check_returns_embedding(encoder)
+        self._encoder = encoder
+        self._dtype = dtype
+        self._kinds = {"global_attention": global_attention, "window_attention": window_attention}
+        self._compile = compile
+        self._ready: tuple[_State, Callable[[Tensor], Tensor]] = self._prepared()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        if self._dtype is not None:
+            return self._dtype
+        on_cpu = device_of(self._encoder).type == "cpu"
+        return dtype_of(self._encoder) if on_cpu else torch.bfloat16
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised images to (B, C, h, w) embeddings of :attr:`dtype`."""
+        check_stock_encoder(self._encoder)  # a hook may have come since
+        ready = self._ready
+        if ready[0] != _state_of(self._encoder):
+            ready = self._ready = self._prepared()
+        if not self._compile:
+            return ready[1](images.to(self.dtype))
+        mark_step: Callable[[], None] = torch.compiler.cudagraph_mark_step_begin
+        mark_step()
+        # The next replay of a CUDA graph writes to the same memory.
+        return ready[1](images.to(self.dtype)).clone()
+
+    def describe(self) -> dict[str, str]:
+        """What of its answers is neither the weights' doing nor rounding, for manifests."""
+        own = dtype_of(self._encoder)
+        return {} if self.dtype == own else {"image_encoder": f"in {self.dtype}"}
+
+    def _prepared(self) -> tuple[_State, Callable[[Tensor], Tensor]]:
+        # Tables and index tensors go where the weights are, whatever the caller's default is.
+        with torch.inference_mode(False), torch.no_grad(), device_of(self._encoder):
+            network = EncoderNetwork(self._encoder, dtype=self.dtype, **self._kinds)
+        state = _state_of(self._encoder)
+        if not self._compile:
+            return state, network
+        mode = None if self._compile is True else self._compile
+        return state, torch.compile(network, dynamic=False, mode=mode)
+
+
+_State = tuple[tuple[object, ...], ...]
+
+
+def _state_of(encoder: nn.Module) -> _State:
+    """Changes whenever a weight is written to, replaced, converted or moved."""
+    return tuple(
+        (id(weight), weight.data_ptr(), weight.dtype, weight.device)
+        + (() if weight.is_inference() else (weight._version,))
+        for weight in encoder.parameters()
+    )

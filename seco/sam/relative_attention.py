@@ -1,0 +1,148 @@
+"""Attention with decomposed relative positions, in three ways that compute the same numbers.
+
+SAM's encoder adds to the logit of a query at (y, x) and a key at (y', x') the products of the query
+with one vector for y - y' and one for x - x'. Written out, that is a (tokens x tokens) matrix per
+head, which segment_anything makes and passes through memory several times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+AttentionKind = Literal["bias", "channels", "flex"]
+ATTENTION_KINDS: tuple[AttentionKind, ...] = ("bias", "channels", "flex")
+
+# Of a bias that is made at a time. On a CPU it should stay in the cache; on a GPU it bounds memory
+# (one image of ViT-H has 512 MiB of it in bfloat16).
+CPU_BIAS_BYTES = 2**25
+GPU_BIAS_BYTES = 2**30
+# Of the last dimension, in elements: what fused kernels take without copying it first.
+ALIGNMENT = 8
+
+
+def attend(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    rows: Tensor | None,
+    columns: Tensor | None,
+    *,
+    scale: float,
+    kind: AttentionKind,
+) -> Tensor:
+    """Softmax attention over a grid of H x W tokens.
+
+    Args:
+        queries: (B, heads, H W, d), of any strides with the last 1.
+        keys: likewise. values: likewise.
+        rows: (H, H, d), the vector for a query in row y and a key in row y', or ``None`` for
+            attention without positions.
+        columns: (W, W, d), the same for columns.
+        scale: of the product of queries and keys; positions are not scaled.
+        kind: ``"bias"``: fused attention with the sum of both as an additive bias, a part of the
+            heads or images at a time. ``"channels"``: the query's products with all rows and
+            columns are further channels of it, and a key's are its own row's and column's
+            indicator, so that plain fused attention gives the sum; nothing of (tokens x tokens)
+            exists. ``"flex"``: FlexAttention, which looks both products up within its kernel.
+
+    Returns:
+        (B, heads, H W, d).
+
+    Example:
+        >>> queries, keys, values = torch.randn(3, 1, 2, 6, 4)
+        >>> rows, columns = torch.randn(2, 2, 4), torch.randn(3, 3, 4)
+        >>> one, other = (
+        ...     attend(queries, keys, values, rows, columns, scale=0.5, kind=kind)
+        ...     for kind in ("bias", "channels")
+        ... )
+        >>> torch.allclose(one, other, atol=1e-5)
+        True
+    """
+    if rows is None or columns is None:
+        return F.scaled_dot_product_attention(queries, keys, values, scale=scale)
+    places = queries.view(*queries.shape[:2], len(rows), len(columns), -1)
+    of_rows = torch.einsum("bnyxd,ykd->bnyxk", places, rows).flatten(2, 3)
+    of_columns = torch.einsum("bnyxd,xkd->bnyxk", places, columns).flatten(2, 3)
+    if kind == "channels":
+        return _by_channels(queries, keys, values, of_rows, of_columns, scale)
+    if kind == "flex":
+        return _by_lookup(queries, keys, values, of_rows, of_columns, scale)
+    return _by_bias(queries, keys, values, of_rows, of_columns, scale)
+
+
+def _by_bias(
+    queries: Tensor, keys: Tensor, values: Tensor, of_rows: Tensor, of_columns: Tensor, scale: float
+) -> Tensor:
+    images, heads, tokens, _ = queries.shape
+    limit = CPU_BIAS_BYTES if queries.device.type == "cpu" else GPU_BIAS_BYTES
+    fitting = max(1, limit // (tokens * tokens * queries.element_size()))
+    # All heads of some images, or of one image some heads.
+    some_images, some_heads = max(1, fitting // heads), min(fitting, heads)
+    parts = [
+        [
+            F.scaled_dot_product_attention(
+                queries[part], keys[part], values[part],
+                attn_mask=_sums(of_rows[part], of_columns[part]), scale=scale,
+            )
+            for head in range(0, heads, some_heads)
+            for part in [(slice(image, image + some_images), slice(head, head + some_heads))]
+        ]
+        for image in range(0, images, some_images)
+    ]  # fmt: skip
+    rows = [row[0] if len(row) == 1 else torch.cat(row, dim=1) for row in parts]
+    return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
+def _sums(of_rows: Tensor, of_columns: Tensor) -> Tensor:
+    """(b, n, T, H) and (b, n, T, W) to the (b, n, T, H W) bias, laid out as kernels want it."""
+    size = of_rows.shape[-1], of_columns.shape[-1]
+    tokens = size[0] * size[1]
+    over = -tokens % ALIGNMENT
+    if not over or torch.compiler.is_compiling():  # a compiler lays it out by itself
+        return (of_rows[..., None] + of_columns[..., None, :]).flatten(-2)
+    bias = of_rows.new_empty(*of_rows.shape[:-1], tokens + over)[..., :tokens]
+    torch.add(of_rows[..., None], of_columns[..., None, :], out=bias.view(*of_rows.shape, -1))
+    return bias
+
+
+def _by_channels(
+    queries: Tensor, keys: Tensor, values: Tensor, of_rows: Tensor, of_columns: Tensor, scale: float
+) -> Tensor:
+    height, width, length = of_rows.shape[-1], of_columns.shape[-1], values.shape[-1]
+    over = -(length + height + width) % ALIGNMENT
+    token = torch.arange(height * width, device=keys.device)
+    place = torch.cat([token[:, None] // width, height + token[:, None] % width], dim=1)
+    own = keys.new_zeros(height * width, height + width + over).scatter_(1, place, 1.0)
+    # Fused kernels scale everything, and want keys and values of one length.
+    longer = torch.cat([queries, of_rows / scale, F.pad(of_columns / scale, (0, over))], dim=-1)
+    indicating = torch.cat([keys, own.expand(*keys.shape[:2], -1, -1)], dim=-1)
+    found = F.scaled_dot_product_attention(
+        longer, indicating, F.pad(values, (0, height + width + over)), scale=scale
+    )
+    return found[..., :length]
+
+
+def _by_lookup(
+    queries: Tensor, keys: Tensor, values: Tensor, of_rows: Tensor, of_columns: Tensor, scale: float
+) -> Tensor:
+    width = of_columns.shape[-1]
+
+    def add_positions(score: Tensor, b: Tensor, n: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return score + of_rows[b, n, query, key // width] + of_columns[b, n, query, key % width]
+
+    found: Tensor = _flex_attention()(queries, keys, values, score_mod=add_positions, scale=scale)
+    return found
+
+
+def _flex_attention() -> Callable[..., Any]:
+    """FlexAttention, compiled: as it is it would make the whole matrix."""
+    from torch.nn.attention.flex_attention import flex_attention
+
+    if torch.compiler.is_compiling():
+        return flex_attention
+    return torch.compile(flex_attention, dynamic=False)

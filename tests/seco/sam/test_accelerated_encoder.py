@@ -1,0 +1,498 @@
+"""The accelerated encoder against segment_anything's own, on random and on bundled weights."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from segment_anything import SamAutomaticMaskGenerator, SamPredictor
+from segment_anything.modeling import ImageEncoderViT
+from torch import Tensor, nn
+
+import seco
+from seco.demo import STREETS, street_scene
+from seco.folder.provenance import describe_model
+from seco.sam import relative_attention
+from seco.sam.accelerated_encoder import AcceleratedEncoder, accelerate_sam
+from seco.sam.protocol import PromptableSegmenter
+from seco.sam.relative_attention import attend
+from seco.sam.segment_anything import SegmentAnythingBackend
+from seco.sam.tiny import load_tiny_sam
+
+EAGER = ("bias", "channels")  # "flex" is made to be compiled
+
+
+def make_encoder(**changed: Any) -> Any:
+    """A small encoder in float64 whose every weight matters."""
+    options: dict[str, Any] = {
+        "img_size": 56,
+        "patch_size": 8,
+        "embed_dim": 16,
+        "depth": 3,
+        "num_heads": 2,
+        "mlp_ratio": 2.0,
+        "out_chans": 12,
+        "norm_layer": partial(nn.LayerNorm, eps=1e-6),
+        "use_rel_pos": True,
+        "window_size": 3,
+        "global_attn_indexes": (1,),
+    }
+    encoder = ImageEncoderViT(**(options | changed))
+    for parameter in encoder.parameters():  # norms, biases and positions too
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return encoder.double().eval()
+
+
+def accelerate(encoder: Any, **options: Any) -> AcceleratedEncoder:
+    usual = {"dtype": None, "global_attention": "bias", "window_attention": "bias"}
+    return AcceleratedEncoder(encoder, **(usual | {"compile": False} | options))
+
+
+def both(encoder: Any, batch: int = 1, **options: Any) -> tuple[Tensor, Tensor]:
+    first = encoder.patch_embed.proj
+    images = torch.randn(batch, first.in_channels, *[encoder.img_size] * 2, dtype=torch.float64)
+    with torch.no_grad():
+        return encoder(images.to(first.weight.dtype)), accelerate(encoder, **options)(images)
+
+
+@given(
+    patch=st.sampled_from([4, 5, 8]),
+    grid=st.integers(1, 9),
+    rest=st.integers(0, 3),
+    heads=st.sampled_from([1, 2, 4]),
+    width=st.sampled_from([16, 24]),
+    depth=st.integers(0, 3),
+    window=st.integers(0, 10),
+    everywhere=st.sets(st.integers(0, 2)),
+    flags=st.fixed_dictionaries(
+        {name: st.booleans() for name in ("use_rel_pos", "use_abs_pos", "qkv_bias")}
+    ),
+    kinds=st.tuples(st.sampled_from(EAGER), st.sampled_from(EAGER)),
+    batch=st.integers(1, 3),
+    limit=st.sampled_from([1, 5000, 2**25]),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=80, deadline=None)
+def test_equals_stock_forward(
+    patch: int,
+    grid: int,
+    rest: int,
+    heads: int,
+    width: int,
+    depth: int,
+    window: int,
+    everywhere: set[int],
+    flags: dict[str, bool],
+    kinds: tuple[str, str],
+    batch: int,
+    limit: int,
+    seed: int,
+) -> None:
+    with torch.random.fork_rng(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(relative_attention, "CPU_BIAS_BYTES", limit)
+        torch.manual_seed(seed)
+        encoder = make_encoder(
+            img_size=grid * patch + rest,
+            patch_size=patch,
+            embed_dim=width,
+            depth=depth,
+            num_heads=heads,
+            window_size=window,
+            global_attn_indexes=tuple(everywhere),
+            **flags,
+        )
+        stock, ours = both(encoder, batch, global_attention=kinds[0], window_attention=kinds[1])
+    assert ours.dtype == torch.float64
+    assert ours.is_contiguous()
+    torch.testing.assert_close(ours, stock, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", EAGER)
+def test_positions_of_another_size_are_interpolated(kind: str) -> None:
+    """As after loading the tables of a model with larger windows or images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = make_encoder()
+        for block, lengths in zip(encoder.blocks, [(9, 3), (21, 7), (4, 8)], strict=True):
+            for name, length in zip(("rel_pos_h", "rel_pos_w"), lengths, strict=True):
+                table = torch.randn(length, 8, dtype=torch.float64)
+                setattr(block.attn, name, nn.Parameter(table))
+        stock, ours = both(encoder, global_attention=kind, window_attention=kind)
+    torch.testing.assert_close(ours, stock, rtol=1e-9, atol=1e-9)
+
+
+def test_another_activation_and_scale() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = make_encoder(act_layer=partial(nn.GELU, approximate="tanh"))
+        encoder.blocks[0].attn.scale = 0.7
+        stock, ours = both(encoder)
+        encoder.blocks[0].mlp.act.approximate = "none"
+        encoder.blocks[0].attn.scale = 8**-0.5
+        other, _ = both(encoder)
+    torch.testing.assert_close(ours, stock, rtol=1e-9, atol=1e-9)
+    assert (other - stock).abs().max() > 1e-3
+
+
+def test_vit_b_in_small() -> None:
+    """The real widths, depth and heads, at 240 x 240: 15 x 15 tokens, padded windows."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = ImageEncoderViT(
+            img_size=240, norm_layer=partial(nn.LayerNorm, eps=1e-6), use_rel_pos=True,
+            window_size=14, global_attn_indexes=(2, 5, 8, 11),
+        ).eval()  # fmt: skip
+        for block in encoder.blocks:
+            nn.init.normal_(block.attn.rel_pos_h, std=0.3)
+            nn.init.normal_(block.attn.rel_pos_w, std=0.3)
+        images = torch.randn(1, 3, 240, 240)
+    with torch.no_grad():
+        stock = encoder(images)
+        for kind in EAGER:
+            exact = accelerate(encoder, global_attention=kind, window_attention=kind)(images)
+            torch.testing.assert_close(exact, stock, rtol=1e-4, atol=1e-5)
+        rough = accelerate(encoder, dtype=torch.bfloat16)(images)
+    assert rough.dtype == torch.bfloat16
+    assert float((rough - stock).norm() / stock.norm()) < 0.03
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_no_less_exact_than_the_stock_forward(dtype: torch.dtype) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = make_encoder(depth=6, embed_dim=64, num_heads=4).float()
+        images = torch.randn(2, 3, 56, 56)
+        with torch.no_grad():
+            exact = encoder(images)
+            ours = [
+                accelerate(encoder, dtype=dtype, global_attention=kind, window_attention=kind)(
+                    images
+                )
+                for kind in EAGER
+            ]
+            stock = encoder.to(dtype)(images.to(dtype))
+    usual = float((stock.float() - exact).norm())
+    for found in ours:
+        assert found.dtype == dtype
+        assert 0 < float((found.float() - exact).norm()) < 1.25 * usual
+
+
+def oracle(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale: float) -> Tensor:
+    """Attention key by key, as the formula says."""
+    width, out = len(columns), torch.empty_like(q)
+    for place in np.ndindex(*q.shape[:3]):
+        at, query = place[2], q[place]
+        logits = torch.stack(
+            [
+                scale * query @ key
+                + query @ rows[at // width, other // width]
+                + query @ columns[at % width, other % width]
+                for other, key in enumerate(k[place[:2]])
+            ]
+        )
+        out[place] = logits.softmax(0) @ v[place[:2]]
+    return out
+
+
+@pytest.mark.parametrize("kind", EAGER)
+@pytest.mark.parametrize("size", [(3, 4), (4, 2), (1, 5)])
+def test_attention_over_a_rectangle(kind: Any, size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, 3, size[0] * size[1], 5)
+    q, k, v = torch.randn(3, *shape, generator=generator, dtype=torch.float64)
+    rows, columns = (
+        torch.randn(side, side, 5, generator=generator, dtype=torch.float64) for side in size
+    )
+    found = attend(q, k, v, rows, columns, scale=0.3, kind=kind)
+    torch.testing.assert_close(found, oracle(q, k, v, rows, columns, 0.3), rtol=1e-9, atol=1e-9)
+
+
+# The back end.
+
+
+def test_contract(small_sam: Any, check_contract: Any) -> None:
+    backend = accelerate_sam(small_sam)
+    assert isinstance(backend, PromptableSegmenter)
+    check_contract(backend)
+
+
+def test_the_model_is_left_alone(small_sam: Any, untouched: Any, images: Any) -> None:
+    small_sam.train()
+    for options in ({}, {"dtype": torch.bfloat16}):
+        with untouched(small_sam):
+            backend = accelerate_sam(small_sam, **options)
+            backend.encode(images(2, 40, 30))
+    owner = nn.Sequential(nn.Linear(2, 2))
+    owner.sam = backend
+    assert len(list(owner.modules())) == 2
+
+
+def test_exact_weights_are_shared(small_sam: Any) -> None:
+    encoder = accelerate(small_sam.image_encoder)
+    network: Any = encoder._ready[1]
+    given = {p.data_ptr() for p in small_sam.image_encoder.parameters()}
+    copied = [name for name, p in network.named_parameters() if p.data_ptr() not in given]
+    assert copied == []
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, SamPredictor, SamAutomaticMaskGenerator])
+def test_what_it_takes(small_sam: Any, wrap: Any, images: Any) -> None:
+    backend = accelerate_sam(wrap(small_sam))
+    assert backend.model is small_sam
+    again = accelerate_sam(backend)
+    assert torch.equal(*(sam.encode(images(1, 30, 40))[0].features[0] for sam in (backend, again)))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Any:
+    return load_tiny_sam()
+
+
+def refined(sam: Any, seed: int) -> np.ndarray:
+    scene = street_scene(seed, size=(128, 256), domain="camera")
+    noise = np.random.default_rng(seed).random(scene.label.shape) < 0.2
+    label = np.where(noise, STREETS.id_of("road"), scene.label).astype(np.uint8)
+    return seco.refine_pseudo_labels(scene.image, label, sam, label_space=STREETS)
+
+
+def test_labels_are_the_same_in_float32(tiny: Any) -> None:
+    fast = accelerate_sam(tiny, dtype=torch.float32)
+    assert np.array_equal(refined(tiny, 300_000), refined(fast, 300_000))
+
+
+def test_masks_agree_in_bfloat16(tiny: Any) -> None:
+    """Mean IoU with float32's masks, of boxes around what the scenes show."""
+    ious = []
+    exact, fast = seco.load_sam(tiny), accelerate_sam(tiny, dtype=torch.bfloat16)
+    for seed in range(300_000, 300_004):
+        scene = street_scene(seed, size=(256, 512), domain="camera")
+        found = seco.connected_components(scene.label, min_area=100)
+        boxes = torch.as_tensor(found.boxes).float()
+        image = torch.from_numpy(scene.image).permute(2, 0, 1)[None]
+        masks = [s.decode(s.encode(image)[0], boxes=boxes).logits > 0 for s in (exact, fast)]
+        union = (masks[0] | masks[1]).sum((1, 2, 3))
+        same = (masks[0] & masks[1]).sum((1, 2, 3))
+        ious.append(same[union > 0] / union[union > 0])
+    assert sum(map(len, ious)) > 100
+    assert not all(bool((iou == 1).all()) for iou in ious)  # it is another precision
+    assert float(torch.cat(ious).mean()) >= 0.99
+
+
+def test_changed_weights_are_seen(small_sam: Any, images: Any) -> None:
+    batch = images(1, 40, 40)
+    fast = {dtype: accelerate_sam(small_sam, dtype=dtype) for dtype in (None, torch.bfloat16)}
+    before = {dtype: sam.encode(batch)[0].features[0] for dtype, sam in fast.items()}
+
+    def check() -> None:
+        now = SegmentAnythingBackend(small_sam).encode(batch)[0].features[0].float()
+        for dtype, sam in fast.items():
+            found = sam.encode(batch)[0].features[0].float()
+            error, change = (found - now).norm(), (before[dtype].float() - now).norm()
+            assert error < (1e-3 if dtype is None else 0.2) * change
+            before[dtype] = found
+
+    with torch.no_grad():  # derived tables too
+        small_sam.image_encoder.blocks[1].attn.rel_pos_h.mul_(-50)
+    check()
+    state = {k: v * 1.7 for k, v in small_sam.image_encoder.state_dict().items()}
+    small_sam.image_encoder.load_state_dict(state)
+    check()
+    state = {k: -v for k, v in state.items()}
+    small_sam.image_encoder.load_state_dict(state, assign=True)
+    check()
+
+
+def test_the_weights_own_dtype_is_followed(small_sam: Any, images: Any) -> None:
+    fast = accelerate_sam(small_sam)
+    small_sam.image_encoder.to(torch.bfloat16)
+    found = fast.encode(images(1, 40, 40))[0].features[0]
+    assert found.dtype == torch.bfloat16
+    network: Any = fast._image_encoder._ready[1]
+    assert {p.dtype for p in network.parameters()} == {torch.bfloat16}
+
+
+def test_a_copy_of_a_back_end_is_its_own(small_sam: Any, images: Any) -> None:
+    batch = images(1, 40, 40)
+    fast = accelerate_sam(small_sam)
+    twin = copy.deepcopy(fast)
+    expected = fast.encode(batch)[0].features[0]
+    assert torch.equal(twin.encode(batch)[0].features[0], expected)
+    with torch.no_grad():
+        small_sam.image_encoder.blocks[0].attn.qkv.weight.zero_()
+    assert torch.equal(twin.encode(batch)[0].features[0], expected)
+
+
+def test_under_the_callers_settings(small_sam: Any, images: Any) -> None:
+    batch = images(1, 40, 40)
+    expected = accelerate_sam(small_sam).encode(batch)[0].features[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(accelerate_sam(small_sam).encode(batch)[0].features[0], expected)
+    with torch.inference_mode():
+        fast = accelerate_sam(small_sam)
+    assert torch.equal(fast.encode(batch)[0].features[0], expected)
+    with torch.device("meta"):
+        fast = accelerate_sam(small_sam)
+    assert torch.equal(fast.encode(batch)[0].features[0], expected)
+    loss = nn.Conv2d(32, 1, 1)(fast.encode(batch)[0].features[0]).sum()
+    loss.backward()  # its tensors may enter a loss
+
+
+def test_manifests_tell_precisions_apart(small_sam: Any) -> None:
+    stock = describe_model(SegmentAnythingBackend(small_sam))
+    assert describe_model(accelerate_sam(small_sam)) == stock
+    assert describe_model(accelerate_sam(small_sam, dtype=torch.float32)) == stock
+    half = describe_model(accelerate_sam(small_sam, dtype=torch.bfloat16))
+    assert half == f"{stock}, image_encoder in torch.bfloat16"
+
+
+# What is refused.
+
+
+def subclass(encoder: Any) -> None:
+    encoder.blocks[1].attn.__class__ = type("Own", (type(encoder.blocks[1].attn),), {})
+
+
+def adapter(encoder: Any) -> None:
+    encoder.blocks[0].attn.qkv = type("LoRA", (nn.Linear,), {})(32, 96)
+
+
+def added_module(encoder: Any) -> None:
+    encoder.blocks[0].side = nn.Linear(32, 32)
+
+
+def added_weight(encoder: Any) -> None:
+    encoder.blocks[0].gamma = nn.Parameter(torch.ones(32))
+
+
+def added_buffer(encoder: Any) -> None:
+    encoder.blocks[0].mlp.lin1.register_buffer("scale", torch.ones(1))
+
+
+def hook(encoder: Any) -> None:
+    encoder.neck[2].register_forward_hook(lambda *_: None)
+
+
+def pre_hook(encoder: Any) -> None:
+    encoder.register_forward_pre_hook(lambda *_: None)
+
+
+def own_forward(encoder: Any) -> None:
+    encoder.patch_embed.forward = lambda x: x
+
+
+def parametrised(encoder: Any) -> None:
+    nn.utils.parametrizations.weight_norm(encoder.blocks[0].mlp.lin2)
+
+
+def other_activation(encoder: Any) -> None:
+    encoder.blocks[0].mlp.act = nn.ReLU()
+
+
+def other_norm(encoder: Any) -> None:
+    encoder.blocks[0].norm1 = nn.Identity()
+
+
+def overlapping(encoder: Any) -> None:
+    encoder.patch_embed.proj.stride = (4, 4)
+
+
+def dilated(encoder: Any) -> None:
+    encoder.neck[2].dilation = (2, 2)
+
+
+REFUSED = [
+    (subclass, r"blocks\.1\.attn: expected segment_anything's own Attention, got .*Own"),
+    (adapter, r"blocks\.0\.attn\.qkv: .*own Linear, got .*LoRA"),
+    (added_module, r"blocks\.0: expected a plain Block, got one with side added"),
+    (added_weight, r"blocks\.0: .*gamma added"),
+    (added_buffer, r"blocks\.0\.mlp\.lin1: .*scale added"),
+    (hook, r"neck\.2: expected a plain Conv2d, got one with a forward hook"),
+    (pre_hook, r"sam\.image_encoder: .*ImageEncoderViT, got one with a forward hook"),
+    (own_forward, r"patch_embed: .*a forward of its own"),
+    (parametrised, r"lin2: .*ParametrizedLinear"),
+    (other_activation, r"act: .*GELU, got ReLU"),
+    (other_norm, r"norm1: .*LayerNorm, got Identity"),
+    (overlapping, r"patch_embed\.proj: .*stride \(8, 8\), got \(4, 4\)"),
+    (dilated, r"neck\.2: .*dilation \(1, 1\), got \(2, 2\)"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED, ids=[c.__name__ for c, _ in REFUSED])
+def test_refuses_what_it_would_leave_out(
+    small_sam: Any, images: Any, change: Any, message: str
+) -> None:
+    ready = accelerate_sam(small_sam)
+    change(small_sam.image_encoder)
+    with pytest.raises(TypeError, match=message):
+        accelerate_sam(small_sam)
+    with pytest.raises(TypeError, match=message):  # it came later
+        ready.encode(images(1, 20, 20))
+
+
+def test_refuses_an_encoder_that_returns_more(
+    small_sam: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HQ-SAM's fork goes by the same names."""
+    stock = ImageEncoderViT.forward
+    monkeypatch.setattr(ImageEncoderViT, "forward", lambda self, x: (stock(self, x), []))
+    with pytest.raises(TypeError, match=r"returns a tensor, got one that returns tuple"):
+        accelerate_sam(small_sam)
+
+
+def test_refuses_other_encoders(small_sam: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped = copy.deepcopy(small_sam)
+    wrapped.image_encoder = nn.DataParallel(wrapped.image_encoder)
+    wrapped.image_encoder.img_size = 64
+    with pytest.raises(TypeError, match=r"own ImageEncoderViT, got DataParallel"):
+        accelerate_sam(wrapped)
+    monkeypatch.delitem(sys.modules, "segment_anything")
+    with pytest.raises(TypeError, match=r"ImageEncoderViT, got segment_anything\.model"):
+        accelerate_sam(small_sam)
+
+
+class Own:
+    device = torch.device("cpu")
+
+    def encode(self, images: Tensor) -> Any: ...
+
+    def decode(
+        self,
+        embedding: Any,
+        *,
+        boxes: Any = None,
+        points: Any = None,
+        point_labels: Any = None,
+        multimask: bool = False,
+    ) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"dtype": torch.int8}, ValueError, r"dtype: expected None or one of .*got .*int8"),
+        ({"dtype": "bfloat16"}, ValueError, "dtype: .*'bfloat16'"),
+        ({"global_attention": "flash"}, ValueError, "global_attention: .*'channels'.*'flash'"),
+        ({"window_attention": None}, ValueError, "window_attention: .*None"),
+        ({"compile": "fast"}, ValueError, "compile: .*'max-autotune'.*'fast'"),
+        ({"compile": 1}, ValueError, "compile: .*got 1"),
+    ],
+)
+def test_bad_options(
+    small_sam: Any, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        accelerate_sam(small_sam, **options)
+
+
+def test_refuses_other_kinds() -> None:
+    with pytest.raises(TypeError, match="sam: expected a segment_anything Sam"):
+        accelerate_sam(Own())
+    with pytest.raises(TypeError, match="sam: expected a segment_anything Sam"):
+        accelerate_sam("vit_h")
