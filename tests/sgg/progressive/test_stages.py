@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -35,6 +34,7 @@ from progressive_world import (
     segmenter,
     write_source,
 )
+from rendezvous import start_together
 from safetensors.torch import load_file
 
 from seco.common.files import read_image, read_label
@@ -252,27 +252,12 @@ def test_kills_lose_nothing_and_change_nothing(source, tmp_path, undisturbed):
 def together(source, tmp_path_factory):
     """What two processes left behind."""
     folder = tmp_path_factory.mktemp("together")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
     program = f"""
 from pathlib import Path
 import progressive_world
 progressive_world.main(Path({str(source)!r}), Path({str(folder)!r}))
 """
-    running = []
-    for rank in range(2):
-        environment = ENVIRONMENT | {
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank),
-            "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "GLOO_SOCKET_IFNAME": "lo",
-        }  # fmt: skip
-        command = [sys.executable, "-c", program]
-        running.append(
-            subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)
-        )
-    for process in running:
-        _, said = process.communicate(timeout=240)
-        assert process.returncode == 0, said
+    start_together(program, ENVIRONMENT)
     return folder
 
 
