@@ -152,6 +152,8 @@ class FinetuningDiverged(FloatingPointError):
     def __init__(self, progression: Progression, reason: str) -> None:
         self.stage = progression.stages[-1].number
         """The stage's number."""
+        self.reason = reason
+        """What was seen."""
         self.progression = replace(
             progression, stopped=f"stage {self.stage}: fine-tuning diverged: {reason}"
         )
@@ -161,8 +163,7 @@ class FinetuningDiverged(FloatingPointError):
             number = progression.good[-1].number
             kept = f"the last good segmenter, of stage {number}, is {progression.weights}"
         super().__init__(f"stage {self.stage}: fine-tuning diverged: {reason}; {kept}")
-        self._given = progression, reason
 
     def __reduce__(self) -> tuple[type[FinetuningDiverged], tuple[Progression, str]]:
-        """Made anew of what it was made of: an exception's own way takes the message for that."""
-        return type(self), self._given
+        """To be pickled: exceptions are else made anew of their message alone."""
+        return type(self), (self.progression, self.reason)

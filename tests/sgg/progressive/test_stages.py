@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -400,6 +401,15 @@ def test_a_diverged_training_stops_with_its_stage(source, tmp_path, finetune, st
         assert [one["segmenter"] is not None for one in numbers["stages"]] == [True] * (
             stage - 1
         ) + [False]
+
+
+def test_a_divergence_is_told_to_other_processes(source, tmp_path):
+    with pytest.raises(FinetuningDiverged) as error:
+        run(source, tmp_path / "out", finetune=to_nan_in_stage_2)
+    received = pickle.loads(pickle.dumps(error.value))
+    assert (str(received), received.stage) == (str(error.value), 2)
+    assert received.progression.as_json() == error.value.progression.as_json()
+    assert received.progression.weights == error.value.progression.weights
 
 
 def test_what_counts_as_collapse_can_be_changed(source, tmp_path):
