@@ -20,6 +20,8 @@ from seco.sam.proposal_settings import proposal_settings_of
 
 METHODS = {"prompts only": "prompts", "alignment": "alignment", "PSA": "psa"}
 IDEAL = "ideal regions"
+BASE = "base"
+"""Self-training without regions."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evidence.adaptation import SETTINGS
+from evidence.labelling import BASE
 from evidence.papers import ABLATION, CLOSED
 from evidence.plots import plot_name, write_plot
 from evidence.publish import RESULTS, Published, read_published
 from evidence.scales import SCALES
-from evidence.seco_suite import seco_cells
+from evidence.seco_suite import UPPER, seco_cells
 from evidence.sgg_suite import sgg_cells
 from evidence.summary import closed, seeds_of, values_of
 from evidence.tables import markdown, orders_table, section_orders, section_table
@@ -123,9 +124,9 @@ def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Itera
     for one in published:
         for section, numbers in one.sections().items():
             found = values_of(numbers)
-            if section not in SETTINGS or not {"base", "supervised on target"} <= found.keys():
+            if section not in SETTINGS or not {BASE, UPPER} <= found.keys():
                 continue
-            ends = found["base"], found["supervised on target"]
+            ends = found[BASE], found[UPPER]
             shares = []
             for variant in (
                 "PSA + SCC, rest=ignored",

@@ -14,14 +14,14 @@ from evidence.adaptation import SETTINGS, Setting, images_of, student
 from evidence.cells import Cell, before_in_rounds
 from evidence.context import Context, settings_of
 from evidence.domains import quality, seen
-from evidence.labelling import IDEAL, METHODS, Labelled
+from evidence.labelling import BASE, IDEAL, METHODS, Labelled
 from evidence.scales import SecoScale
 from seco.common.numbers import plain
 
 SOURCE_ONLY, UPPER = "source only", "supervised on target"
 REFINED = (*METHODS, "PSA + SCC", "PSA + DivideMix", IDEAL, f"{IDEAL} + SCC")
-OWN = ("raw", "base", "SCC without SAM", "DivideMix")
-ITERATED = ("base", "PSA + SCC")
+OWN = ("raw", BASE, "SCC without SAM", "DivideMix")
+ITERATED = (BASE, "PSA + SCC")
 ITERATED_IN = ("UDA", "source-free")
 PAPER_ARMS = (*METHODS, "PSA + SCC")
 SENSITIVITY = "sensitivity"
@@ -95,7 +95,7 @@ def arm_labels(cell: Cell, context: Context) -> np.ndarray:
         arm = "PSA + SCC"
     if arm == "raw":
         return labelled.labels
-    if arm == "base":
+    if arm == BASE:
         return labelled.base()
     if arm == "SCC without SAM":
         return labelled.corrected(None, scc, seed)

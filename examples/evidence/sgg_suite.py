@@ -16,7 +16,7 @@ from evidence.adaptation import SETTINGS, student
 from evidence.cells import Cell
 from evidence.context import Context, settings_of
 from evidence.domains import Domains, ImageSet, quality, seen
-from evidence.labelling import Labelled
+from evidence.labelling import BASE, Labelled
 from evidence.scales import SggScale
 from evidence.translations import (
     PTL,
@@ -35,7 +35,7 @@ TRANSLATION, GUIDANCE_SCALE, STAGES, TOGETHER = (
     "translation", "guidance scale", "number of stages", "both papers",
 )  # fmt: skip
 SOURCES = (SOURCE_ONLY, SOURCE_TRAINED, "SGG", PTL)
-LABELS = ("no self-training", "base", "raw", "PSA + SCC")
+LABELS = ("no self-training", BASE, "raw", "PSA + SCC")
 
 
 def sgg_cells(data: str, scale: SggScale, seeds: range) -> list[Cell]:
@@ -220,7 +220,7 @@ def _target_labels(cell: Cell, domains: Domains, context: Context) -> np.ndarray
     )
     if how == "raw":
         return labels
-    if how == "base":
+    if how == BASE:
         return labelled.base()
     refined = labelled.refined("PSA", "kept", seco.PSASettings(), 0.5)
     return labelled.corrected(refined, seco.SCCSettings(), cell.seed)

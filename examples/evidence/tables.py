@@ -8,15 +8,13 @@ from typing import Literal
 
 from evidence.adaptation import SETTINGS
 from evidence.cells import before_in_rounds
+from evidence.labelling import BASE
 from evidence.papers import ABLATION, PAPER_COLUMNS, SECO_ORDERS, SGG_ORDERS
+from evidence.seco_suite import SENSITIVITY
+from evidence.seco_suite import UPPER as SECO_UPPER
+from evidence.sgg_suite import SOURCE_TRAINED, TOGETHER, TRANSLATION
+from evidence.sgg_suite import UPPER as SGG_UPPER
 from evidence.summary import Numbers, Order, Values, closed, order, values_of
-
-BASE, SECO_UPPER, SGG_SOURCE, SGG_UPPER = (
-    "base", "supervised on target", "source images", "target images",
-)  # fmt: skip
-
-
-TRANSLATION, TOGETHER = "translation", "both papers"
 
 
 def markdown(
@@ -39,9 +37,10 @@ def section_table(suite: str, section: str, numbers: Numbers, whole: Numbers) ->
     setting = next(iter(numbers)).setting
     known = _known(numbers, whole)
     if suite == "seco":
-        base, upper, columns = known.get(BASE), known.get(SECO_UPPER), _label_columns(numbers)
+        ends, columns = (BASE, SECO_UPPER), _label_columns(numbers)
     else:
-        base, upper, columns = known.get(SGG_SOURCE), known.get(SGG_UPPER), _set_columns(numbers)
+        ends, columns = (SOURCE_TRAINED, SGG_UPPER), _set_columns(numbers)
+    base, upper = (known.get(name) for name in ends)
     papers = PAPER_COLUMNS.get(setting, ()) if section == setting else ()
     head = ["", *columns, "**target mIoU**", "of the way", *(f"paper: {name}" for name in papers)]
     rows = []
@@ -132,7 +131,7 @@ def _compared(setting: str) -> str:
     """The section that has the base and the upper bound of a setting."""
     if setting in SETTINGS:
         return setting
-    return {"sensitivity": "source-free"}.get(setting, TRANSLATION)
+    return {SENSITIVITY: "source-free"}.get(setting, TRANSLATION)
 
 
 def _label_columns(numbers: Numbers) -> dict[str, dict[str, Values]]:
