@@ -44,7 +44,7 @@ from sgg.demo.models import SIZE, load_diffusion, load_oracle, load_segmenter, s
 TARGETS = DEV_SEEDS[-100:]  # camera scenes that say where the target is; never translated
 KEYS = (
     "arm", "strength", "scale", "steps", "sampler", "input", "through", "reduction",
-    "normalization", "clip", "seed",
+    "normalization", "clip", "interval", "seed",
 )  # fmt: skip
 MEASURES = ("mean_iou", "small_iou", "accuracy", "distance_network", "distance_colour")
 
@@ -61,12 +61,13 @@ def combinations(options: argparse.Namespace) -> list[dict[str, Any]]:
         if arm == "unguided":
             found.append(dict.fromkeys(KEYS) | fixed)
             continue
-        for scale, seen, reduction, normalization, clip in itertools.product(
+        for scale, seen, reduction, normalization, clip, interval in itertools.product(
             options.scales,
             options.inputs,
             options.reductions,
             options.normalizations,
             options.clips,
+            options.intervals,
         ):
             found.append(
                 fixed
@@ -77,6 +78,7 @@ def combinations(options: argparse.Namespace) -> list[dict[str, Any]]:
                     "reduction": reduction,
                     "normalization": normalization,
                     "clip": clip,
+                    "interval": interval,
                 }
             )
     return found
@@ -96,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
         "split": options.split, "images": options.images, "runs": [], "cells": [],
     }  # fmt: skip
     if options.file.exists():
-        record = json.loads(options.file.read_text())
+        record = _read(options.file)
         if (record["split"], record["images"]) != (options.split, options.images):
             raise SystemExit(f"{options.file}: is of another split or number of images")
     done = {tuple(cell[key] for key in KEYS) for cell in record["cells"]}
@@ -139,6 +141,7 @@ def run(options: argparse.Namespace) -> None:
                 reduction=cell["reduction"],
                 normalization=cell["normalization"],
                 clip=cell["clip"],
+                interval=cell["interval"],
             )
         started = time.perf_counter()
         try:
@@ -170,6 +173,14 @@ def run(options: argparse.Namespace) -> None:
         print(what, " ".join(f"{m} {found[m]:.3f}" for m in MEASURES), f"{seconds:.1f} s")
 
 
+def _read(file: Path) -> dict[str, Any]:
+    """A results file; those of before the option have guided every step."""
+    record: dict[str, Any] = json.loads(file.read_text())
+    for cell in record["cells"]:
+        cell.setdefault("interval", None if cell["arm"] in ("source", "target", "unguided") else 1)
+    return record
+
+
 def pooled(record: dict[str, Any]) -> dict[tuple[Any, ...], dict[str, tuple[float, float]]]:
     """Mean and standard deviation over the seeds, for every combination."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -189,7 +200,7 @@ def pooled(record: dict[str, Any]) -> dict[tuple[Any, ...], dict[str, tuple[floa
 
 def table(options: argparse.Namespace) -> None:
     """Print the means and standard deviations as Markdown."""
-    record = json.loads(options.file.read_text())
+    record = _read(options.file)
     columns = [key for key in KEYS[:-1] if len({str(c[key]) for c in record["cells"]}) > 1]
     print("| " + " | ".join([*columns, *MEASURES]) + " |")
     print("|" + "---|" * len(columns) + "---:|" * len(MEASURES))
@@ -208,7 +219,7 @@ def curve(options: argparse.Namespace) -> None:
     """Draw consistency against distance: one line per arm and scale, one point per strength."""
     from sgg.plots import TradeoffPoint, tradeoff_figure, write_figure
 
-    record = json.loads(options.file.read_text())
+    record = _read(options.file)
     lines: dict[tuple[str, float | None], list[tuple[float, TradeoffPoint]]] = {}
     references = {}
     for key, found in pooled(record).items():
@@ -257,6 +268,7 @@ def main() -> None:
     one.add_argument("--normalizations", nargs="+", choices=("none", "rms"), default=("rms",))
     one.add_argument("--reductions", nargs="+", choices=("sum", "mean"), default=("sum",))
     one.add_argument("--clips", type=float, nargs="+", default=(None,))
+    one.add_argument("--intervals", type=int, nargs="+", default=(1,), help="guide every so many")
     one.add_argument("--segmenter", type=Path, help="other weights of the guiding segmenter")
     one.add_argument("--bf16", action="store_true")
     one.add_argument("--threads", type=int, default=1)
