@@ -61,7 +61,7 @@ class EncoderNetwork(nn.Module):
         patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
         tokens = F.linear(patches, self.patch_weight.flatten(1), self.patch_bias)
         if self.position is not None:
-            tokens = tokens + self.position.flatten(1, 2)
+            tokens += self.position.flatten(1, 2)
         for block in self.blocks:
             tokens = block(tokens)
         embedding: Tensor = self.neck(tokens.view(len(tokens), height, width, -1))
@@ -101,10 +101,11 @@ class _Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         found = self._attended(self.qkv(self.norm1(tokens)))
-        tokens = tokens + self.proj(found)
-        hidden = F.gelu(self.lin1(self.norm2(tokens)), approximate=self.approximate)
-        out: Tensor = tokens + self.lin2(hidden)
-        return out
+        # In place: a fresh tensor of this size costs a CPU more than what is done to it.
+        added: Tensor = self.proj(found).add_(tokens)
+        hidden = self.lin1(self.norm2(added))
+        hidden = torch.ops.aten.gelu_(hidden, approximate=self.approximate)
+        return added.add_(self.lin2(hidden))
 
     def _attended(self, projected: Tensor) -> Tensor:
         """(B, h w, 3 C) queries, keys and values to (B, h w, C)."""

@@ -17,10 +17,12 @@ from torch import Tensor
 AttentionKind = Literal["bias", "channels", "flex"]
 ATTENTION_KINDS: tuple[AttentionKind, ...] = ("bias", "channels", "flex")
 
-# Of a bias that is made at a time. On a CPU it should stay in the cache; on a GPU it bounds memory
-# (one image of ViT-H has 512 MiB of it in bfloat16).
-CPU_BIAS_BYTES = 2**25
-GPU_BIAS_BYTES = 2**30
+# Of a bias that is made at a time: one image of ViT-H has 512 MiB of it in bfloat16.
+BIAS_BYTES = 2**30
+# Per thread on a CPU, so that logits stay in the cache between the product and the softmax.
+CACHED_BYTES = 2**22
+# With at most so many, in single precision, a CPU's fused kernel is faster for all that.
+FEW_TOKENS = 128
 # Of the last dimension, in elements: what fused kernels take without copying it first.
 ALIGNMENT = 8
 
@@ -45,10 +47,11 @@ def attend(
         columns: (W, W, d), the same for columns.
         scale: of the product of queries and keys; positions are not scaled.
         kind: ``"bias"``: fused attention with the sum of both as an additive bias, a part of the
-            heads or images at a time. ``"channels"``: the query's products with all rows and
-            columns are further channels of it, and a key's are its own row's and column's
-            indicator, so that plain fused attention gives the sum; nothing of (tokens x tokens)
-            exists. ``"flex"``: FlexAttention, which looks both products up within its kernel.
+            heads or images at a time; on a CPU unfused, by parts that its cache holds.
+            ``"channels"``: the query's products with all rows and columns are further channels of
+            it, and a key's are its own row's and column's indicator, so that plain fused attention
+            gives the sum; nothing of (tokens x tokens) exists. ``"flex"``: FlexAttention, which
+            looks both products up within its kernel.
 
     Returns:
         (B, heads, H W, d).
@@ -72,6 +75,9 @@ def attend(
         return _by_channels(queries, keys, values, of_rows, of_columns, scale)
     if kind == "flex":
         return _by_lookup(queries, keys, values, of_rows, of_columns, scale)
+    small = queries.shape[2] <= FEW_TOKENS and queries.element_size() >= 4
+    if queries.device.type == "cpu" and not small and not torch.compiler.is_compiling():
+        return _in_cache(queries, keys, values, of_rows, of_columns, scale)
     return _by_bias(queries, keys, values, of_rows, of_columns, scale)
 
 
@@ -79,8 +85,7 @@ def _by_bias(
     queries: Tensor, keys: Tensor, values: Tensor, of_rows: Tensor, of_columns: Tensor, scale: float
 ) -> Tensor:
     images, heads, tokens, _ = queries.shape
-    limit = CPU_BIAS_BYTES if queries.device.type == "cpu" else GPU_BIAS_BYTES
-    fitting = max(1, limit // (tokens * tokens * queries.element_size()))
+    fitting = max(1, BIAS_BYTES // (tokens * tokens * queries.element_size()))
     # All heads of some images, or of one image some heads.
     some_images, some_heads = max(1, fitting // heads), min(fitting, heads)
     parts = [
@@ -96,6 +101,27 @@ def _by_bias(
     ]  # fmt: skip
     rows = [row[0] if len(row) == 1 else torch.cat(row, dim=1) for row in parts]
     return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+
+def _in_cache(
+    queries: Tensor, keys: Tensor, values: Tensor, of_rows: Tensor, of_columns: Tensor, scale: float
+) -> Tensor:
+    """As :func:`_by_bias`, unfused and some heads' or queries' logits at a time."""
+    images, heads, tokens, _ = queries.shape
+    queries, keys, values = (x.flatten(0, 1) for x in (queries, keys, values))
+    of_rows, of_columns = of_rows.flatten(0, 1), of_columns.flatten(0, 1)
+    keys = keys.transpose(1, 2)
+    fitting = max(1, torch.get_num_threads() * CACHED_BYTES // (tokens * values.element_size()))
+    some_heads, some_queries = max(1, fitting // tokens), min(fitting, tokens)
+    found = torch.empty_like(values)
+    for head in range(0, len(values), some_heads):
+        for query in range(0, tokens, some_queries):
+            own = slice(head, head + some_heads)
+            part = own, slice(query, query + some_queries)
+            logits = (of_rows[part][..., None] + of_columns[part][..., None, :]).flatten(-2)
+            logits.baddbmm_(queries[part], keys[own], alpha=scale)
+            found[part] = logits.softmax(-1) @ values[own]
+    return found.view(images, heads, tokens, -1)
 
 
 def _sums(of_rows: Tensor, of_columns: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,9 +24,9 @@ from seco.folder.provenance import describe_model
 from seco.sam import relative_attention
 from seco.sam.accelerated_encoder import AcceleratedEncoder, accelerate_sam
 from seco.sam.protocol import PromptableSegmenter
-from seco.sam.relative_attention import attend
+from seco.sam.relative_attention import ATTENTION_KINDS, attend
 from seco.sam.segment_anything import SegmentAnythingBackend
-from seco.sam.tiny import load_tiny_sam
+from seco.sam.tiny import PROPOSALS, load_tiny_sam
 
 EAGER = ("bias", "channels")  # "flex" is made to be compiled
 
@@ -76,7 +78,8 @@ def both(encoder: Any, batch: int = 1, **options: Any) -> tuple[Tensor, Tensor]:
     ),
     kinds=st.tuples(st.sampled_from(EAGER), st.sampled_from(EAGER)),
     batch=st.integers(1, 3),
-    limit=st.sampled_from([1, 5000, 2**25]),
+    few=st.sampled_from([0, 1000]),
+    limit=st.sampled_from([1, 5000, 2**30]),
     seed=st.integers(0, 2**31),
 )
 @settings(max_examples=80, deadline=None)
@@ -92,11 +95,14 @@ def test_equals_stock_forward(
     flags: dict[str, bool],
     kinds: tuple[str, str],
     batch: int,
+    few: int,
     limit: int,
     seed: int,
 ) -> None:
     with torch.random.fork_rng(), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(relative_attention, "CPU_BIAS_BYTES", limit)
+        for bytes_at_a_time in ("BIAS_BYTES", "CACHED_BYTES"):
+            patched.setattr(relative_attention, bytes_at_a_time, limit)
+        patched.setattr(relative_attention, "FEW_TOKENS", few)  # more are not fused on a CPU
         torch.manual_seed(seed)
         encoder = make_encoder(
             img_size=grid * patch + rest,
@@ -142,12 +148,12 @@ def test_another_activation_and_scale() -> None:
 
 
 def test_vit_b_in_small() -> None:
-    """The real widths, depth and heads, at 240 x 240: 15 x 15 tokens, padded windows."""
+    """The real widths, half as deep, at 240 x 240: 15 x 15 tokens, padded windows."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = ImageEncoderViT(
             img_size=240, norm_layer=partial(nn.LayerNorm, eps=1e-6), use_rel_pos=True,
-            window_size=14, global_attn_indexes=(2, 5, 8, 11),
+            window_size=14, global_attn_indexes=(2, 5), depth=6,
         ).eval()  # fmt: skip
         for block in encoder.blocks:
             nn.init.normal_(block.attn.rel_pos_h, std=0.3)
@@ -201,17 +207,65 @@ def oracle(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor, scale
     return out
 
 
-@pytest.mark.parametrize("kind", EAGER)
+@pytest.mark.parametrize("few", [0, 1000])
+@pytest.mark.parametrize("kind", ATTENTION_KINDS)
 @pytest.mark.parametrize("size", [(3, 4), (4, 2), (1, 5)])
-def test_attention_over_a_rectangle(kind: Any, size: tuple[int, int]) -> None:
+def test_attention_over_a_rectangle(
+    size: tuple[int, int], kind: Any, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relative_attention, "FEW_TOKENS", few)
+    # Compiling FlexAttention takes a CPU a minute; what is compiled is the same.
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     generator = torch.Generator().manual_seed(0)
     shape = (2, 3, size[0] * size[1], 5)
     q, k, v = torch.randn(3, *shape, generator=generator, dtype=torch.float64)
     rows, columns = (
         torch.randn(side, side, 5, generator=generator, dtype=torch.float64) for side in size
     )
-    found = attend(q, k, v, rows, columns, scale=0.3, kind=kind)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
+        found = attend(q, k, v, rows, columns, scale=0.3, kind=kind)
     torch.testing.assert_close(found, oracle(q, k, v, rows, columns, 0.3), rtol=1e-9, atol=1e-9)
+
+
+def test_compiled_whole(small_sam: Any, images: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced without a break; compiling in earnest takes a CPU minutes and is left to a GPU."""
+    asked: list[dict[str, Any]] = []
+    compile = torch.compile
+
+    def trace(function: Any, *, mode: str | None, **options: Any) -> Any:
+        asked.append({"mode": mode})
+        return compile(function, backend="eager", fullgraph=True, **options)
+
+    monkeypatch.setattr(torch, "compile", trace)
+    batch = images(2, 40, 30)
+    expected = accelerate_sam(small_sam).encode(batch)
+    for mode in (True, "reduce-overhead"):
+        found = accelerate_sam(small_sam, compile=mode).encode(batch)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one.features[0], other.features[0], rtol=0, atol=1e-5)
+    assert asked == [{"mode": None}, {"mode": "reduce-overhead"}]
+    torch._dynamo.reset()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("compile", [False, True, "reduce-overhead"])
+@pytest.mark.parametrize("kind", ATTENTION_KINDS)
+def test_on_a_gpu(small_sam: Any, images: Any, kind: Any, compile: bool | str) -> None:
+    stock = SegmentAnythingBackend(small_sam.cuda())
+    fast = accelerate_sam(
+        small_sam,
+        dtype=torch.float32,
+        global_attention=kind,
+        window_attention=kind,
+        compile=compile,
+    )
+    batches = [images(2, 40, 30, seed) for seed in range(3)]
+    kept = [fast.encode(batch) for batch in batches]  # a graph's memory is not handed out
+    for batch, found in zip(batches, kept, strict=True):
+        for one, other in zip(found, stock.encode(batch), strict=True):
+            torch.testing.assert_close(one.features[0], other.features[0], rtol=0, atol=1e-4)
+    assert accelerate_sam(small_sam).encode(batches[0])[0].features[0].dtype == torch.bfloat16
 
 
 # The back end.
@@ -252,7 +306,9 @@ def test_what_it_takes(small_sam: Any, wrap: Any, images: Any) -> None:
 
 @pytest.fixture(scope="module")
 def tiny() -> Any:
-    return load_tiny_sam()
+    sam = load_tiny_sam()
+    sam.proposal_settings = replace(PROPOSALS, points_per_side=8)
+    return sam
 
 
 def refined(sam: Any, seed: int) -> np.ndarray:
@@ -271,7 +327,7 @@ def test_masks_agree_in_bfloat16(tiny: Any) -> None:
     """Mean IoU with float32's masks, of boxes around what the scenes show."""
     ious = []
     exact, fast = seco.load_sam(tiny), accelerate_sam(tiny, dtype=torch.bfloat16)
-    for seed in range(300_000, 300_004):
+    for seed in (300_000, 300_001):
         scene = street_scene(seed, size=(256, 512), domain="camera")
         found = seco.connected_components(scene.label, min_area=100)
         boxes = torch.as_tensor(found.boxes).float()
@@ -280,7 +336,7 @@ def test_masks_agree_in_bfloat16(tiny: Any) -> None:
         union = (masks[0] | masks[1]).sum((1, 2, 3))
         same = (masks[0] & masks[1]).sum((1, 2, 3))
         ious.append(same[union > 0] / union[union > 0])
-    assert sum(map(len, ious)) > 100
+    assert sum(map(len, ious)) > 50
     assert not all(bool((iou == 1).all()) for iou in ious)  # it is another precision
     assert float(torch.cat(ious).mean()) >= 0.99
 

@@ -1,0 +1,279 @@
+"""The image encoder of accelerate_sam against segment_anything's own, same machine, same run.
+
+    python tests/benchmarks/bench_accelerate.py --out docs/results/bench_accelerate.json
+    python tests/benchmarks/bench_accelerate.py --device cuda --models vit_b vit_l vit_h
+
+Encoders take their input size (the tiny SAM 256 x 256, the others 1024 x 1024); all but the tiny
+one have random weights, so that their embeddings can be compared and their masks cannot. Every
+variant is warmed up and then takes turns with the others, so that a slower moment of the machine
+meets all. Figures are medians over turns with the range. On a CPU the time that the process ran is
+given too, which other processes disturb less; the ratio is of that. ``achieved`` counts what the
+architecture asks for (2 per multiply-add, padding of windows not computed twice), whoever computes
+it, and not what a variant happens to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import write_record
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from seco.demo import street_scene
+from seco.demo.scenes import DEV_SEEDS
+from seco.sam.accelerated_encoder import AcceleratedEncoder
+from seco.sam.inputs import prepare_images
+from seco.sam.tiny import load_tiny_sam
+
+# Dense bfloat16 FLOP/s without sparsity, and bytes/s of memory, from the vendor's data sheets.
+CARDS = {
+    "H200": (989.4e12, 4.8e12),
+    "H100 PCIe": (756.5e12, 2.0e12),
+    "H100": (989.4e12, 3.35e12),
+    "A100": (312e12, 2.039e12),
+}
+MODELS = ("tiny", "vit_b", "vit_l", "vit_h")
+BASE = "stock, float32"  # always the first
+Encoder = Callable[[Tensor], Tensor]
+
+
+def load_encoder(name: str) -> Any:
+    """The bundled encoder, or an architecture with random weights that carry signal."""
+    if name == "tiny":
+        return load_tiny_sam().image_encoder
+    from segment_anything import sam_model_registry
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = sam_model_registry[name]().image_encoder
+        for key, parameter in encoder.named_parameters():
+            if "rel_pos" in key or key == "pos_embed":  # made of zeros
+                nn.init.normal_(parameter, std=0.1)
+    return encoder
+
+
+def flops_of(encoder: Any) -> float:
+    """Of one image: the linear layers on every token, attention on every query and its keys."""
+    height = width = encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
+    tokens, total = height * width, 0
+    for block in encoder.blocks:
+        layers = (block.attn.qkv, block.attn.proj, block.mlp.lin1, block.mlp.lin2)
+        total += tokens * sum(layer.weight.numel() for layer in layers)
+        channels = block.attn.proj.in_features
+        sides = (block.window_size,) * 2 if block.window_size else (height, width)
+        total += tokens * 2 * sides[0] * sides[1] * channels
+        if block.attn.use_rel_pos:
+            total += tokens * sum(sides) * channels
+    convolutions = (encoder.patch_embed.proj, encoder.neck[0], encoder.neck[2])
+    total += tokens * sum(layer.weight.numel() for layer in convolutions)
+    return 2.0 * total
+
+
+def bytes_of(encoder: Any, batch: int) -> float:
+    """Of a batch in bfloat16: weights once, what goes into and comes out of every layer once."""
+    side = encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
+    moved = 0
+    for block in encoder.blocks:
+        for layer in (block.attn.qkv, block.attn.proj, block.mlp.lin1, block.mlp.lin2):
+            moved += layer.in_features + layer.out_features
+        moved += 4 * block.attn.proj.in_features  # attention itself
+    weights = sum(parameter.numel() for parameter in encoder.parameters())
+    return 2.0 * (weights + batch * side * side * moved)
+
+
+def variants(args: argparse.Namespace, encoder: Any) -> dict[str, Callable[[], Encoder]]:
+    """What is compared, and how to make it; in the order of importance, for want of time."""
+
+    def ours(dtype: torch.dtype, kinds: str, compile: bool | str = False) -> Callable[[], Encoder]:
+        everywhere, in_windows = kinds.split("/")
+        return lambda: AcceleratedEncoder(
+            encoder,
+            dtype=dtype,
+            global_attention=everywhere,
+            window_attention=in_windows,
+            compile=compile,
+        )
+
+    def stock_in_half() -> Encoder:
+        half = copy.deepcopy(encoder).bfloat16()
+        return lambda images: half(images.bfloat16())
+
+    full, half = torch.float32, torch.bfloat16
+    made: dict[str, Callable[[], Encoder]] = {
+        BASE: lambda: encoder,
+        "stock, bfloat16": stock_in_half,
+        "ours, float32, bias/bias": ours(full, "bias/bias"),
+    }
+    for kinds in args.attention:
+        made[f"ours, bfloat16, {kinds}"] = ours(half, kinds)
+    for mode in args.compile:
+        for kinds in args.compiled_attention:
+            made[f"ours, bfloat16, {kinds}, {mode}"] = ours(half, kinds, mode)
+    return made
+
+
+def images_for(encoder: Any, batch: int, device: torch.device) -> Tensor:
+    """Generated scenes of half the encoder's height, padded, as a user's would come in."""
+    side = encoder.img_size
+    scenes = [street_scene(seed, size=(256, 512)).image for seed in DEV_SEEDS[:batch]]
+    pixels = torch.stack([torch.from_numpy(scene) for scene in scenes]).permute(0, 3, 1, 2)
+    wide = prepare_images(pixels, (side // 2, side), device=device)
+    return nn.functional.pad(wide, (0, 0, 0, side - side // 2))
+
+
+def timed(encoder: Encoder, images: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """One pass: its result, milliseconds per image, and on a GPU the peak above what was there."""
+    on_gpu = images.device.type == "cuda"
+    if on_gpu:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated() if on_gpu else 0
+    ran, start = time.process_time(), time.perf_counter()
+    found = encoder(images)
+    if on_gpu:
+        torch.cuda.synchronize()
+    said = {"ms per image": 1000 * (time.perf_counter() - start) / len(images)}
+    if on_gpu:
+        said["peak MB"] = (torch.cuda.max_memory_allocated() - before) / 1e6
+    else:
+        said["CPU ms per image"] = 1000 * (time.process_time() - ran) / len(images)
+    return found, said
+
+
+def compare(
+    args: argparse.Namespace, name: str, encoder: Any, batch: int, deadline: float
+) -> dict[str, Any]:
+    """All variants of one model at one batch size, in turns."""
+    images = images_for(encoder, batch, args.device)
+    ready: dict[str, Encoder] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    reference = torch.empty(0)
+    for label, make in tqdm(variants(args, encoder).items(), desc=f"{name}, batch {batch}"):
+        if time.perf_counter() > deadline and label != BASE:
+            rows[label] = {"skipped": "out of time"}
+            continue
+        start = time.perf_counter()
+        try:
+            made = make()
+            for _ in range(args.warm_up):
+                found = timed(made, images)[0].float().cpu()
+        except Exception as error:  # what does not run on a machine is a result too
+            rows[label] = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
+            continue
+        reference = found if label == BASE else reference
+        rows[label] = {
+            "warm-up, s": round(time.perf_counter() - start, 1),
+            **differences(found, reference),
+        }
+        ready[label] = made
+    turns: dict[str, list[dict[str, float]]] = {label: [] for label in ready}
+    for _ in range(args.repeats):
+        for label, made in ready.items():
+            turns[label].append(timed(made, images)[1])
+    clock = "ms per image" if args.device.type == "cuda" else "CPU ms per image"
+    base = statistics.median(turn[clock] for turn in turns[BASE])
+    flops = flops_of(encoder)
+    card = next((CARDS[key] for key in CARDS if key in args.machine), None)
+    for label, made in turns.items():
+        median = statistics.median(turn["ms per image"] for turn in made)
+        own = statistics.median(turn[clock] for turn in made)
+        rows[label] |= {
+            **{key: summary([turn[key] for turn in made]) for key in {"ms per image", clock}},
+            "images/s": round(1000 / median, 2),
+            "times as fast as stock": round(base / own, 2),
+            "achieved TFLOP/s": round(flops / median / 1e9, 3),
+        }
+        if card is not None:
+            rows[label]["share of the card's bfloat16 peak"] = round(
+                1000 * flops / median / card[0], 3
+            )
+        if "peak MB" in made[0]:
+            rows[label]["peak MB"] = round(max(turn["peak MB"] for turn in made))
+    moved = bytes_of(encoder, batch) / batch
+    said: dict[str, Any] = {
+        "model": name,
+        "weights": "bundled" if name == "tiny" else "random",
+        "side": encoder.img_size,
+        "batch": batch,
+        "GFLOP per image": round(flops / 1e9, 1),
+        "MB per image": round(moved / 1e6, 1),
+    }
+    if card is not None:
+        said["roofline, ms per image"] = {
+            "FLOPs at the peak": round(1000 * flops / card[0], 3),
+            "bytes at the bandwidth": round(1000 * moved / card[1], 3),
+        }
+    return said | {"variants": rows}
+
+
+def differences(found: Tensor, reference: Tensor) -> dict[str, float]:
+    """Of an embedding from stock's in float32."""
+    apart = (found - reference).abs()
+    return {
+        "largest difference": float(f"{apart.max():.3g}"),
+        "mean difference": float(f"{apart.mean():.3g}"),
+        "relative difference": float(f"{apart.norm() / reference.norm():.3g}"),
+    }
+
+
+def summary(values: list[float]) -> dict[str, float]:
+    return {
+        "median": round(statistics.median(values), 3),
+        "min": round(min(values), 3),
+        "max": round(max(values), 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=("tiny", "vit_b"))
+    parser.add_argument("--batch", type=int, nargs="+", help="CPU: 1; GPU: 1 and 4")
+    parser.add_argument("--attention", nargs="+", help="everywhere/in windows, as bias/channels")
+    parser.add_argument("--compile", nargs="*", help="modes; CPU: none; GPU: reduce-overhead")
+    parser.add_argument("--compiled-attention", nargs="+", default=("flex/channels", "bias/bias"))
+    parser.add_argument("--repeats", type=int, help="CPU: 5; GPU: 20")
+    parser.add_argument("--warm-up", type=int, help="CPU: 1; GPU: 3")
+    parser.add_argument("--minutes", type=float, default=7.0, help="then no variant is begun")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    on_gpu = args.device.type == "cuda"
+    usual = {
+        "batch": ([1], [1, 4]),
+        "attention": (["bias/bias"], ["bias/bias", "channels/channels", "channels/bias"]),
+        "compile": ([], ["reduce-overhead"]),
+        "repeats": (5, 20),
+        "warm_up": (1, 3),
+    }
+    for key, both in usual.items():
+        if getattr(args, key) is None:
+            setattr(args, key, both[on_gpu])
+    args.machine = torch.cuda.get_device_name(args.device) if on_gpu else "CPU"
+    runs = [(model, batch) for model in args.models for batch in args.batch]
+    start, results = time.perf_counter(), []
+    for number, (model, batch) in enumerate(runs):
+        encoder = load_encoder(model).to(args.device)
+        left = 60 * args.minutes - (time.perf_counter() - start)
+        deadline = time.perf_counter() + left / (len(runs) - number)
+        with torch.no_grad():
+            results.append(compare(args, model, encoder, batch, deadline))
+        del encoder
+        gc.collect()
+        if on_gpu:
+            torch._dynamo.reset()  # compiled code holds weights
+            torch.cuda.empty_cache()
+        # After every model: what is done is kept, whatever comes.
+        write_record("bench_accelerate.py", args.out, device=str(args.device), results=results)
+
+
+if __name__ == "__main__":
+    main()
