@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seco.common.checks import check_choice, check_integer, describe
-from sgg.crops import region_windows
+from sgg.windows import region_windows
 
 Segment = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) in [-1, 1], possibly noisy and beyond, to logits (N, K, h, w)."""
@@ -41,7 +41,7 @@ def local_gradient(
     no copy sees another, so each gradient is the one the class would get alone.
 
     With a ``crop_margin`` the segmenter sees only a window around the region (see
-    :func:`sgg.crops.region_windows`). That changes nothing where the margin is at least the
+    :func:`sgg.windows.region_windows`). That changes nothing where the margin is at least the
     segmenter's receptive field (the farthest pixel, in any one direction, that logits enlarged to
     the image depend on), its stride divides 32 and the image's sides, and no layer gathers
     statistics of the whole image (attention, global pooling, group or instance normalisation);

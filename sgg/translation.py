@@ -23,11 +23,11 @@ from seco.common.images import check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
+from sgg.diffusion.tiling import TileSize, check_tile_size, tiled
 from sgg.guided_steps import label_guidance
 from sgg.sampling import Predict, Sampler, add_noise, reverse_process, reverse_timesteps
 from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
 from sgg.settings import GuidanceSettings
-from sgg.tiling import TileSize, check_tile_size, tiled
 
 Image = TypeVar("Image", Array, Tensor)
 

@@ -12,9 +12,9 @@ import typer
 
 from seco.common.cli.options import lister
 from seco.common.labels import LabelSpace
+from sgg.diffusion.tiling import TileSize
 from sgg.folder import TranslationOptions
 from sgg.settings import PAPER
-from sgg.tiling import TileSize
 
 DEFAULT = TranslationOptions()
 

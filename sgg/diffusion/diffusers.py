@@ -23,7 +23,7 @@ from sgg.diffusion.callables import (
 )
 from sgg.diffusion.latent import LatentDiffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
-from sgg.diffusion.tiles import tile_size_of
+from sgg.diffusion.tiling import tile_size_of
 from sgg.frozen import frozen
 
 # Parts of the names of schedulers whose models are of another kind, though some of them keep an

@@ -13,7 +13,7 @@ from seco.common.checks import check_choice, check_integer, describe
 from seco.common.modules import device_of
 from sgg.diffusion.callables import check_alphas_cumprod, check_condition, expand_condition
 from sgg.diffusion.protocol import Prediction
-from sgg.diffusion.tiles import tile_size_of
+from sgg.diffusion.tiling import tile_size_of
 from sgg.frozen import frozen
 
 

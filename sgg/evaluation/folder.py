@@ -26,7 +26,7 @@ from seco.common.labels import LabelSpace
 from seco.common.numbers import percent, plain
 from seco.common.precision import exact
 from sgg.evaluation.distance import Moments, colour_features, frechet_distance, logit_features
-from sgg.folder.translate import check_classes_of
+from sgg.folder.classes import check_classes_of
 from sgg.segmenter import as_segmenter
 
 T = TypeVar("T")

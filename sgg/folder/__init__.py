@@ -3,7 +3,7 @@
 - ``translate.py``: the job, :func:`translate_folder`.
 - ``layout.py``, ``class_files.py``: where things lie, and what rare class sampling reads.
 - ``options.py``: how images are translated, and the noise of each.
-- ``models.py``: from a spec on a command line to a model.
+- ``models.py``: from a spec on a command line to a model; ``classes.py``: whether its classes fit.
 
 How a job survives kills, bad files and changed settings: :mod:`seco.common.jobs`.
 """

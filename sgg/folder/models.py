@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import describe
-from seco.common.labels import LabelSpace
 from seco.common.modules import fingerprint
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel
@@ -127,21 +126,6 @@ def load_function(spec: str) -> Callable[..., Any]:
         raise ValueError(f"{spec}: expected a function {name} in {module_name}, got {function!r}")
     loaded: Callable[..., Any] = function
     return loaded
-
-
-def check_classes(segmenter: Segmenter, space: LabelSpace, size: tuple[int, int]) -> None:
-    """Raise ``ValueError`` unless a segmenter has the classes of a label space.
-
-    Args:
-        segmenter: asked about one black image.
-        space: the classes.
-        size: height and width of the image.
-    """
-    count = segmenter.count_classes(torch.full((1, 3, *size), -1.0))
-    if count != space.num_classes:
-        raise ValueError(
-            f"segmenter: expected {space.num_classes} classes, as the label space has, got {count}"
-        )
 
 
 def describe_model(model: object) -> str | None:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 
 from seco.common.checks import check_choice, check_integer, check_number, describe
+from sgg.diffusion.tiling import TileSize, check_tile_size
 from sgg.sampling import Sampler
 from sgg.settings import GuidanceSettings
-from sgg.tiling import TileSize, check_tile_size
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,15 @@ from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from sgg.diffusion.loading import as_diffusion
 from sgg.folder.class_files import MIN_PIXELS, ClassFiles
+from sgg.folder.classes import check_classes_of
 from sgg.folder.layout import SetLayout
-from sgg.folder.models import check_classes, describe_model
+from sgg.folder.models import describe_model
 from sgg.folder.options import TranslationOptions, image_seed
-from sgg.segmenter import Segmenter, as_segmenter
+from sgg.segmenter import as_segmenter
 from sgg.translation import translate
 
 PROVENANCE = "provenance.json"
 _LIBRARIES = ("torch", "numpy", "pillow")
-# A segmenter is asked about so many pixels a side, at most, to count its classes.
-_GLANCE = 512
 
 
 @dataclass(frozen=True)
@@ -167,21 +166,6 @@ def translate_folder(
             listed.write(layout.out)
         _write_provenance(layout, manifest, summary, left_out)
     return TranslatedSet(layout, summary, listed is not None, left_out)
-
-
-def check_classes_of(segmenter: Segmenter, inputs: Inputs, space: LabelSpace) -> None:
-    """Raise ``ValueError`` unless a segmenter has a label space's classes.
-
-    It is asked about a picture of the size of the first image that can be read, or of a part of
-    it; nothing is asked if there is none.
-    """
-    for files in inputs.files:
-        try:
-            height, width = read_image(files.image).shape[:2]
-        except (OSError, ValueError):
-            continue  # the job reports it
-        check_classes(segmenter, space, (min(height, _GLANCE), min(width, _GLANCE)))
-        return
 
 
 def _item(files: ImageFiles, layout: SetLayout) -> _Item:

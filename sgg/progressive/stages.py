@@ -19,9 +19,10 @@ from seco.common.labels import LabelSpace
 from seco.common.modules import weights_stay
 from sgg.diffusion.loading import as_diffusion
 from sgg.folder.class_files import MIN_PIXELS
+from sgg.folder.classes import check_classes_of
 from sgg.folder.layout import SetLayout
 from sgg.folder.options import TranslationOptions
-from sgg.folder.translate import check_classes_of, translate_folder
+from sgg.folder.translate import translate_folder
 from sgg.progressive.handing_on import HandedOn, describe_finetune, hand_on
 from sgg.progressive.measures import Measures, Rulers, measure_set
 from sgg.progressive.places import Places

@@ -30,10 +30,10 @@ from torch import Tensor
 import sgg
 from seco.demo.scenes import DEV_SEEDS, street_scene
 from seco.demo.segmenter import load_segmenter
-from sgg.crops import region_windows
 from sgg.demo.models import load_diffusion
 from sgg.guided_steps import label_guidance
 from sgg.sampling import ddim_step
+from sgg.windows import region_windows
 
 MARGINS = (16, 32, 64)
 

@@ -17,7 +17,7 @@ from seco.common.labels import LabelSpace
 from sgg import IMAGENET, CallableDiffusion, Segmenter, as_diffusion, from_diffusers
 from sgg.diffusion import DiffusersDiffusion, LatentDiffusion
 from sgg.folder import describe_model, load_diffusion, load_segmenter
-from sgg.folder.models import check_classes
+from sgg.folder.classes import check_classes
 
 IMAGES = torch.linspace(-1, 1, 3 * 16 * 24).reshape(1, 3, 16, 24)
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgg.crops import GRID, region_windows
+from sgg.windows import GRID, region_windows
 
 
 @settings(deadline=None, max_examples=60)

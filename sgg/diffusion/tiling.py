@@ -10,7 +10,7 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from seco.common.checks import check_integer, describe
@@ -158,6 +158,34 @@ def tiled(
     overlap = min(size) // 4 if tile_overlap is None else tile_overlap
     reduction = images.shape[-1] // x_0.shape[-1]
     return TiledDiffusion(model, size, overlap, reduction=reduction)
+
+
+def tile_size_of(network: object, trained_size: object) -> tuple[int, int] | None:
+    """Sides of the tiles in which a network should see larger inputs; ``None`` if in none.
+
+    A network without attention is convolutional and takes every size. With attention, its cost
+    rises with the square of the pixels, and it has learned relations within its own size only.
+
+    Args:
+        network: layers of attention are known by the name of their type, as diffusers and
+            guided-diffusion call theirs.
+        trained_size: side or (height, width) that it was trained on; ``None`` if not known.
+
+    Example:
+        >>> tile_size_of(nn.Sequential(nn.MultiheadAttention(4, 1)), 64)
+        (64, 64)
+        >>> tile_size_of(nn.Conv2d(3, 3, 1), 64) is None
+        True
+    """
+    layers = network.modules() if isinstance(network, nn.Module) else ()
+    if trained_size is None or not any("Attention" in type(layer).__name__ for layer in layers):
+        return None
+    if isinstance(trained_size, int):
+        return trained_size, trained_size
+    if not isinstance(trained_size, (tuple, list)):
+        return None
+    height, width = trained_size
+    return int(height), int(width)
 
 
 def check_tile_size(tile_size: object) -> tuple[int, int] | Literal["auto"] | None:

@@ -15,8 +15,8 @@ from torch import nn
 
 from sgg import CallableDiffusion, DiffusersDiffusion, GuidanceSettings, LatentDiffusion, translate
 from sgg.diffusion import GuidedDiffusion
+from sgg.diffusion.tiling import TiledDiffusion, check_tile_size, tiled
 from sgg.guided_steps import guided_prediction
-from sgg.tiling import TiledDiffusion, check_tile_size, tiled
 
 SCHEDULE = (1 - torch.linspace(1e-3, 0.25, 24, dtype=torch.float64)).cumprod(0)
 
