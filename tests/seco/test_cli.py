@@ -17,12 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import run
 from PIL import Image
-from typer.testing import CliRunner
 
 import seco
 from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings, SCCSettings
-from seco.cli import app
 from seco.cli.models import fitted_with_sam, warn_of_tiny
 from seco.cli.options import SamModel
 from seco.common.files import read_confidence, read_label, write_label
@@ -56,13 +55,6 @@ def work(tmp_path):
         confidence = np.linspace(0, 1, label.size, dtype=np.float32).reshape(label.shape)
         np.save(tmp_path / "confidence" / f"{name}.npy", confidence)
     return tmp_path
-
-
-def run(*arguments: object):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def refine(work: Path, *more: object):

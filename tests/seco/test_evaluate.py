@@ -9,12 +9,11 @@ import warnings
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image
-from typer.testing import CliRunner
 
 import seco.folder.evaluate
 from seco import ConnectivityCorrector, LabelSpace, NoNoiseFoundWarning, SCCSettings
-from seco.cli import app
 from seco.common.files import write_label
 from seco.evaluation import (
     TrueConnectivities,
@@ -27,13 +26,6 @@ from seco.evaluation import (
 
 SPACE = LabelSpace(names=("road", "sky & <b>", "car"), things=("car",))
 NAMES = ("a/one", "b & 'c'/two <x>", 'th"ree')
-
-
-def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def draw(seed, size=(24, 32)):

@@ -16,15 +16,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from commands import run
 from PIL import Image
-from typer.testing import CliRunner
 
 import seco
 import seco.correction.extractors
 import seco.report.chain
 import seco.report.kept
 from seco import NoNoiseFoundWarning, SCCSettings
-from seco.cli import app
 from seco.common.confusion import Confusion, confusion
 from seco.common.files import read_confidence, read_image, read_label, write_label
 from seco.demo import STREETS, street_scene
@@ -42,10 +41,7 @@ LABEL_FOLDERS = ("psa", "psa_scores", "labels", "scores")
 def call(*arguments):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoNoiseFoundWarning)
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+        return run(*arguments)
 
 
 def arguments(data, out, *more):

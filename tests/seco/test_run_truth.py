@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from commands import run
 from PIL import Image
-from typer.testing import CliRunner
 
 import seco.folder.chain
 import seco.report.chain
-from seco.cli import app
 from seco.common.inputs import Inputs
 from seco.folder.chain import Chained
 
@@ -30,10 +29,10 @@ def truths_of(monkeypatch):
     monkeypatch.setattr(seco.report.chain, "write_chain_report", stop)
 
     def call(*arguments):
-        result = CliRunner().invoke(app, ["run", *map(str, arguments), "--device", "cpu"])
-        if isinstance(result.exception, Reached):
-            return result.exception.args[0]
-        return result
+        try:
+            return run("run", *arguments, "--device", "cpu")
+        except Reached as reached:
+            return reached.args[0]
 
     return call
 
