@@ -290,7 +290,7 @@ def test_the_model_is_left_alone(small_sam: Any, untouched: Any, images: Any) ->
 
 def test_exact_weights_are_shared(small_sam: Any) -> None:
     encoder = accelerate(small_sam.image_encoder)
-    network: Any = encoder._ready[1]
+    network: Any = encoder._ready.network
     given = {p.data_ptr() for p in small_sam.image_encoder.parameters()}
     copied = [name for name, p in network.named_parameters() if p.data_ptr() not in given]
     assert copied == []
@@ -370,7 +370,7 @@ def test_the_weights_own_dtype_is_followed(small_sam: Any, images: Any) -> None:
     small_sam.image_encoder.to(torch.bfloat16)
     found = fast.encode(images(1, 40, 40))[0].features[0]
     assert found.dtype == torch.bfloat16
-    network: Any = fast._image_encoder._ready[1]
+    network: Any = fast._image_encoder._ready.network
     assert {p.dtype for p in network.parameters()} == {torch.bfloat16}
 
 
