@@ -1,7 +1,8 @@
 """Progressive Translation Learning: a segmenter that guides, learns from what it guided, and
 guides farther.
 
-- ``stages.py``: the loop, :func:`progressive_translation`; ``result.py``: what comes out of it.
+- ``stages.py``: the loop, :func:`progressive_translation`; ``run.py``: the steps of a stage;
+  ``result.py``: what comes out of it.
 - ``protocol.py``: what fine-tuning must offer; ``training.py``, ``crops.py``, ``settings.py``: the
   one that is used if the user gives none.
 - ``handing_on.py``, ``weights.py``: one stage's fine-tuning as a job, and its segmenter's file.

@@ -29,14 +29,12 @@ class HandedOn:
     """What a stage hands on.
 
     Args:
-        segmenter: the fine-tuned one.
-        weights: its file.
+        weights: the file of the fine-tuned segmenter.
         losses: of its training.
         measures: of the set that it was trained on, in its own eyes; as
             :meth:`sgg.evaluation.Evaluation.numbers` says it.
     """
 
-    segmenter: Segmenter
     weights: Path
     losses: Losses
     measures: Mapping[str, Any]
@@ -56,7 +54,7 @@ def hand_on(
     trainer: Mapping[str, Any],
     options: JobOptions,
 ) -> HandedOn:
-    """Fine-tune a copy of a segmenter, measure it on what it learnt from, save and load it.
+    """Fine-tune a copy of a segmenter, measure it on what it learnt from, and save it.
 
     Args:
         guide: whose copy.
@@ -119,7 +117,6 @@ def hand_on(
     run_together(item, folder, manifest, work=work, options=options)
     read = json.loads((folder / LOSSES).read_bytes())
     return HandedOn(
-        with_weights(guide, weights),  # from the file in every run and process: the same bits
         weights,
         list(zip(read["steps"], read["losses"], strict=True)),
         json.loads((folder / MEASURES).read_bytes()),

@@ -35,15 +35,15 @@ class Rulers:
 
     Args:
         label_space: of the labels.
-        source: the first segmenter, which knows the source.
+        source_segmenter: the first segmenter, which knows the source.
         oracle: one that knows the target, if there is one.
-        target: folder of images of the target domain, if there is one.
+        target_folder: folder of images of the target domain, if there is one.
     """
 
     label_space: LabelSpace
-    source: Segmenter
+    source_segmenter: Segmenter
     oracle: Segmenter | None = None
-    target: Path | None = None
+    target_folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -93,23 +93,22 @@ def measure_set(
     Raises:
         OSError, ValueError: no usable image, or a segmenter with other classes.
     """
-    space = rulers.label_space
-    ruler = rulers.oracle or rulers.source
+    space, target = rulers.label_space, rulers.target_folder
+    ruler = rulers.oracle or rulers.source_segmenter
 
     def work(state: Path) -> dict[str, Any]:
-        seen = evaluate_folder(
+        by_guide = evaluate_folder(
             inputs,
             guide,
             label_space=space,
-            target=rulers.target if ruler is guide else None,
+            target=target if ruler is guide else None,
             options=options,
-        )
-        beside = seen
-        if ruler is not guide and (rulers.oracle is not None or rulers.target is not None):
-            beside = evaluate_folder(
-                inputs, ruler, label_space=space, target=rulers.target, options=options
-            )
-        by_guide, by_ruler = seen.numbers(), beside.numbers()
+        ).numbers()
+        by_ruler = by_guide
+        if ruler is not guide and (rulers.oracle is not None or target is not None):
+            by_ruler = evaluate_folder(
+                inputs, ruler, label_space=space, target=target, options=options
+            ).numbers()
         said = {
             "guide": _without_distance(by_guide),
             "oracle": None if rulers.oracle is None else _without_distance(by_ruler),
@@ -121,8 +120,8 @@ def measure_set(
         return {}
 
     paths = [path for files in inputs.files for path in (files.image, files.label) if path]
-    if rulers.target is not None:
-        paths += [files.image for files in find_inputs(rulers.target).files]
+    if target is not None:
+        paths += [files.image for files in find_inputs(target).files]
     manifest = Manifest(
         "sgg progressive: measures",
         {

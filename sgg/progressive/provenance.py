@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from seco.common.inputs import Inputs
 from seco.common.jobs import Manifest, library_versions
-from seco.common.labels import LabelSpace
+from seco.common.jobs.journal import hold_folder
+from seco.common.jobs.manifest import MANIFEST, check_folder, claim_folder
 from sgg.folder.models import describe_model
-from sgg.folder.options import TranslationOptions
 from sgg.progressive.places import Places
-from sgg.segmenter import Segmenter
+from sgg.progressive.run import Run
 
 
-def check_stages(places: Places, strengths: Sequence[float], *, overwrite: bool) -> None:
+@contextmanager
+def claimed(run: Run, strengths: Sequence[float]) -> Iterator[None]:
+    """Hold a run's folder; what told of its stages is gone, for they may be made anew.
+
+    Args:
+        run: whose.
+        strengths: of its stages.
+
+    Raises:
+        ValueError: something in it was made otherwise; nothing is written.
+    """
+    places, processes, overwrite = run.places, run.options.processes, run.options.overwrite
+    manifest, outputs = _manifest(run), [places.data(1) / MANIFEST, places.numbers]
+    _check_stages(places, strengths, overwrite=overwrite)
+    if not overwrite:
+        check_folder(places.out, manifest, outputs)  # before anything is written there
+    with hold_folder(places.out, processes):
+        claim_folder(places.out, manifest, outputs, overwrite=overwrite)
+        if processes.first:
+            places.numbers.unlink(missing_ok=True)
+            places.report.unlink(missing_ok=True)
+        yield
+
+
+def _check_stages(places: Places, strengths: Sequence[float], *, overwrite: bool) -> None:
     """Raise ``ValueError`` if stages are there that are not asked for, or of other strengths."""
     for number in places.stages():
         if number > len(strengths):
@@ -33,43 +56,23 @@ def check_stages(places: Places, strengths: Sequence[float], *, overwrite: bool)
             )
 
 
-def manifest_of(
-    inputs: Inputs,
-    space: LabelSpace,
-    translation: TranslationOptions,
-    labels_by: str,
-    seed: int,
-    trainer: Mapping[str, Any],
-    diffusion: object,
-    segmenter: Segmenter,
-) -> Manifest:
-    """Of a whole progressive translation: what all its stages have in common.
-
-    Args:
-        inputs: the source.
-        space: of its labels.
-        translation: how images are translated; its strength is the stages' own.
-        labels_by: see :class:`sgg.folder.SetLayout`.
-        seed: of the noise and of fine-tuning.
-        trainer: see :func:`sgg.progressive.handing_on.describe_finetune`.
-        diffusion: the model.
-        segmenter: the first one.
-    """
+def _manifest(run: Run) -> Manifest:
+    """Of the whole: what all its stages have in common."""
     from sgg import __version__
 
-    how = {name: value for name, value in translation.describe().items() if name != "strength"}
+    how, space = run.translation.describe(), run.rulers.label_space
     settings = {
-        "translation": how,
-        "finetune": trainer,
-        "labels_by": labels_by,
-        "seed": seed,
+        "translation": {name: value for name, value in how.items() if name != "strength"},
+        "finetune": run.trainer,
+        "labels_by": run.labels_by,
+        "seed": run.seed,
         "classes": space.names,
         "ignore_index": space.ignore_index,
-        "stored_ignore_index": inputs.ignore_index,
+        "stored_ignore_index": run.source.inputs.ignore_index,
     }
     models = {
-        "diffusion": describe_model(diffusion) or "",
-        "segmenter": describe_model(segmenter) or "",
+        "diffusion": describe_model(run.model) or "",
+        "segmenter": describe_model(run.rulers.source_segmenter) or "",
     }
     versions = {"sgg": __version__, **library_versions("torch", "numpy", "pillow")}
     return Manifest("sgg progressive", settings, models, versions)

@@ -15,6 +15,7 @@ from sgg.folder.layout import SetLayout
 from sgg.progressive.handing_on import HandedOn
 from sgg.progressive.measures import Measures
 from sgg.progressive.places import Places
+from sgg.progressive.weights import with_weights
 from sgg.segmenter import Segmenter
 
 
@@ -71,7 +72,7 @@ class Progression:
 
     Args:
         places: where everything lies.
-        segmenter: the last good one, in memory.
+        segmenter: the last good one, in memory; the others' are in their files alone.
         source: measures of the source images, in the eyes of the first segmenter.
         stages: all that were translated.
         failures: images that could not be used, target images among them, in the order of the
@@ -98,8 +99,11 @@ class Progression:
         return None if handed is None else handed.weights
 
     def with_stage(self, stage: Stage) -> Progression:
-        """The same with one more stage, and its segmenter if it has one."""
-        segmenter = self.segmenter if stage.handed_on is None else stage.handed_on.segmenter
+        """The same with one more stage, and its segmenter if it has handed one on."""
+        segmenter = self.segmenter
+        if stage.handed_on is not None:
+            # From the file in every run and process: the same bits.
+            segmenter = with_weights(segmenter, stage.handed_on.weights)
         return replace(self, stages=(*self.stages, stage), segmenter=segmenter)
 
     def with_failures(self, found: Iterable[Outcome]) -> Progression:

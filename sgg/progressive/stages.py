@@ -8,12 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from seco.common.checks import check_choice, check_integer, check_number, describe
+from seco.common.checks import check_number, describe
 from seco.common.files import PathLike, write_bytes
 from seco.common.inputs import Inputs, check_apart, find_inputs
-from seco.common.jobs import JobOptions, Outcome, Summary
-from seco.common.jobs.journal import hold_folder
-from seco.common.jobs.manifest import MANIFEST, check_folder, claim_folder
+from seco.common.jobs import JobOptions, Summary
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.common.modules import weights_stay
@@ -22,21 +20,19 @@ from sgg.folder.class_files import MIN_PIXELS
 from sgg.folder.classes import check_classes_of
 from sgg.folder.layout import SetLayout
 from sgg.folder.options import TranslationOptions
-from sgg.folder.translate import translate_folder
-from sgg.progressive.handing_on import HandedOn, describe_finetune, hand_on
-from sgg.progressive.measures import Measures, Rulers, measure_set
+from sgg.progressive.handing_on import describe_finetune
+from sgg.progressive.measures import Rulers
 from sgg.progressive.places import Places
-from sgg.progressive.protocol import Finetune, FinetuneTask
-from sgg.progressive.provenance import check_stages, manifest_of
+from sgg.progressive.protocol import Finetune
+from sgg.progressive.provenance import claimed
 from sgg.progressive.result import FinetuningDiverged, Progression, SourceSet, Stage
+from sgg.progressive.run import Run, Step
 from sgg.progressive.training import finetune_segmenter
 from sgg.progressive.weights import check_savable
 from sgg.segmenter import as_segmenter
 
 STRENGTHS = (0.3, 0.5, 0.7)
 """The stages' strengths. Our choice: the paper gives neither their number nor their values."""
-
-Step = Literal["translate", "measure", "fine-tune"]
 
 
 @weights_stay()  # fine-tuning changes copies
@@ -117,148 +113,123 @@ def progressive_translation(
     Source: Peng et al., ICCV 2023, Progressive Translation Learning. That segmenter and strength
     grow together over stages is theirs; this loop's details, and the stopping rule, are ours.
     """
-    strengths = _check(strengths, min_consistency, collapse)
-    check_choice("labels_by", labels_by, ("link", "copy"))
-    check_integer("seed", seed, low=0)
-    check_integer("min_pixels", min_pixels, low=0)
-    check_integer("checkpoint_every", checkpoint_every, low=1)
-    given = source if isinstance(source, SourceSet) else SourceSet.find(*source)
-    model, start = as_diffusion(diffusion), as_segmenter(seg_model)
-    check_savable(start)
-    check_classes_of(start, given.inputs, label_space)
-    places = Places(Path(out))
-    beside = None if target is None else Path(target)
-    if beside is not None:
-        find_inputs(beside)  # that there are images
-    check_apart([given.images, given.labels, beside, class_files], [places.out])
-    rulers = Rulers(label_space, start, None if oracle is None else as_segmenter(oracle), beside)
-    if rulers.oracle is not None:
-        check_classes_of(rulers.oracle, given.inputs, label_space)
-    trainer = describe_finetune(finetune)  # now: it may change when it is called
-    manifest = manifest_of(
-        given.inputs, label_space, translation, labels_by, seed, trainer, model, start
+    planned = _checked(strengths)
+    if min_consistency is not None:
+        check_number("min_consistency", min_consistency, low=0, high=1)
+    run = Run(
+        source=source if isinstance(source, SourceSet) else SourceSet.find(*source),
+        model=as_diffusion(diffusion),
+        places=Places(Path(out)),
+        rulers=Rulers(
+            label_space,
+            as_segmenter(seg_model),
+            None if oracle is None else as_segmenter(oracle),
+            None if target is None else Path(target),
+        ),
+        translation=translation,
+        finetune=finetune,
+        trainer=describe_finetune(finetune),  # now: it may change when it is called
+        collapse=collapse,
+        seed=seed,
+        labels_by=labels_by,
+        class_files=class_files,
+        min_pixels=min_pixels,
+        checkpoint_every=checkpoint_every,
+        progress=progress,
+        announce=announce,
+        options=options,
     )
-    outputs = [places.data(1) / MANIFEST, places.numbers]
-    check_stages(places, strengths, overwrite=options.overwrite)
-    if not options.overwrite:
-        check_folder(places.out, manifest, outputs)  # before anything is written there
-    # Stages guard nothing: the whole's manifest does, and changed inputs go through all of them.
-    own = replace(options, overwrite=False, take_over=True)
-    with hold_folder(places.out, options.processes):
-        claim_folder(places.out, manifest, outputs, overwrite=options.overwrite)
-        if options.processes.first:  # what tells of another run's stages
-            places.numbers.unlink(missing_ok=True)
-            places.report.unlink(missing_ok=True)
-        progression, left = Progression(places, start), given.inputs
-        for number, strength in enumerate(strengths, start=1):
-            announce(number, "translate")
-            made = translate_folder(
-                left,
-                SetLayout(given.images, given.labels, places.data(number), labels_by),
-                model,
-                progression.segmenter,
-                label_space=label_space,
-                translation=replace(translation, strength=strength),
-                seed=seed,
-                class_files=class_files,
-                min_pixels=min_pixels,
-                options=own,
-            )
-            left, failures = _finished(left, made.summary)
-            progression = progression.with_failures(failures)
-            if not left.files:
-                raise ValueError(
-                    f"stage {number}: expected at least one image that can be translated, got none"
-                )
-            if number == 1:  # not before: of the same images as the stages
-                announce(0, "measure")
-                known = measure_set(left, start, rulers, places.measures(0), options=own)
-                progression = replace(progression, source=known).with_failures(known.failures())
-            translated = _translated(left, made.layout)
-            announce(number, "measure")
-            measured = measure_set(
-                translated, progression.segmenter, rulers, places.measures(number), options=own
-            )
-            progression = progression.with_failures(measured.failures())
-            stage = Stage(
-                number,
-                strength,
-                made.layout,
-                left,
-                translated,
-                measured,
-                left_out=made.left_out,
-            )
-            if min_consistency is not None and measured.consistency < min_consistency:
-                why = (
-                    f"stage {number} (strength {strength:g}) is left out: its consistency of "
-                    f"{100 * measured.consistency:.1f} % is below {100 * min_consistency:g} %"
-                )
-                progression = replace(progression.with_stage(stage), stopped=why)
-                break
-            announce(number, "fine-tune")
-            task = FinetuneTask(
-                stage=number,
-                strength=strength,
-                inputs=translated,
-                source=left,
-                folder=places.data(number),
-                label_space=label_space,
-                state=places.segmenter(number),
-                seed=seed,
-                checkpoint_every=checkpoint_every,
-                processes=options.processes,
-                progress=progress,
-            )
-            try:
-                handed = hand_on(
-                    progression.segmenter, task, finetune, places, trainer=trainer, options=own
-                )
-                _check_collapse(handed, measured, collapse)
-            except FloatingPointError as error:
-                diverged = FinetuningDiverged(progression.with_stage(stage), str(error))
-                _write_numbers(diverged.progression, options)
-                raise diverged from error
-            progression = progression.with_stage(replace(stage, handed_on=handed))
+    _check_inputs(run)
+    with claimed(run, planned):
+        try:
+            progression = _stages(run, planned, min_consistency)
+        except FinetuningDiverged as diverged:
+            _write_numbers(diverged.progression, options)
+            raise
         _write_numbers(progression, options)
     return progression
 
 
-def _check(
-    strengths: Sequence[float], min_consistency: float | None, collapse: float
-) -> list[float]:
+def _checked(strengths: Sequence[float]) -> list[float]:
     """The strengths as floats: 1 and 1.0 are the same, but not as JSON."""
     if isinstance(strengths, str) or not isinstance(strengths, Sequence) or not strengths:
         raise TypeError(f"strengths: expected numbers, got {describe(strengths)}")
     checked = [check_number("strengths", one, low=0, high=1, low_open=True) for one in strengths]
     if any(later <= one for one, later in pairwise(checked)):
         raise ValueError(f"strengths: expected them to grow, got {checked}")
-    if min_consistency is not None:
-        check_number("min_consistency", min_consistency, low=0, high=1)
-    check_number("collapse", collapse, low=0, high=1)
     return checked
 
 
-def _finished(inputs: Inputs, summary: Summary) -> tuple[Inputs, tuple[Outcome, ...]]:
-    """The images that were translated, and what is new of the others."""
+def _check_inputs(run: Run) -> None:
+    """Raise unless models and folders fit the source and each other."""
+    source, rulers = run.source, run.rulers
+    check_savable(rulers.source_segmenter)
+    for segmenter in (rulers.source_segmenter, rulers.oracle):
+        if segmenter is not None:
+            check_classes_of(segmenter, source.inputs, rulers.label_space)
+    if rulers.target_folder is not None:
+        find_inputs(rulers.target_folder)  # that there are images
+    check_apart(
+        [source.images, source.labels, rulers.target_folder, run.class_files], [run.places.out]
+    )
+
+
+def _stages(run: Run, strengths: Sequence[float], min_consistency: float | None) -> Progression:
+    """One stage after the other.
+
+    Raises:
+        FinetuningDiverged: with all until then.
+    """
+    remaining = run.source.inputs
+    progression = Progression(run.places, run.rulers.source_segmenter)
+    for number, strength in enumerate(strengths, start=1):
+        made = run.translate(number, strength, remaining, progression.segmenter)
+        remaining = _finished(remaining, made.summary)
+        progression = progression.with_failures(made.summary.of("failed"))
+        if not remaining.files:
+            raise ValueError(
+                f"stage {number}: expected at least one image that can be translated, got none"
+            )
+        if number == 1:  # not before: of the same images as the stages
+            known = run.measure(0, remaining, progression.segmenter)
+            progression = replace(progression, source=known).with_failures(known.failures())
+        translated = _translated(remaining, made.layout)
+        measures = run.measure(number, translated, progression.segmenter)
+        progression = progression.with_failures(measures.failures())
+        stage = Stage(
+            number,
+            strength,
+            made.layout,
+            remaining,
+            translated,
+            measures,
+            left_out=made.left_out,
+        )
+        if min_consistency is not None and measures.consistency < min_consistency:
+            why = (
+                f"stage {number} (strength {strength:g}) is left out: its consistency of "
+                f"{100 * measures.consistency:.1f} % is below {100 * min_consistency:g} %"
+            )
+            return replace(progression.with_stage(stage), stopped=why)
+        try:
+            handed = run.fine_tune(stage, progression.segmenter)
+        except FloatingPointError as error:
+            raise FinetuningDiverged(progression.with_stage(stage), str(error)) from error
+        progression = progression.with_stage(replace(stage, handed_on=handed))
+    return progression
+
+
+def _finished(inputs: Inputs, summary: Summary) -> Inputs:
+    """The images that were translated."""
     done = summary.facts()
     files = tuple(one for one in inputs.files if one.image_place.as_posix() in done)
-    return replace(inputs, files=files, failures=()), tuple(summary.of("failed"))
+    return replace(inputs, files=files, failures=())
 
 
 def _translated(inputs: Inputs, layout: SetLayout) -> Inputs:
     """The same images as translated, with their labels."""
     files = tuple(replace(one, image=layout.image(one.image_place)) for one in inputs.files)
     return replace(inputs, files=files)
-
-
-def _check_collapse(handed: HandedOn, measured: Measures, collapse: float) -> None:
-    """Raise ``FloatingPointError`` if a segmenter does not see what it has just learnt."""
-    if handed.consistency < collapse * measured.consistency:
-        raise FloatingPointError(
-            f"consistency on the set that it learnt from fell to {100 * handed.consistency:.1f} %, "
-            f"from {100 * measured.consistency:.1f} %"
-        )
 
 
 def _write_numbers(progression: Progression, options: JobOptions) -> None:

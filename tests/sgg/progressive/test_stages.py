@@ -5,6 +5,7 @@ The models are formulas and a convolution, so that a whole run takes a second.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -147,6 +148,20 @@ def test_what_is_given_stays_as_it_is(source, tmp_path):
     assert np.array_equal(np.random.get_state()[1], state[1])
     assert all(torch.equal(before[k], v) for k, v in given.model.state_dict().items())
     assert not given.model.training
+
+
+def test_only_the_last_segmenter_stays_in_memory(source, tmp_path):
+    """On a GPU, those of all stages might not fit."""
+
+    def alive():
+        gc.collect()
+        return sum(type(one) is Colour for one in gc.get_objects())
+
+    given = segmenter()
+    before = alive()
+    made = run(source, tmp_path / "out", seg_model=given)
+    assert len(made.good) == 2
+    assert alive() == before + 1
 
 
 class Stopped(Exception):
