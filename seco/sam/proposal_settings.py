@@ -76,6 +76,10 @@ class ProposalSettings:
         check_number("crop_nms_thresh", self.crop_nms_thresh, low=0, high=1)
 
 
+SAM2_PROPOSALS = ProposalSettings(pred_iou_thresh=0.8)
+"""The thresholds of the official ``SAM2AutomaticMaskGenerator``."""
+
+
 def proposal_settings_of(segmenter: PromptableSegmenter) -> ProposalSettings:
     """The settings that fit a segmenter: its own ``proposal_settings`` if it has any.
 

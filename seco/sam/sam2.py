@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seco.common.modules import device_of, dtype_of
 from seco.sam.inference import in_float32, inference, to_answer
 from seco.sam.inputs import check_images, check_prompts, prepare_images
-from seco.sam.proposal_settings import ProposalSettings
+from seco.sam.proposal_settings import SAM2_PROPOSALS, ProposalSettings
 from seco.sam.protocol import Embedding, MaskLogits
 
 _PARTS = ("image_encoder", "sam_prompt_encoder", "sam_mask_decoder", "forward_image", "image_size")
@@ -53,7 +53,7 @@ class Sam2Backend:
     @property
     def proposal_settings(self) -> ProposalSettings:
         """The thresholds of the official ``SAM2AutomaticMaskGenerator``."""
-        return ProposalSettings(pred_iou_thresh=0.8)
+        return SAM2_PROPOSALS
 
     def encode(self, images: Tensor) -> Sequence[Embedding]:
         """Encode a batch in one pass; see :meth:`PromptableSegmenter.encode`."""

@@ -20,7 +20,7 @@ from seco.sam.inputs import (
     long_side_size,
     prepare_images,
 )
-from seco.sam.proposal_settings import ProposalSettings
+from seco.sam.proposal_settings import SAM2_PROPOSALS, ProposalSettings
 from seco.sam.protocol import Embedding, MaskLogits
 
 # By config.model_type. SAM 2 squeezes an image to a square, the others resize and pad.
@@ -61,7 +61,7 @@ class TransformersBackend:
     def proposal_settings(self) -> ProposalSettings | None:
         """The thresholds of SAM 2's official mask generator, or ``None`` for SAM's."""
         is_sam2 = model_type(self.model).startswith("sam2")
-        return ProposalSettings(pred_iou_thresh=0.8) if is_sam2 else None
+        return SAM2_PROPOSALS if is_sam2 else None
 
     def encode(self, images: Tensor) -> Sequence[Embedding]:
         """Encode a batch in one pass; see :meth:`PromptableSegmenter.encode`."""
