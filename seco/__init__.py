@@ -5,7 +5,8 @@
     sam = seco.load_sam("vit_h", checkpoint="sam_vit_h_4b8939.pth")  # or "tiny", bundled
     labels = seco.refine_pseudo_labels(img, pl, sam, label_space=seco.CITYSCAPES)
 
-    corrector = seco.ConnectivityCorrector(seco.CITYSCAPES).fit(samples)  # (img, labels) pairs
+    corrector = seco.ConnectivityCorrector(seco.CITYSCAPES, encoder=sam)
+    corrector.fit(samples)  # (img, labels) pairs
     labels = seco.refine_pseudo_labels(img, pl, sam, corrector=corrector)
 
 Everything public is here; SeCo is Zhao et al., "Connectivity-Driven Pseudo-Labeling Makes
