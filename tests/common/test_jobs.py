@@ -11,6 +11,8 @@ import os
 import signal
 import threading
 import time
+import traceback
+import weakref
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -574,6 +576,41 @@ def test_an_error_in_a_step_is_that_items_alone(step):
     assert [str(future.exception()) for _, future in results] == [
         "None", "None", step, "None", "None",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("step", ["read", "work", "write"])
+def test_a_failed_item_holds_no_variables(step):
+    """Those of a forward pass are gigabytes; the next item needs the room."""
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def fail_at(name: str, index: int) -> int:
+        if step == name and index == 0:
+            activations, because = np.ones(3), np.ones(3)
+            held.extend([weakref.ref(activations), weakref.ref(because)])
+            try:
+                raise MemoryError(because.sum())
+            except MemoryError as error:
+                del because
+                raise ValueError("too large") from error
+        return index
+
+    alive = []
+
+    def work(index: int, _: object) -> int:
+        alive.append([one() is not None for one in held])
+        return fail_at("work", index)
+
+    kept = list(
+        overlap(range(4), lambda i: fail_at("read", i), work, lambda i, _: fail_at("write", i))
+    )
+    error = kept[0][1].exception()
+    assert isinstance(error, ValueError)
+    assert isinstance(error.__cause__, MemoryError)
+    names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    assert names[-1] == "fail_at"
+    assert [one() for one in held] == [None, None]
+    if step != "write":  # which is still going on meanwhile
+        assert alive[-1] == [False, False]
 
 
 def test_a_caller_that_stops_early_ends_the_threads():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,8 +36,9 @@ def overlap(
 
     Yields:
         Every item with a finished future: what ``write`` gave, or the exception of the first step
-        that raised one. If the caller stops early, what is running is waited for and the rest is
-        left.
+        that raised one. Its traceback says where, but holds no variables: what failed for want of
+        memory shall not keep it. If the caller stops early, what is running is waited for and the
+        rest is left.
 
     Example:
         >>> steps = overlap("ab", str.upper, lambda item, read: item + read, lambda _, done: done)
@@ -62,9 +64,11 @@ def overlap(
             try:
                 result = work(item, loaded.result())
             except Exception as error:
+                _forget_variables(error)
                 failed: Future[Written] = Future()
                 failed.set_exception(error)
                 writes.append((item, failed))
+                del failed
             else:
                 writes.append((item, writing.submit(write, item, result)))
                 del result
@@ -81,5 +85,19 @@ def overlap(
 
 def _settled(waiting: deque[tuple[T, Future[Written]]]) -> tuple[T, Future[Written]]:
     item, future = waiting.popleft()
-    future.exception()  # waits, and raises nothing
+    error = future.exception()  # waits, and raises nothing
+    if error is not None:
+        _forget_variables(error)
     return item, future
+
+
+def _forget_variables(error: BaseException) -> None:
+    """Free what the frames of an error hold, and those of the errors it came from."""
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        one = chain.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            chain += [one.__cause__, one.__context__]
