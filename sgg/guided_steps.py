@@ -140,7 +140,12 @@ def guided_prediction(
         leaf = seen = seen.detach().requires_grad_(True)
     with torch.enable_grad():
         images = model.decode(seen)
-    (gradient,) = torch.autograd.grad(images, leaf, image_gradient(images.detach()))
+    slopes = image_gradient(images.detach())
+    # A mean over pixels has gradients that vanish in half precision: decoder and denoiser get them
+    # with a largest value of about 1. By powers of two, so that float32 rounds as without it.
+    size = _power_of_two(slopes.abs().amax((1, 2, 3), keepdim=True))
+    (gradient,) = torch.autograd.grad(images, leaf, slopes / size)
+    gradient = gradient * size
     if guidance_input == "pred_x0" and not differentiate_denoiser:
         gradient = gradient / math.sqrt(float(model.alphas_cumprod[t]))
     return _detached(predicted), gradient
@@ -177,6 +182,12 @@ def limit_gradient(
         limit = check_number("clip", clip, low=0, low_open=True)
         gradient = gradient.clamp(-limit, limit)
     return gradient
+
+
+def _power_of_two(values: Tensor) -> Tensor:
+    """The next power of two above positive values; 1 for what has none."""
+    power = values / torch.frexp(values).mantissa
+    return torch.where((power > 0) & torch.isfinite(power), power, 1)
 
 
 def _detached(prediction: Prediction) -> Prediction:

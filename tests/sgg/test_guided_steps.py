@@ -68,6 +68,47 @@ def test_gradient_comes_back_to_x_t(guidance_input, through, derivative):
     assert not any(tensor.requires_grad for tensor in tensors)
 
 
+class HalfCurved(Curved):
+    """The same with the precision of a large model."""
+
+    def predict(self, x_t, t):
+        found = super().predict(x_t.half(), t)
+        return Prediction(*(part.to(x_t.dtype) for part in vars(found).values()))
+
+    def decode(self, x_0):
+        return super().decode(x_0.half()).to(x_0.dtype)
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_small_gradients_pass_half_precision(through):
+    x_t = sample(0).float()
+    slopes = sample(1).float()
+    slopes[0] *= 1e-11
+    slopes[1] *= 1e9
+    slopes = torch.cat([slopes, torch.zeros(1, 3, 5, 7)])
+    x_t = torch.cat([x_t, x_t[:1]])
+    found, exact = (
+        guided_prediction(
+            model, x_t, 1, lambda images: slopes,
+            guidance_input="pred_x0", differentiate_denoiser=through,
+        )[1]
+        for model in (HalfCurved(), Curved())
+    )  # fmt: skip
+    for image in range(2):
+        difference = (found[image] - exact[image]).abs().max() / exact[image].abs().max()
+        assert difference < 5e-3
+    assert not found[2].any()
+
+
+def test_single_precision_rounds_as_the_plain_derivative_does():
+    x_t = sample(0).float()
+    slopes = sample(1).float() * torch.tensor([3e-7, 41.0]).reshape(2, 1, 1, 1)
+    _, found = guided_prediction(Curved(), x_t, 1, lambda images: slopes, guidance_input="x_t")
+    leaf = x_t.requires_grad_(True)
+    (plain,) = torch.autograd.grad(Curved().decode(leaf), leaf, slopes)
+    assert torch.equal(found, plain)
+
+
 def test_refuses_a_derivative_of_what_is_not_seen():
     with pytest.raises(ValueError, match="differentiate_denoiser: expected False"):
         guided_prediction(Curved(), sample(0), 1, lambda x: x, differentiate_denoiser=True)
