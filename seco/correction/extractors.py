@@ -241,8 +241,8 @@ def as_extractor(
     """Make an extractor of what the user gave.
 
     Args:
-        encoder: ``None`` for the small network, a SAM as :func:`seco.load_sam` accepts it, an
-            ``nn.Module`` (frozen, ImageNet statistics), or an extractor.
+        encoder: ``None`` for the small network, a SAM as :func:`seco.sam.as_segmenter` accepts it,
+            an ``nn.Module`` (frozen, ImageNet statistics), or an extractor.
         seed: of the small network's initial weights.
         device: of the small network; the others live where they live.
 
@@ -258,18 +258,19 @@ def as_extractor(
         )
     if isinstance(encoder, type):
         raise TypeError(f"encoder: expected an object, got the class {encoder.__name__}")
-    if is_segment_anything(encoder) or is_sam2(encoder) or is_transformers_sam(encoder):
+    is_sam = is_segment_anything(encoder) or is_sam2(encoder) or is_transformers_sam(encoder)
+    if not is_sam and not isinstance(encoder, PromptableSegmenter):
+        if isinstance(encoder, nn.Module):
+            return ModuleExtractor(encoder)
+        if isinstance(encoder, FeatureExtractor):
+            return encoder
+    try:
         return SegmenterExtractor(as_segmenter(encoder))
-    if isinstance(encoder, PromptableSegmenter):
-        return SegmenterExtractor(encoder)
-    if isinstance(encoder, nn.Module):
-        return ModuleExtractor(encoder)
-    if not isinstance(encoder, FeatureExtractor):
+    except TypeError as error:
         raise TypeError(
-            "encoder: expected None, a torch.nn.Module, a SAM as seco.load_sam accepts it, or "
-            f"an object with the methods of FeatureExtractor, got {describe(encoder)}"
-        )
-    return encoder
+            "encoder: expected None, a torch.nn.Module, an object with the methods of "
+            f"FeatureExtractor, or a SAM ({error})"
+        ) from error
 
 
 def _whole(values: Tensor) -> FeatureMap:

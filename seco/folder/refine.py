@@ -23,6 +23,7 @@ from seco.folder.regions import check_age, found_in, regions_file
 from seco.folder.stage import count_decisions, input_settings
 from seco.refine import check_corrector, refine_with_details
 from seco.regions import Regions
+from seco.sam.loading import as_segmenter
 from seco.settings import PSASettings
 
 Given = tuple[Array | None, Array, Array | None, Regions | None]
@@ -176,7 +177,7 @@ def refine_folder(
             "psa": asdict(refiner.settings),
         },
         {
-            "sam": refiner.sam,
+            "sam": None if refiner.sam is None else as_segmenter(refiner.sam),
             "encoder": refiner.encoder,
         },
     )

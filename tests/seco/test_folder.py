@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from segment_anything import SamPredictor
 
 import seco
 from seco import CITYSCAPES, ConnectivityCorrector, SCCSettings
@@ -353,6 +354,19 @@ def test_the_manifest_names_the_library_of_a_model():
         assert versions["segment-anything"].count(".") >= 1
     for model in (None, torch.nn.Linear(1, 1), ModuleExtractor(torch.nn.Conv2d(3, 2, 1))):
         assert "segment-anything" not in manifest_of("job", {}, {"sam": model}).versions
+
+
+def test_a_predictor_is_described_as_the_model_that_it_holds(work):
+    sam = seco.load_sam("tiny")
+    proposals = seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 1}))
+    settings = seco.PSASettings(proposals=proposals)
+    inputs = find_inputs(work / "images", work / "labels")
+    wrapped = torch.nn.Module()
+    wrapped.module = sam.model
+    for held, status in ((sam, "written"), (SamPredictor(sam.model), "skipped"),
+                         (wrapped, "skipped")):  # fmt: skip
+        refiner = Refiner(held, CITYSCAPES, settings=settings)
+        assert statuses(refine_folder(inputs, work / "psa", refiner)) == {status: 6}
 
 
 def test_nothing_usable_to_fit_is_refused(work):

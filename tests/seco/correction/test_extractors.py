@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import collections
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from psa_oracle import ExactSegmenter
+from segment_anything import SamPredictor
 from torch import nn
 
-from seco import Embedding, MaskLogits, load_sam
+from seco import CITYSCAPES, ConnectivityCorrector, Embedding, MaskLogits, load_sam
 from seco.correction.extractors import (
     ModuleExtractor,
     SegmenterExtractor,
@@ -184,11 +186,26 @@ def test_what_is_made_of_what():
     assert as_extractor(module) is module
     for sam in (load_sam("tiny"), build_tiny_sam(), ExactSegmenter()):
         assert isinstance(as_extractor(sam), SegmenterExtractor)
+    with pytest.raises(TypeError, match=r"encoder: .* load_sam\(name\) loads a model by its name"):
+        as_extractor("tiny")
     for wrong in ("resnet", Backbone, SmallExtractor, lambda image: image):
         with pytest.raises(TypeError, match="encoder: expected "):
             as_extractor(wrong)
     with pytest.raises(ValueError, match="device: expected None with an encoder"):
         as_extractor(Backbone(), device="cpu")
+
+
+def test_a_sam_is_looked_for_where_load_sam_finds_it():
+    model = build_tiny_sam()
+    plain = as_extractor(model)
+    (expected,) = values(plain)
+    holders = (SamPredictor(model), SimpleNamespace(model=model), SimpleNamespace(module=model))
+    for held in holders:
+        found = as_extractor(held)
+        assert found.describe() == plain.describe()
+        assert torch.equal(values(found)[0], expected)
+    corrector = ConnectivityCorrector(CITYSCAPES, encoder=holders[0])
+    assert corrector.label_space is CITYSCAPES
 
 
 def test_descriptions_tell_frozen_weights_apart():
