@@ -177,8 +177,7 @@ def _prompt(
     segmenter: PromptableSegmenter | None,
 ) -> Claims:
     if embedding is None or segmenter is None or not classes:
-        none = torch.zeros(0, dtype=torch.int64)
-        return Claims(none, none.double(), none, none)
+        return Claims.none()
     components = connected_components(
         selected.cpu().numpy(),
         ignore_index=label_space.ignore_index,

@@ -11,8 +11,9 @@ and takes the class with the most. Where no named region lies, the masks alone d
 (or of masks) tied for the most, the pixel's own label wins if it is among their classes, else none
 does; a mask tied with the regions and the own label wins. A mask that agrees with the labels thus
 lies over the stuff around it, however small; with a ``thing_weight`` that nothing else reaches
-every mask does. The rule names no class by its id, so that renumbering the classes renumbers the
-result and changes nothing else.
+every mask does. A component whose mask was not believed keeps the pixels that all this leaves
+open, with their own confidence. The rule names no class by its id, so that renumbering the classes
+renumbers the result and changes nothing else.
 """
 
 from __future__ import annotations
@@ -102,6 +103,13 @@ def merge(
             first_source=1 + len(regions),
         )
         label[claimed], score[claimed], source[claimed] = after.label, after.score(), after.source
+    if len(claims.kept_pixel):
+        still_open = label[claims.kept_pixel] == NONE
+        pixel, owner = claims.kept_pixel[still_open], claims.kept_owner[still_open]
+        certainty = torch.as_tensor(confidence, device=own.device).float()
+        label[pixel] = claims.classes[owner]
+        score[pixel] = certainty[pixel] if certainty.ndim else certainty
+        source[pixel] = 1 + len(regions) + owner
     return Merged(label, score, source)
 
 

@@ -38,12 +38,22 @@ class Claims:
         agreements: (N,) float64 in [0, 1], share of that class among the mask's labelled pixels.
         owner: (T,) int64, the mask ...
         pixel: (T,) int64, ... and the flat pixel it claims.
+        kept_owner: (U,) int64, a component without a mask ...
+        kept_pixel: (U,) int64, ... and a pixel of it, which stays if nothing else decides it.
     """
 
     classes: Tensor
     agreements: Tensor
     owner: Tensor
     pixel: Tensor
+    kept_owner: Tensor
+    kept_pixel: Tensor
+
+    @classmethod
+    def none(cls, device: torch.device | None = None) -> Claims:
+        """Nobody claims anything."""
+        empty = torch.zeros(0, dtype=torch.int64, device=device)
+        return cls(empty, empty.double(), empty, empty, empty, empty)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -67,8 +77,8 @@ def prompt_components(
     One box (the component's, enlarged) and its points make one prompt; all prompts go through the
     decoder in chunks and are judged at its resolution. A mask is believed if the decoder rates it,
     if enough of its labelled pixels carry the component's class, and if it holds enough of the
-    component; a component whose mask is not believed claims its own pixels (or nothing, see
-    :class:`seco.PSASettings`), at half agreement.
+    component; what becomes of a component whose mask is not believed: see
+    :class:`seco.PSASettings`. Its own pixels count as half in agreement.
 
     Args:
         components: N connected components of ``label``.
@@ -139,18 +149,19 @@ def prompt_components(
                 owners, pixels, held = [owner], [pixel], len(pixel)
                 most = max(MOST_CLAIMS, 2 * held)
     if not agreements:
-        none = torch.zeros(0, dtype=torch.int64, device=device)
-        return Claims(none, none.double(), none, none)
+        return Claims.none(device)
     agreement, trusted = torch.cat(agreements), torch.cat(believed)
+    rejected = torch.cat([trusted.new_zeros(1), ~trusted])
+    own_pixel = rejected[ids.long()].flatten().nonzero()[:, 0]
+    own = [ids.flatten()[own_pixel].long() - 1], [own_pixel]
     if settings.rejected_things == "component":
-        own = torch.cat([trusted.new_zeros(1), ~trusted])[ids.long()].flatten().nonzero()[:, 0]
-        owners.append(ids.flatten()[own].long() - 1)
-        pixels.append(own)
+        owners, pixels = owners + own[0], pixels + own[1]
+    kept = own if settings.rejected_things == "keep" else ([], [])
+    nothing = classes.new_zeros(0)
     return Claims(
         classes,
         torch.where(trusted, agreement, 0.5),
-        torch.cat(owners) if owners else classes.new_zeros(0),
-        torch.cat(pixels) if pixels else classes.new_zeros(0),
+        *(torch.cat([nothing, *parts]) for parts in (owners, pixels, *kept)),
     )
 
 

@@ -198,6 +198,9 @@ def refine_with_details(
             threshold=confidence_threshold,
             ignore_index=ignore,
         )
+    if outside == "keep" and settings.rejected_things == "keep":
+        # all that nothing decides keeps its label then, in no connectivity
+        settings = replace(settings, rejected_things="drop")
     embeddings: list[Embedding | None] = [None] * len(own)
     if segmenter is not None and images is not None:
         asking = [
@@ -205,7 +208,8 @@ def refine_with_details(
             for index, label in enumerate(selected)
             if needs_embedding(label, label_space, settings, has_regions=known is not None)
         ]
-        for index, embedding in zip(asking, encode(images[asking], segmenter), strict=True):
+        encoded = encode(images[asking], segmenter, images_per_batch=settings.images_per_batch)
+        for index, embedding in zip(asking, encoded, strict=True):
             embeddings[index] = embedding
     with exact(own.device, own.device if segmenter is None else segmenter.device):
         aggregated = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seco.common.checks import check_choice, check_integer, check_number, describe
+from seco.sam.inference import IMAGES_PER_BATCH
 from seco.sam.proposal_settings import ProposalSettings
 
 
@@ -28,14 +29,17 @@ class PSASettings:
             code, with two points).
         points_per_prompt: more than one only with ``"entropy"``.
         prompts_per_batch: prompts per decoder pass; bounds memory.
+        images_per_batch: of a batch on a GPU, images per encoder pass; bounds memory. Commands
+            take images one by one, whatever it is.
         thing_iou_thresh: least IoU the decoder must predict for a prompted mask (paper: none,
             here -1, as a prediction can fall below 0).
         thing_agreement: least share of the component's class among the labelled pixels of its mask
             (paper: none, 0).
         thing_coverage: least share of the component inside its mask (paper: none, 0).
-        rejected_things: a component whose mask fails these claims nothing (``"drop"``: the
-            regions and its pixels' own labels decide) or its own pixels (``"component"``: it
-            stays, however small, and so does noise).
+        rejected_things: a component whose mask fails these claims nothing: where regions lie over
+            its pixels they and the pixels' own labels decide, and elsewhere it keeps its class
+            (``"keep"``) or is outside everything (``"drop"``); or it claims its own pixels against
+            the regions too (``"component"``: it stays, however small, and so does noise).
         stuff_share: a region takes a class whose share of its labelled pixels exceeds this
             (released code: 0.2; its successor: 0.1).
         align_things: with ``"psa"``, regions may also be named by a thing class; prompted masks
@@ -68,10 +72,11 @@ class PSASettings:
     point: Literal["centre", "distance", "entropy"] = "distance"
     points_per_prompt: int = 1
     prompts_per_batch: int = 64
+    images_per_batch: int = IMAGES_PER_BATCH
     thing_iou_thresh: float = 0.7
     thing_agreement: float = 0.5
     thing_coverage: float = 0.5
-    rejected_things: Literal["component", "drop"] = "drop"
+    rejected_things: Literal["keep", "drop", "component"] = "keep"
     stuff_share: float = 0.2
     align_things: bool = True
     thing_weight: float = 2.5
@@ -83,10 +88,11 @@ class PSASettings:
         check_choice("method", self.method, ("psa", "alignment", "prompts"))
         check_choice("connectivity", self.connectivity, (4, 8))
         check_choice("point", self.point, ("centre", "distance", "entropy"))
-        check_choice("rejected_things", self.rejected_things, ("component", "drop"))
+        check_choice("rejected_things", self.rejected_things, ("keep", "drop", "component"))
         check_integer("min_component_area", self.min_component_area, low=1)
         check_integer("points_per_prompt", self.points_per_prompt, low=1)
         check_integer("prompts_per_batch", self.prompts_per_batch, low=1)
+        check_integer("images_per_batch", self.images_per_batch, low=1)
         if self.points_per_prompt > 1 and self.point != "entropy":
             raise ValueError(
                 f"points_per_prompt: expected 1 with point {self.point!r}, "

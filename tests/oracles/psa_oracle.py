@@ -294,6 +294,7 @@ def reference_psa(
             sure = best if confidence is None else math.sqrt(best * of_all)
             masks["region", index], strengths["region", index] = mask, (winners[0], sure)
 
+    kept: dict[tuple[int, int], Source] = {}
     tensor = torch.from_numpy(segments.astype(np.int64))
     for index, (kind, pixels) in enumerate(
         flood_components(selected, prompted, settings.connectivity, settings.min_component_area)
@@ -310,7 +311,10 @@ def reference_psa(
             and agreement >= settings.thing_agreement
             and coverage >= settings.thing_coverage
         )
-        if not believed and settings.rejected_things == "drop":
+        if not believed and settings.rejected_things == "keep":
+            kept |= dict.fromkeys(pixels, ("mask", index))
+            strengths["mask", index] = kind, 0.5
+        if not believed and settings.rejected_things != "component":
             continue
         if not believed:
             agreement, mask = 0.5, np.zeros(own.shape, bool)
@@ -351,6 +355,9 @@ def reference_psa(
         if winner is None:
             if outside == "keep":
                 labels[pixel], scores[pixel] = label, sure if label in known else 0.0
+            elif pixel in kept:
+                labels[pixel], scores[pixel] = label, sure
+                sources[pixel] = {kept[pixel]}
             continue
         spoken = (
             (1.0 if aligned else 0.0)

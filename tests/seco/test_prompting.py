@@ -40,7 +40,7 @@ class Coarse:
     st.integers(0, 2**32 - 1),
     st.integers(3, 30),
     st.integers(3, 30),
-    st.sampled_from(["component", "drop"]),
+    st.sampled_from(["component", "drop", "keep"]),
     st.sampled_from([1, 3, 64]),
     st.sampled_from([40, 1 << 21]),
 )
@@ -97,6 +97,10 @@ def test_equals_plain_loops(seed, height, width, rejected, batch, pixels_per_pas
         else:
             assert claims.agreements[index] == 0.5
             np.testing.assert_array_equal(found, own if rejected == "component" else own & False)
+        kept = np.zeros(label.shape, bool)
+        kept.flat[claims.kept_pixel[claims.kept_owner == index].numpy()] = True
+        stays = rejected == "keep" and not believed
+        np.testing.assert_array_equal(kept, own if stays else own & False)
 
 
 class Everywhere(Coarse):

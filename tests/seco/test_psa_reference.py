@@ -29,7 +29,7 @@ CHOICES = {
     "thing_iou_thresh": [-1.0, 0.0, 0.25, 0.5],
     "thing_agreement": [0.0, 0.25, 0.5],
     "thing_coverage": [0.0, 0.5, 1.0],
-    "rejected_things": ["component", "drop"],
+    "rejected_things": ["component", "drop", "keep"],
     "stuff_share": [0.0, 0.25, 0.5],
     "align_things": [False, True],
     "thing_weight": [0.0, 0.5, 1.0, 2.5, 1e6],
@@ -124,6 +124,27 @@ def test_equals_plain_loops(case):
     if options["valid"] is None:
         assert sorted(told_by) == list(range(1, len(found.connectivities[0]) + 1))
     assert set(np.unique(expected.labels)) <= set(np.unique(label)) | {SPACE.ignore_index}
+
+
+@settings(deadline=None, max_examples=60)
+@given(cases())
+def test_where_the_rest_keeps_its_label_rejected_things_need_not(case):
+    segments, regions, label, chosen, options, _, _ = case
+    found = [
+        refine_with_details(
+            image_of(segments),
+            label,
+            FallibleSegmenter(),
+            label_space=SPACE,
+            regions=Regions.from_masks(torch.from_numpy(regions)),
+            settings=dataclasses.replace(chosen, rejected_things=rejected),
+            **(options | {"outside": "keep"}),
+        )
+        for rejected in ("keep", "drop")
+    ]
+    assert torch.equal(found[0].labels, found[1].labels)
+    assert torch.equal(found[0].scores, found[1].scores)
+    assert torch.equal(found[0].connectivities[0].ids, found[1].connectivities[0].ids)
 
 
 def check_connectivities(found, expected):
