@@ -15,6 +15,7 @@ from torch import Tensor
 
 from seco.common.checks import check_choice, check_integer, check_number
 from sgg.diffusion.protocol import Prediction
+from sgg.diffusion.variance import step_variance
 
 Sampler = Literal["ddpm", "ddim"]
 
@@ -22,8 +23,6 @@ Predict = Callable[[Tensor, int, int], tuple[Prediction, Tensor | None]]
 """(x_t, t, number of steps to go, this one included) to the prediction and, where the step is
 guided, the gradient that it descends: guidance scale times the loss's gradient at x_t."""
 
-# Of a variance, so that its logarithm exists; a step into x_0 has none.
-_SMALLEST = 1e-20
 # Samples of a variance-preserving chain are of the order of 1; what is beyond this has diverged,
 # though it may stay finite and end as a saturated image.
 _LARGEST = 1e3
@@ -238,27 +237,3 @@ def reverse_process(
                 f"({index + 1} of {len(steps)}): {cause}"
             )
     return x
-
-
-def step_variance(
-    fraction: Tensor | float, alpha_cumprod: float, alpha_cumprod_prev: float
-) -> Tensor | float:
-    """Variance of a reverse step of any length.
-
-    Args:
-        fraction: see :class:`sgg.diffusion.Prediction`.
-        alpha_cumprod: at the present step.
-        alpha_cumprod_prev: at the step to go to; into ``x_0`` (1), the small variance is 0, up to
-            1e-20 where it is interpolated with the large one.
-
-    Example:
-        >>> step_variance(0.0, 0.5, 0.75), step_variance(1.0, 0.5, 0.75)
-        (0.16666666666666669, 0.33333333333333337)
-    """
-    large = 1 - alpha_cumprod / alpha_cumprod_prev
-    small = (1 - alpha_cumprod_prev) / (1 - alpha_cumprod) * large
-    if not isinstance(fraction, Tensor) and fraction in (0.0, 1.0):
-        return large if fraction else small
-    low, high = (math.log(max(value, _SMALLEST)) for value in (small, large))
-    exponent = low + fraction * (high - low)
-    return torch.exp(exponent) if isinstance(exponent, Tensor) else math.exp(exponent)

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seco.common.checks import check_choice, check_integer, check_number, describe
 from seco.common.modules import device_of, dtype_of
 from sgg.diffusion.protocol import Prediction
+from sgg.diffusion.variance import variance_fraction
 from sgg.frozen import frozen
 
 PredictionType = Literal["epsilon", "sample", "v_prediction"]
@@ -20,9 +21,6 @@ VarianceType = Literal["fixed_small", "fixed_large", "learned", "learned_range"]
 
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned", "learned_range")
-
-# Of a variance, so that its logarithm exists.
-_SMALLEST = 1e-20
 
 
 class CallableDiffusion:
@@ -80,6 +78,18 @@ class CallableDiffusion:
     def device(self) -> torch.device:
         """See :class:`sgg.diffusion.DiffusionModel`."""
         return device_of(self.denoiser) if self._device is None else self._device
+
+    def to(self, device: torch.device | str) -> CallableDiffusion:
+        """Work on another device from now on: move a denoiser that is a module; return itself.
+
+        A function gets its tensors there, and must see to what it holds itself.
+        """
+        place = torch.device(device)
+        if isinstance(self.denoiser, nn.Module):
+            self.denoiser.to(place)
+        if self._device is not None or self.device != place:
+            self._device = None if isinstance(self.denoiser, nn.Module) else place
+        return self
 
     def predict(self, x_t: Tensor, t: int) -> Prediction:
         """See :meth:`sgg.diffusion.DiffusionModel.predict`."""
@@ -159,8 +169,7 @@ def to_prediction(
     if variance_type == "learned_range":
         fraction = (values + 1) / 2
     elif variance_type == "learned":
-        large, small = _log_variances(alphas_cumprod, t)
-        fraction = (values.clamp(min=_SMALLEST).log() - small) / (large - small)
+        fraction = variance_fraction(values, a, float(alphas_cumprod[t - 1]) if t else 1.0)
     return Prediction(pred_x0, epsilon, fraction)
 
 
@@ -219,11 +228,3 @@ def expand_condition(condition: Mapping[str, Tensor], like: Tensor) -> dict[str,
         dtype = like.dtype if value.is_floating_point() else value.dtype
         repeated[name] = value.to(like.device, dtype).expand(len(like), *value.shape[1:])
     return repeated
-
-
-def _log_variances(alphas_cumprod: Tensor, t: int) -> tuple[float, float]:
-    """Logarithms of the large and small variance of the step from t to t - 1."""
-    a = float(alphas_cumprod[t])
-    a_prev = float(alphas_cumprod[t - 1]) if t else 1.0
-    large = 1 - a / a_prev
-    return math.log(large), math.log(max((1 - a_prev) / (1 - a) * large, _SMALLEST))

@@ -16,7 +16,6 @@ from sgg.sampling import (
     ddpm_step,
     reverse_process,
     reverse_timesteps,
-    step_variance,
 )
 
 T = 1000
@@ -105,15 +104,6 @@ def test_ddim_guidance_is_a_conditional_score():
     expected = ddim_step(x_t, predict_from(shifted, x_t, a), a, a_prev)
     found = ddim_step(x_t, predict_from(epsilon, x_t, a), a, a_prev, gradient=gradient)
     torch.testing.assert_close(found, expected)
-
-
-def test_variance_of_steps_of_any_length():
-    a, b, c = (float(ALPHAS_CUMPROD[t]) for t in (700, 400, 399))
-    assert step_variance(0.0, a, 1.0) == 0
-    assert step_variance(1.0, a, b) == pytest.approx(1 - a / b)
-    between = step_variance(0.5, b, c)
-    assert step_variance(0.0, b, c) < between < step_variance(1.0, b, c)
-    assert step_variance(torch.tensor(0.5, dtype=torch.float64), b, c).item() == between
 
 
 # A target domain in which every value is N(MEAN, STD ** 2), whose best denoiser is known.

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sgg.diffusion import CallableDiffusion, DiffusionModel, as_diffusion
-from sgg.sampling import step_variance
+from sgg.diffusion.variance import step_variance
 
 SCHEDULE = (1 - torch.linspace(1e-3, 0.2, 20, dtype=torch.float64)).cumprod(0)
 
