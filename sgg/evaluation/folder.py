@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from seco.common.numbers import percent, plain
 from seco.common.precision import exact
 from sgg.evaluation.distance import Moments, colour_features, frechet_distance, logit_features
 from sgg.folder.classes import check_classes_of
-from sgg.segmenter import as_segmenter
+from sgg.segmenter import Segmenter, as_segmenter
 
 T = TypeVar("T")
 
@@ -123,51 +123,22 @@ def evaluate_folder(
     """
     segmenter = as_segmenter(seg_model)
     check_classes_of(segmenter, inputs, label_space)
-    beside = Inputs(()) if target is None else find_inputs(target)
-    unpaired = (*inputs.failures, *beside.failures)
+    target_inputs = Inputs(()) if target is None else find_inputs(target)
+    unpaired = (*inputs.failures, *target_inputs.failures)
     for outcome in unpaired if options.processes.first else ():
         options.report(outcome)
-    share = options.processes.share
-    options.start(len(share(list(inputs.files))) + len(share(list(beside.files))))
-
-    def see(image: Array) -> Tensor:
-        batch = to_batch(image).to(segmenter.device)
-        with exact(segmenter.device):
-            return segmenter(batch.float() / 127.5 - 1).float()
-
-    def features(image: Array, logits: Tensor) -> dict[str, Moments]:
-        if target is None:
-            return {}
-        return {
-            "colour": Moments.of(colour_features(to_batch(image))),
-            "logits": Moments.of(logit_features(logits, (image.shape[0], image.shape[1]))),
-        }
-
-    def read(files: ImageFiles) -> tuple[Array, Array]:
-        return read_image(files.image), label_of(files, inputs, label_space)
-
-    def measure(files: ImageFiles, given: tuple[Array, Array]) -> _Seen:
-        image, label = given
-        check_pair(image, label, names=("image", "label"))
-        check_labels("label", label, label_space)
-        logits = see(image)
-        seen = F.interpolate(logits, label.shape, mode="bilinear").argmax(1)[0].cpu().numpy()
-        found = confusion(seen, label, label_space)
-        return _Seen(found, images=1, near=features(image, logits))
-
-    def read_target(files: ImageFiles) -> Array:
-        return read_image(files.image)
-
-    def measure_target(files: ImageFiles, image: Array) -> _Seen:
-        return _Seen(nothing, targets=1, far=features(image, see(image)))
-
-    nothing = Confusion.zero(label_space)
-    own = _Seen(nothing)
-    for found in _each(share(list(inputs.files)), read, measure, nothing, options):
-        own = own + found
-    for found in _each(share(list(beside.files)), read_target, measure_target, nothing, options):
-        own = own + found
-    total = reduce(_Seen.__add__, options.processes.gather(own))
+    own, own_target = (
+        options.processes.share(list(some.files)) for some in (inputs, target_inputs)
+    )
+    options.start(len(own) + len(own_target))
+    gauge = _Gauge(segmenter, inputs, label_space, of_distance=target is not None)
+    nothing = _Seen(Confusion.zero(label_space))
+    seen = nothing
+    for found in _each(own, gauge.read, gauge.measure, nothing, options):
+        seen = seen + found
+    for found in _each(own_target, gauge.read_target, gauge.measure_target, nothing, options):
+        seen = seen + found
+    total = reduce(_Seen.__add__, options.processes.gather(seen))
     if not total.images:
         raise ValueError("expected at least one usable image with its label, got none")
     if target is not None and not total.targets:
@@ -204,11 +175,62 @@ class _Seen:
         )
 
 
+@dataclass(frozen=True)
+class _Gauge:
+    """What one image after the other is measured by.
+
+    Args:
+        segmenter: the oracle.
+        inputs: the set, which knows how its labels are stored.
+        label_space: of the labels.
+        of_distance: whether the distance to a target is asked for.
+    """
+
+    segmenter: Segmenter
+    inputs: Inputs
+    label_space: LabelSpace
+    of_distance: bool
+
+    def read(self, files: ImageFiles) -> tuple[Array, Array]:
+        return read_image(files.image), label_of(files, self.inputs, self.label_space)
+
+    def read_target(self, files: ImageFiles) -> Array:
+        return read_image(files.image)
+
+    def measure(self, files: ImageFiles, given: tuple[Array, Array]) -> _Seen:
+        image, label = given
+        check_pair(image, label, names=("image", "label"))
+        check_labels("label", label, self.label_space)
+        batch, logits = self._see(image)
+        seen = F.interpolate(logits, label.shape, mode="bilinear").argmax(1)[0].cpu().numpy()
+        found = confusion(seen, label, self.label_space)
+        return _Seen(found, images=1, near=_moments(batch, logits) if self.of_distance else {})
+
+    def measure_target(self, files: ImageFiles, image: Array) -> _Seen:
+        far = _moments(*self._see(image))
+        return _Seen(Confusion.zero(self.label_space), targets=1, far=far)
+
+    def _see(self, image: Array) -> tuple[Tensor, Tensor]:
+        """The image as a batch on the segmenter's device, and its logits."""
+        batch = to_batch(image).to(self.segmenter.device)
+        with exact(self.segmenter.device):
+            return batch, self.segmenter(batch.float() / 127.5 - 1).float()
+
+
+def _moments(batch: Tensor, logits: Tensor) -> dict[str, Moments]:
+    """By kind of feature, of one image."""
+    height, width = batch.shape[-2:]
+    return {
+        "colour": Moments.of(colour_features(batch)),
+        "logits": Moments.of(logit_features(logits, (height, width))),
+    }
+
+
 def _each(
     files: Sequence[ImageFiles],
     read: Callable[[ImageFiles], T],
     measure: Callable[[ImageFiles, T], _Seen],
-    nothing: Confusion,
+    nothing: _Seen,
     options: JobOptions,
 ) -> Iterator[_Seen]:
     """Measure one file after the other while the next are read."""
@@ -221,7 +243,7 @@ def _each(
             elif is_about_file(error):
                 bad = failure(item.name, error)
                 options.report(bad)
-                yield _Seen(nothing, failures=(bad,))
+                yield replace(nothing, failures=(bad,))
             else:
                 raise error
 
