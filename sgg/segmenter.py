@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import describe
+from seco.common.images import has_unit_scale
 from seco.common.modules import device_of, dtype_of
 from sgg.frozen import frozen
 
@@ -146,19 +147,6 @@ def _statistics(normalization: Normalization | None) -> tuple[Tensor, Tensor] | 
             "seg_normalization: expected three numbers per statistic, got shapes "
             f"{tuple(mean.shape)} and {tuple(std.shape)}"
         )
-    listed = f"{mean.tolist()}, {std.tolist()}"
-    if (
-        not bool((mean >= 0).all())
-        or not bool((std > 0).all())
-        or not bool(torch.isfinite(mean + std).all())
-    ):
-        raise ValueError(f"seg_normalization: expected mean >= 0 and std > 0, got {listed}")
-    in_unit = bool((mean <= 1).all()) and bool((std <= 1).all())
-    if in_unit:
+    if has_unit_scale("seg_normalization", mean, std):
         return mean, std
-    # 0.229 with 123.675, or 0.485 with 58.395: each alone says another scale.
-    if bool((std < 1).any()) or bool(((mean > 0) & (mean <= 1)).all()):
-        raise ValueError(
-            f"seg_normalization: expected mean and std on one scale, 0-1 or 0-255, got {listed}"
-        )
     return mean / 255, std / 255

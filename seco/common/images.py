@@ -247,6 +247,39 @@ def check_pair(
         )
 
 
+def has_unit_scale(name: str, mean: Tensor, std: Tensor) -> bool:
+    """Whether a normalization is of RGB in 0-1; if not, it is of RGB in 0-255.
+
+    Args:
+        name: the argument's name, for messages.
+        mean: of the three channels, in any shape; none exceeds 1 if RGB is in 0-1.
+        std: the same; all exceed 1 if RGB is in 0-255.
+
+    Raises:
+        ValueError: no mean and std that can be, or each of another scale.
+
+    Example:
+        >>> has_unit_scale("normalization", torch.full((3,), 0.5), torch.full((3,), 0.2))
+        True
+        >>> has_unit_scale("normalization", torch.full((3,), 116.0), torch.full((3,), 57.0))
+        False
+    """
+    usable = (mean >= 0).all() and (std > 0).all() and torch.isfinite(mean + std).all()
+    if not bool(usable):
+        raise ValueError(
+            f"{name}: expected mean >= 0 and std > 0, got {_listed(mean)}, {_listed(std)}"
+        )
+    unit = bool((mean <= 1).all()) and bool((std <= 1).all())
+    # 0.229 with 123.675, or 0.485 with 58.395: each alone says another scale.
+    mixed = bool((std < 1).any()) or bool(((mean > 0) & (mean <= 1)).all())
+    if not unit and mixed:
+        raise ValueError(
+            f"{name}: expected mean and std on one scale, 0-1 or 0-255, "
+            f"got {_listed(mean)}, {_listed(std)}"
+        )
+    return unit
+
+
 def _beside(name: str, array: Array | Tensor, like: Tensor) -> Tensor:
     if isinstance(array, np.ndarray):
         if array.dtype.kind not in "biuf":
@@ -292,22 +325,11 @@ def _affine(normalization: Normalization, batch: Tensor) -> tuple[Tensor, Tensor
         _statistic(name, value, batch)
         for name, value in zip(("mean", "std"), normalization, strict=True)
     )
-    if not bool((std > 0).all()) or not bool((mean >= 0).all()):
-        raise ValueError(
-            f"normalization: expected mean >= 0 and std > 0, got {_listed(mean)}, {_listed(std)}"
-        )
-    unit = bool((mean <= 1).all()) and bool((std <= 1).all())
+    unit = has_unit_scale("normalization", mean, std)
     if unit and bool((mean == 0).all()) and bool((std == 1).all()):
         raise ValueError(
             "normalization: expected a mean and std that tell 0-1 from 0-255, got mean 0, std 1; "
             "pass None for an image in 0-1"
-        )
-    # 0.229 with 123.675, or 0.485 with 58.395: each alone says another scale.
-    mixed = bool((std < 1).any()) or bool(((mean > 0) & (mean <= 1)).all())
-    if not unit and mixed:
-        raise ValueError(
-            "normalization: expected mean and std on one scale, 0-1 or 0-255, "
-            f"got {_listed(mean)}, {_listed(std)}"
         )
     return (std * 255, mean * 255) if unit else (std, mean)
 
@@ -327,4 +349,4 @@ def _statistic(name: str, value: Statistic, batch: Tensor) -> Tensor:
 
 
 def _listed(statistic: Tensor) -> str:
-    return str([round(value, 4) for value in statistic[0].flatten().tolist()])
+    return str([round(value, 4) for value in statistic.flatten()[:3].tolist()])

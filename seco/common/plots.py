@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -168,9 +168,6 @@ def picture_figure(
         >>> [axes.get_title() for axes in figure.axes]
         ['before', 'after']
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     first, captions = _check_columns(pictures), captions or {}
     _check_captions(captions, pictures)
     check_number("width", width, low=0, low_open=True)
@@ -183,8 +180,7 @@ def picture_figure(
     cell = (width - gap * (columns + 1)) / columns
     height = top + bottom + rows * (cell * ratio + gap)
 
-    figure = Figure(figsize=(width, height), facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height)
     for row in range(rows):
         low = height - top - (row + 1) * cell * ratio - row * gap
         for column, (title, cells) in enumerate(pictures.items()):
@@ -200,6 +196,28 @@ def picture_figure(
             if title in captions and captions[title][row]:
                 _caption(axes, captions[title][row])
     _legend(figure, entries, per_line)
+    return figure
+
+
+def new_figure(
+    width: float, height: float, *, layout: Literal["constrained"] | None = None
+) -> Figure:
+    """An empty white figure with a canvas to draw it on.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        layout: who places axes and legends: matplotlib, or, if ``None``, the caller.
+
+    Example:
+        >>> new_figure(6, 3).get_size_inches().tolist()
+        [6.0, 3.0]
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white", layout=layout)
+    FigureCanvasAgg(figure)
     return figure
 
 

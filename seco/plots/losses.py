@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seco.common.arrays import Array
+from seco.common.plots import new_figure
 from seco.correction.mixture import LossMixture
 
 if TYPE_CHECKING:
@@ -45,13 +46,9 @@ def loss_figure(
     Of a fitted corrector: ``loss_figure(corrector.record.losses.numpy(),
     corrector.record.noise_model.overall, tau_ns=corrector.settings.tau_ns)``.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     beyond = bool((losses > mixture.high).any())
     losses = np.minimum(losses, mixture.high)
-    figure = Figure(figsize=(7.2, 2.9), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7.2, 2.9, layout="constrained")
     axes = figure.add_subplot()
     edges = np.linspace(min(0.0, float(losses.min())), max(float(losses.max()), 1e-6), _BINS + 1)
     width = edges[1] - edges[0]

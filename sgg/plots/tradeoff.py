@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from seco.common.plots import new_figure
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -64,12 +66,8 @@ def tradeoff_figure(
         >>> [axes.get_xlabel() for axes in figure.axes]
         ['distance to the target: features']
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     kinds = _kinds(lines, references)
-    figure = Figure(figsize=(6 * len(kinds), 5), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6 * len(kinds), 5, layout="constrained")
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for kind, axes in zip(kinds, panels, strict=True):
         for name, points in lines.items():

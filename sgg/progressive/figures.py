@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seco.common.plots import new_figure
 from sgg.progressive.protocol import Losses
 from sgg.progressive.result import Progression, Stage
 
@@ -21,7 +22,7 @@ _POINTS = 300  # of a loss curve
 
 def consistency_figure(progression: Progression) -> Figure:
     """Mean IoU of the labels with what the guide, its successor and the oracle see."""
-    figure, axes = _new_figure("strength (0: the source)", "mean IoU, %")
+    figure, axes = _axes("strength (0: the source)", "mean IoU, %")
     lines: dict[str, Callable[[Stage], float | None]] = {
         "segmenter that guided": lambda stage: stage.measures.guide["mean_iou"],
         "the same, fine-tuned on it": _after,
@@ -41,7 +42,7 @@ def consistency_figure(progression: Progression) -> Figure:
 
 def distance_figure(progression: Progression) -> Figure:
     """Distance to the target over strength, in percent of the source's, by kind of feature."""
-    figure, axes = _new_figure("strength (0: the source)", "distance, % of the source's")
+    figure, axes = _axes("strength (0: the source)", "distance, % of the source's")
     for kind, colour in zip(("logits", "colour"), _COLOURS, strict=False):
         points = relative_distances(progression).get(kind, [])
         strengths = [0.0, *(stage.strength for stage in progression.stages)]
@@ -71,7 +72,7 @@ def loss_figure(losses: Mapping[str, Losses]) -> Figure:
     Args:
         losses: a stage's name -> its losses.
     """
-    figure, axes = _new_figure("step of fine-tuning", "loss (cross-entropy)")
+    figure, axes = _axes("step of fine-tuning", "loss (cross-entropy)")
     colours = [*_COLOURS, "#9b5de5", "#8a6d3b", "#5b6875"]
     for place, (name, pairs) in enumerate(losses.items()):
         size = max(1, math.ceil(len(pairs) / _POINTS))
@@ -91,12 +92,8 @@ def _oracle(stage: Stage) -> float | None:
     return (stage.measures.oracle or {}).get("mean_iou")
 
 
-def _new_figure(x: str, y: str) -> tuple[Figure, Axes]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.2, 3.1), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
+def _axes(x: str, y: str) -> tuple[Figure, Axes]:
+    figure = new_figure(6.2, 3.1, layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
