@@ -415,6 +415,21 @@ def test_out_of_range_images_are_refused_without_a_hint_at_what_is_no_argument()
     assert "normalization=" not in str(raised.value)
 
 
+def test_what_is_known_of_the_papers_form():
+    assert dict(sgg.PAPER) == {
+        "strength": 0.6,
+        "sampler": "ddpm",
+        "num_inference_steps": None,
+        "guidance": "sgg",
+        "guidance_scale": 60.0,
+        "guidance_input": "x_t",
+        "settings": GuidanceSettings(
+            even_steps="local", interval=1, differentiate_denoiser=False, reduction="mean",
+            normalization="none", clip=None, class_weights=None, crop_margin=None,
+        ),
+    }  # fmt: skip
+
+
 def test_the_papers_form_is_a_preset():
     images, labels = batch(0)
     calls = []

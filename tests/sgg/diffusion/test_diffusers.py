@@ -284,8 +284,18 @@ def test_a_quantised_autoencoder():
     model = as_diffusion(pipeline)
     assert model.size_multiple == 4
     x = model.encode(normal(0)).detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(model.decode(x).square().sum(), x)
-    assert gradient.abs().sum() > 0
+    found = model.decode(x)
+    (gradient,) = torch.autograd.grad(found.square().sum(), x)
+    scale = vae.config.scaling_factor
+    with torch.no_grad():
+        nearest = vae.quantize(x / scale)[0]
+    assert not torch.allclose(nearest, x / scale, rtol=0.1)
+    nearest.requires_grad_(True)
+    expected = vae.decode(nearest, force_not_quantize=True).sample
+    torch.testing.assert_close(found, expected)
+    (straight,) = torch.autograd.grad(expected.square().sum(), nearest)
+    assert straight.abs().max() > 0
+    torch.testing.assert_close(gradient, straight / scale, rtol=1e-4, atol=1e-6)
 
 
 def test_channels_must_fit():
