@@ -110,11 +110,11 @@ def variants(args: argparse.Namespace, encoder: Any) -> dict[str, Callable[[], E
     full, half = torch.float32, torch.bfloat16
     made: dict[str, Callable[[], Encoder]] = {
         BASE: lambda: encoder,
-        "stock, bfloat16": stock_in_half,
         "ours, float32, bias/bias": ours(full, "bias/bias"),
     }
     for kinds in args.attention:
         made[f"ours, bfloat16, {kinds}"] = ours(half, kinds)
+    made["stock, bfloat16"] = stock_in_half
     for mode in args.compile:
         for kinds in args.compiled_attention:
             made[f"ours, bfloat16, {kinds}, {mode}"] = ours(half, kinds, mode)
