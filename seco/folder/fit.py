@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
@@ -15,11 +15,8 @@ from seco.common.files import read_image
 from seco.common.images import check_pair
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import label_of
-from seco.common.jobs import JobOptions, Manifest, Outcome, Signature, Summary, overlap
-from seco.common.jobs.journal import Entry, hold_folder, open_journal
-from seco.common.jobs.manifest import check_folder, claim_folder
-from seco.common.jobs.run import failure, is_about_file, stopped_when_full, write_summary
-from seco.common.jobs.together import claim_state
+from seco.common.jobs import JobOptions, Outcome, Signature, Summary, overlap, run_together
+from seco.common.jobs.run import failure, is_about_file, write_summary
 from seco.common.labels import LabelSpace
 from seco.common.progress import follow
 from seco.correction.corrector import ConnectivityCorrector
@@ -62,8 +59,18 @@ class _Training:
     """A fit as the only item of a job: all files in, one corrector out."""
 
     inputs: tuple[Path, ...]
-    outputs: tuple[Path, ...]
+    folder: Path
     name: str = "corrector"
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files of the corrector that is there; without one, the file that will name them."""
+        path = self.folder / CORRECTOR_FILE
+        try:
+            tensors: str = json.loads(path.read_bytes())["tensors"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return (path,)
+        return path, self.folder / Path(tensors).name
 
 
 def fit_folder(
@@ -113,62 +120,53 @@ def fit_folder(
         {"encoder": encoder},
         fits=True,
     )
-    claimed = options.overwrite or options.take_over
-    outputs = (out / CORRECTOR_FILE,)
-    if not claimed:
-        check_folder(out, manifest, outputs)  # before anything is written there
-    with (
-        hold_folder(out, processes),
-        open_journal(out, manifest.fingerprint, processes.rank) as journal,
-    ):
-        claim_folder(out, manifest, outputs, overwrite=claimed)
+    paths = [path for files in inputs.files for path in (files.image, files.label)]
+    readable = (path for path in paths if path is not None and os.access(path, os.R_OK))
+    training = _Training(tuple(readable), out)
+    failures: list[Outcome] = []
+
+    def sign() -> list[Signature]:
         for outcome in inputs.failures if processes.first else ():
             options.report(outcome)
-        paths = [path for files in inputs.files for path in (files.image, files.label)]
-        readable = (path for path in paths if path is not None and os.access(path, os.R_OK))
-        training = _Training(tuple(readable), _saved(out))
-        entry = None if options.overwrite or not processes.first else journal.finished(training)
-        done: Entry | None = processes.gather(entry)[0]
-        if done is not None:
-            known = done.facts["failures"].items()
-            failures = [Outcome(name, "failed", reason) for name, reason in known]
-            for bad in failures if processes.first else ():
-                options.report(bad)
-            outcome = Outcome("corrector", "skipped", facts=done.facts)
-            return _concluded(inputs, failures, outcome, out, manifest, options)
-        signatures, failures = _check(
+        signatures, bad = _check(
             inputs, training.inputs, label_space, progress=progress, options=options
         )
+        failures.extend(bad)
+        return [signatures[path] for path in training.inputs]
+
+    def work(state: Path) -> dict[str, Any]:
         unusable = {outcome.name for outcome in failures}
         usable = [files for files in inputs.files if files.name not in unusable]
         if not usable:
             raise ValueError("expected at least one usable image with its label, got none")
-        signed = tuple(signatures[path] for path in training.inputs)
-        with stopped_when_full("the corrector"):
-            state = claim_state(out, manifest, signed, options)
-            corrector = ConnectivityCorrector(
-                label_space, encoder, settings=settings, seed=seed, device=device
-            ).fit(
-                FolderSamples(inputs, usable, label_space),
-                checkpoint=state / "training.safetensors",
-                checkpoint_every=checkpoint_every,
-                readers=2,
-                data_parallel=processes.count > 1,
-                progress=progress,
-            )
-            facts = {
-                "samples": len(usable),
-                "iterations": corrector.record.iterations,
-                "failures": {outcome.name: outcome.reason for outcome in failures},
-            }
-            if processes.first:
-                corrector.save(out)
-                training = _Training(training.inputs, _saved(out))
-                journal.record(training, signed, facts)
-                shutil.rmtree(state)
-        processes.gather(None)
-        outcome = Outcome("corrector", "written", facts=facts)
-        return _concluded(inputs, failures, outcome, out, manifest, options)
+        corrector = ConnectivityCorrector(
+            label_space, encoder, settings=settings, seed=seed, device=device
+        ).fit(
+            FolderSamples(inputs, usable, label_space),
+            checkpoint=state / "training.safetensors",
+            checkpoint_every=checkpoint_every,
+            readers=2,
+            data_parallel=processes.count > 1,
+            progress=progress,
+        )
+        if processes.first:
+            corrector.save(out)
+        return {
+            "samples": len(usable),
+            "iterations": corrector.record.iterations,
+            "failures": {outcome.name: outcome.reason for outcome in failures},
+        }
+
+    outcome = run_together(training, out, manifest, work=work, sign=sign, options=options)
+    if outcome.status == "skipped":
+        known = outcome.facts["failures"].items()
+        failures = [Outcome(name, "failed", reason) for name, reason in known]
+        for bad in (*inputs.failures, *failures) if processes.first else ():
+            options.report(bad)
+    summary = Summary((*inputs.failures, *failures, outcome))
+    if processes.first:
+        write_summary(summary, out, manifest, processes.count)
+    return summary
 
 
 def _check(
@@ -212,27 +210,3 @@ def _check(
         {path: one for share, _ in shares for path, one in share.items()},
         sorted((bad for _, share in shares for bad in share), key=lambda bad: place[bad.name]),
     )
-
-
-def _saved(out: Path) -> tuple[Path, ...]:
-    """The files of a saved corrector; none if there is none."""
-    path = out / CORRECTOR_FILE
-    try:
-        tensors: str = json.loads(path.read_bytes())["tensors"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
-    return out / Path(tensors).name, path
-
-
-def _concluded(
-    inputs: Inputs,
-    failures: Sequence[Outcome],
-    outcome: Outcome,
-    out: Path,
-    manifest: Manifest,
-    options: JobOptions,
-) -> Summary:
-    summary = Summary((*inputs.failures, *failures, outcome))
-    if options.processes.first:
-        write_summary(summary, out, manifest, options.processes.count)
-    return summary

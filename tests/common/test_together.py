@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seco.common.files import write_bytes
-from seco.common.jobs import JobOptions, Manifest, Whole, run_together
+from seco.common.jobs import JobOptions, Manifest, Signature, Whole, run_together
 
 JOIN = Manifest("join")
 
@@ -115,3 +115,36 @@ def test_a_missing_input_is_said(job):
     with pytest.raises(FileNotFoundError):
         job.run(names=("a", "nowhere"))
     assert job.seen == []
+
+
+def test_the_work_may_sign_its_inputs_and_name_its_output(tmp_path):
+    """A file is called by its length; it is gone as soon as another one is to be made."""
+    source, out = tmp_path / "source", tmp_path / "out"
+
+    class Measured:
+        name, inputs = "length", [source]
+
+        @property
+        def outputs(self):
+            return sorted(out.glob("length-*"))
+
+    def make(sign):
+        def work(state: Path):
+            write_bytes(out / f"length-{source.stat().st_size}", b"")
+            return {}
+
+        options = {"work": work, "sign": sign, "options": JobOptions()}
+        return run_together(Measured(), out, Manifest("length"), **options).status
+
+    def signed():
+        return [Signature.of(source)]
+
+    source.write_text("four")
+    assert make(signed) == "written"
+    assert make(lambda: 1 / 0) == "skipped"
+    source.write_text("seven..")
+    with pytest.raises(ZeroDivisionError):
+        make(lambda: 1 / 0)
+    assert not list(out.glob("length-*"))
+    assert [make(signed), make(signed)] == ["written", "skipped"]
+    assert [path.name for path in out.glob("length-*")] == ["length-7"]

@@ -259,6 +259,18 @@ def test_fitting_is_done_once_and_again_when_a_label_changes(work):
         )  # fmt: skip
 
 
+def test_no_corrector_of_other_settings_stays_where_a_fit_has_begun(work, monkeypatch):
+    fit(work)
+    monkeypatch.setattr(ConnectivityCorrector, "fit", lambda self, samples, **more: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fit_folder(
+            find_inputs(work / "images", work / "labels"), work / "corrector",
+            label_space=CITYSCAPES, settings=SCCSettings(iterations=5),
+            options=JobOptions(take_over=True),
+        )  # fmt: skip
+    assert not list((work / "corrector").glob("corrector*"))
+
+
 def test_a_stopped_training_goes_on_unless_the_data_are_others(work, monkeypatch):
     fit(work)
     undisturbed = (work / "corrector/corrector.json").read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from seco.common.files import remove_leftovers
-from seco.common.jobs.journal import HIDDEN, Entry, Signature, hold_folder, open_journal
+from seco.common.jobs.journal import HIDDEN, Entry, Item, Signature, hold_folder, open_journal
 from seco.common.jobs.manifest import Manifest, check_folder, claim_folder
 from seco.common.jobs.run import JobOptions, Outcome, stopped_when_full
 from seco.common.parallel import in_each
@@ -33,17 +33,19 @@ class Whole:
 
 
 def run_together(
-    item: Whole,
+    item: Item,
     folder: Path,
     manifest: Manifest,
     *,
     work: Callable[[Path], Mapping[str, Any]],
     options: JobOptions,
+    sign: Callable[[], Sequence[Signature]] | None = None,
 ) -> Outcome:
     """Make an item unless it is there already, made of the same inputs in the same way.
 
     Args:
-        item: what to make; the same in every process.
+        item: what to make; the same in every process. Its outputs may have other names once it is
+            made.
         folder: home of the job, as of :func:`seco.common.jobs.run_job`.
         manifest: all that decides how the outputs look, besides the inputs.
         work: called in every process at once; the first writes the outputs, each with
@@ -52,13 +54,15 @@ def run_together(
             once the item is made. Returns facts that JSON holds, the same in every process.
         options: see :class:`seco.common.jobs.JobOptions`; ``start`` and ``report`` are ``work``'s
             to call.
+        sign: for work that reads its inputs before anyway: the signatures of all inputs in their
+            order, the same in every process, which calls it at once.
 
     Returns:
         What became of the item, the same in every process.
 
     Raises:
         ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`.
-        Exception: what ``work`` raises; the outputs are then not there.
+        Exception: what ``work`` or ``sign`` raises; the outputs are then not there.
 
     Example:
         >>> import tempfile
@@ -90,14 +94,14 @@ def run_together(
         done: Entry | None = processes.gather(entry)[0]
         if done is not None:
             return Outcome(item.name, "skipped", facts=done.facts)
-        signatures = _signed(item.inputs, processes)
         with stopped_when_full(item.name):
             if processes.first:
                 remove_leftovers(folder)
                 for path in item.outputs:  # what was made otherwise must not be taken for this
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.unlink(missing_ok=True)
-            state = claim_state(folder, manifest, signatures, options)
+            signatures = _signed(item.inputs, processes) if sign is None else tuple(sign())
+            state = _claim_state(folder, manifest, signatures, options)
             facts = work(state)
             if processes.first:
                 journal.record(item, signatures, facts)
@@ -106,19 +110,13 @@ def run_together(
         return Outcome(item.name, "written", facts=facts)
 
 
-def claim_state(
+def _claim_state(
     folder: Path, manifest: Manifest, signatures: Sequence[Signature], options: JobOptions
 ) -> Path:
     """The folder for the state of work that is not done yet, to go on from; every process calls.
 
     Its name stands for the content of all inputs and the manifest: it is never that of others,
     which are removed.
-
-    Args:
-        folder: home of the job, which is held.
-        manifest: of the job.
-        signatures: of all inputs.
-        options: with ``overwrite`` what a run before left there is removed as well.
     """
     content = manifest.fingerprint + "".join(one.sha256 for one in signatures)
     digest = hashlib.sha256(content.encode()).hexdigest()
