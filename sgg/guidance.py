@@ -7,15 +7,15 @@ Guidance (GSG).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from seco.common.checks import check_choice, check_integer, describe
-from sgg.windows import region_windows
+from sgg.windows import Window, region_windows
 
 Segment = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) in [-1, 1], possibly noisy and beyond, to logits (N, K, h, w)."""
@@ -72,29 +72,19 @@ def local_gradient(
         >>> local_gradient(images, labels, lambda x: x[:, :2])[0, :2, :, 0].tolist()
         [[0.5, 0.5, 0.0, 0.0], [-0.5, -0.5, 0.0, 0.0]]
     """
-    _check(images, labels, reduction, max_copies)
+    _check_labels(labels, reduction, max_copies)
     if crop_margin is not None:
         check_integer("crop_margin", crop_margin, low=0)
-    gradient = torch.zeros_like(images)
-    groups = region_windows(labels, ignore_index=ignore_index, margin=crop_margin)
-    for (height, width), windows in groups.items():
-        most = max_copies * labels[0].numel() // (height * width)
-        for start in range(0, len(windows), most):
-            chunk = windows[start : start + most]
-            ids = torch.tensor([w.class_id for w in chunk], device=labels.device)[:, None, None]
-            region = torch.stack([labels[w.image, w.rows, w.columns] for w in chunk]) == ids
-            seen = torch.stack([images[w.image, :, w.rows, w.columns] for w in chunk])
-            own = _loss_gradient(
-                torch.where(region[:, None], seen, 0),
-                torch.where(region, ids, ignore_index),
-                segment,
-                ignore_index,
-                reduction,
-                class_weights,
-            )
-            for window, part in zip(chunk, torch.where(region[:, None], own, 0), strict=True):
-                gradient[window.image, :, window.rows, window.columns] += part
-    return gradient
+    return gradient_by_windows(
+        images,
+        labels,
+        segment,
+        region_windows(labels, ignore_index=ignore_index, margin=crop_margin),
+        ignore_index=ignore_index,
+        reduction=reduction,
+        class_weights=class_weights,
+        max_copies=max_copies,
+    )
 
 
 def global_gradient(
@@ -119,16 +109,96 @@ def global_gradient(
         >>> global_gradient(images, labels, lambda x: x[:, :2])[0, :2, :, 0].tolist()
         [[0.5, 0.5, 0.0, 0.0], [-0.5, -0.5, 0.0, 0.0]]
     """
-    _check(images, labels, reduction, max_copies)
+    _check_labels(labels, reduction, max_copies)
+    return gradient_of_labelled(
+        images,
+        labels,
+        segment,
+        find_labelled(labels, ignore_index=ignore_index),
+        ignore_index=ignore_index,
+        reduction=reduction,
+        class_weights=class_weights,
+        max_copies=max_copies,
+    )
+
+
+def gradient_by_windows(
+    images: Tensor,
+    labels: Tensor,
+    segment: Segment,
+    windows: Mapping[tuple[int, int], Sequence[Window]],
+    *,
+    ignore_index: int,
+    reduction: Reduction,
+    class_weights: Sequence[float] | Tensor | None,
+    max_copies: int,
+) -> Tensor:
+    """:func:`local_gradient` for labels whose windows are known: nothing waits for a GPU."""
+    _check_images(images, labels)
     gradient = torch.zeros_like(images)
+    ids_seen = [window.class_id for group in windows.values() for window in group]
+    for (height, width), group in windows.items():
+        most = max_copies * labels[0].numel() // (height * width)
+        for start in range(0, len(group), most):
+            chunk = group[start : start + most]
+            ids = torch.tensor([w.class_id for w in chunk], device=labels.device)[:, None, None]
+            region = torch.stack([labels[w.image, w.rows, w.columns] for w in chunk]) == ids
+            seen = torch.stack([images[w.image, :, w.rows, w.columns] for w in chunk])
+            own = _loss_gradient(
+                torch.where(region[:, None], seen, 0),
+                torch.where(region, ids, ignore_index),
+                segment,
+                (min(ids_seen), max(ids_seen)),
+                ignore_index,
+                reduction,
+                class_weights,
+            )
+            for window, part in zip(chunk, torch.where(region[:, None], own, 0), strict=True):
+                gradient[window.image, :, window.rows, window.columns] += part
+    return gradient
+
+
+class Labelled(NamedTuple):
+    """Which images of a batch have labels, as (N,) int64, and their lowest and highest class."""
+
+    rows: Tensor
+    span: tuple[int, int]
+
+
+def find_labelled(labels: Tensor, *, ignore_index: int = 255) -> Labelled:
+    """What :func:`gradient_of_labelled` needs to know of labels (B, H, W).
+
+    Example:
+        >>> find_labelled(torch.tensor([[[255]], [[3]]]))
+        Labelled(rows=tensor([1]), span=(3, 3))
+    """
     labelled = labels != ignore_index
-    rows = labelled.flatten(1).any(1).nonzero()[:, 0]
-    for start in range(0, len(rows), max_copies):
-        index = rows[start : start + max_copies]
+    ids = labels[labelled]
+    span = (int(ids.min()), int(ids.max())) if len(ids) else (0, 0)
+    return Labelled(labelled.flatten(1).any(1).nonzero()[:, 0], span)
+
+
+def gradient_of_labelled(
+    images: Tensor,
+    labels: Tensor,
+    segment: Segment,
+    known: Labelled,
+    *,
+    ignore_index: int,
+    reduction: Reduction,
+    class_weights: Sequence[float] | Tensor | None,
+    max_copies: int,
+) -> Tensor:
+    """:func:`global_gradient` for labels of which this is known: nothing waits for a GPU."""
+    _check_images(images, labels)
+    gradient = torch.zeros_like(images)
+    for start in range(0, len(known.rows), max_copies):
+        index = known.rows[start : start + max_copies]
+        targets = labels[index]
         own = _loss_gradient(
-            images[index], labels[index], segment, ignore_index, reduction, class_weights
+            images[index], targets, segment, known.span, ignore_index, reduction, class_weights
         )
-        gradient[index] = torch.where(labelled[index][:, None], own, 0)
+        gradient[index] = torch.where((targets != ignore_index)[:, None], own, 0)
     return gradient
 
 
@@ -136,6 +206,7 @@ def _loss_gradient(
     images: Tensor,
     targets: Tensor,
     segment: Segment,
+    span: tuple[int, int],
     ignore_index: int,
     reduction: Reduction,
     class_weights: Sequence[float] | Tensor | None,
@@ -143,7 +214,7 @@ def _loss_gradient(
     with torch.enable_grad():
         seen = images.detach().requires_grad_(True)
         logits = segment(seen)
-        _check_logits(logits, targets, ignore_index)
+        _check_logits(logits, len(targets), span, ignore_index)
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits = logits.float()
         if logits.shape[-2:] != targets.shape[-2:]:
@@ -167,35 +238,38 @@ def _loss_gradient(
     return gradient
 
 
-def _check(images: Tensor, labels: Tensor, reduction: str, max_copies: int) -> None:
-    if not isinstance(images, Tensor) or not images.is_floating_point():
-        raise TypeError(f"images: expected a floating point tensor, got {describe(images)}")
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ValueError(f"images: expected shape (B, 3, H, W), got {tuple(images.shape)}")
+def _check_labels(labels: Tensor, reduction: str, max_copies: int) -> None:
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
         raise TypeError(f"labels: expected an int64 tensor, got {describe(labels)}")
-    expected = (len(images), *images.shape[-2:])
-    if tuple(labels.shape) != expected:
-        raise ValueError(f"labels: expected shape {expected}, got {tuple(labels.shape)}")
+    if labels.ndim != 3:
+        raise ValueError(f"labels: expected shape (B, H, W), got {tuple(labels.shape)}")
     check_choice("reduction", reduction, ("sum", "mean"))
     check_integer("max_copies", max_copies, low=1)
 
 
-def _check_logits(logits: Tensor, targets: Tensor, ignore_index: int) -> None:
+def _check_images(images: Tensor, labels: Tensor) -> None:
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        raise TypeError(f"images: expected a floating point tensor, got {describe(images)}")
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images: expected shape (B, 3, H, W), got {tuple(images.shape)}")
+    expected = (len(images), *images.shape[-2:])
+    if tuple(labels.shape) != expected:
+        raise ValueError(f"labels: expected shape {expected}, got {tuple(labels.shape)}")
+
+
+def _check_logits(logits: Tensor, count: int, span: tuple[int, int], ignore_index: int) -> None:
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         raise TypeError(f"segment: expected floating point logits, got {describe(logits)}")
-    if logits.ndim != 4 or len(logits) != len(targets):
+    if logits.ndim != 4 or len(logits) != count:
         raise ValueError(
-            f"segment: expected logits of shape ({len(targets)}, K, h, w), "
-            f"got {tuple(logits.shape)}"
+            f"segment: expected logits of shape ({count}, K, h, w), got {tuple(logits.shape)}"
         )
     if not logits.requires_grad:
         raise ValueError(
             "segment: expected logits that are differentiable with respect to the image, got some "
             "without a gradient; does the segmenter run under no_grad?"
         )
-    ids = targets[targets != ignore_index]
-    low, high = int(ids.min()), int(ids.max())
+    low, high = span
     if low < 0 or high >= logits.shape[1]:
         raise ValueError(
             f"labels: expected class ids 0..{logits.shape[1] - 1}, which the segmenter knows, or "

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from seco.common.checks import check_choice, check_number
 from sgg.diffusion.protocol import DiffusionModel, Prediction
-from sgg.guidance import Segment, global_gradient, local_gradient
+from sgg.guidance import Segment, find_labelled, gradient_by_windows, gradient_of_labelled
 from sgg.sampling import Predict
 from sgg.settings import GuidanceSettings
+from sgg.windows import region_windows
 
 
 def label_guidance(
@@ -52,24 +53,24 @@ def label_guidance(
         tensor([-1.,  1.,  0.])
     """
     labelled = (labels != ignore_index)[:, None].float()
+    odd_steps = "global" if settings.even_steps == "local" else "local"
+    by_parity = (settings.even_steps, odd_steps) if guidance == "sgg" else (guidance, guidance)
     options: dict[str, Any] = {
+        "labels": labels,
+        "segment": segment,
         "ignore_index": ignore_index,
         "reduction": settings.reduction,
         "class_weights": settings.class_weights,
         "max_copies": settings.max_copies,
     }
-    gradients: dict[str, Callable[[Tensor], Tensor]] = {
-        "local": partial(
-            local_gradient,
-            labels=labels,
-            segment=segment,
-            crop_margin=settings.crop_margin,
-            **options,
-        ),
-        "global": partial(global_gradient, labels=labels, segment=segment, **options),
-    }
-    odd_steps = "global" if settings.even_steps == "local" else "local"
-    by_parity = (settings.even_steps, odd_steps) if guidance == "sgg" else (guidance, guidance)
+    # What the labels alone say is found here: each look at them waits for the GPU.
+    gradients: dict[str, Callable[[Tensor], Tensor]] = {}
+    if "local" in by_parity:
+        windows = region_windows(labels, ignore_index=ignore_index, margin=settings.crop_margin)
+        gradients["local"] = partial(gradient_by_windows, windows=windows, **options)
+    if "global" in by_parity:
+        known = find_labelled(labels, ignore_index=ignore_index)
+        gradients["global"] = partial(gradient_of_labelled, known=known, **options)
 
     def predict(x_t: Tensor, t: int, to_go: int) -> tuple[Prediction, Tensor | None]:
         guided_before_the_last, unguided = divmod(to_go - 1, settings.interval)

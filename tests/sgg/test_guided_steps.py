@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from sgg.diffusion import Prediction
-from sgg.guided_steps import guided_prediction, limit_gradient
+from sgg.guided_steps import guided_prediction, label_guidance, limit_gradient
+from sgg.settings import GuidanceSettings
 
 
 def sample(seed: int):
@@ -107,6 +108,34 @@ def test_single_precision_rounds_as_the_plain_derivative_does():
     leaf = x_t.requires_grad_(True)
     (plain,) = torch.autograd.grad(Curved().decode(leaf), leaf, slopes)
     assert torch.equal(found, plain)
+
+
+@pytest.mark.parametrize("guidance", ["local", "global", "sgg"])
+def test_labels_are_looked_at_once(guidance, monkeypatch):
+    """On a GPU, whatever the program asks of a tensor's values waits for all that is under way."""
+    looks = []
+    for name in ("tolist", "item", "__int__", "__bool__", "__index__", "nonzero", "unique"):
+        plain = getattr(torch.Tensor, name)
+
+        def looking(self, *args, plain=plain, name=name, **options):
+            looks.append(name)
+            return plain(self, *args, **options)
+
+        monkeypatch.setattr(torch.Tensor, name, looking)
+    labels = torch.arange(2 * 64 * 96).reshape(2, 64, 96) // 5 % 4
+    predict = label_guidance(
+        Curved(),
+        lambda x: torch.cat([x, x[:, :1]], 1),
+        labels,
+        guidance=guidance,
+        settings=GuidanceSettings(crop_margin=2, max_copies=1),
+    )
+    looks.clear()
+    x_t = torch.zeros(2, 3, 64, 96)
+    for to_go in (2, 1):
+        assert predict(x_t, 1, to_go)[1].any()
+        looks.remove("__bool__")  # of this assertion
+    assert not looks
 
 
 def test_refuses_a_derivative_of_what_is_not_seen():
