@@ -69,11 +69,17 @@ def main() -> None:
     parser.add_argument("--ema", type=float, default=0.999)
     parser.add_argument("--precision", choices=("no", "bf16", "fp16"), default="bf16")
     parser.add_argument("--cpu", action="store_true")
-    parser.add_argument("--workers", type=int, default=0, help="processes that read images")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes that read images; by default 8, or one per CPU core, and with --cpu none",
+    )
     parser.add_argument("--check-every", type=int, default=500, help="steps")
     parser.add_argument("--half", action="store_true", help="write the result in half precision")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if args.workers is None:  # a crop follows from its number, whoever reads it
+        args.workers = 0 if args.cpu else min(8, os.cpu_count() or 1)
     accelerator = Accelerator(mixed_precision=args.precision, cpu=args.cpu)
     folder, shown = args.images, args.source
     args.out.mkdir(parents=True, exist_ok=True)
