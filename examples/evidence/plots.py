@@ -10,7 +10,7 @@ import numpy as np
 
 from evidence.publish import Published
 from evidence.summary import Numbers, Values, values_of
-from seco.common.plots import write_figure
+from seco.common.plots import new_figure, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,19 +40,10 @@ def write_plot(path: Path, published: Published, section: str, numbers: Numbers)
     write_figure(path, figure, dpi=80)
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _bars(numbers: Numbers) -> Figure:
     """A point with its deviation for every variant, and every seed small beside it."""
     found = values_of(numbers)
-    figure = _figure(8, 0.8 + 0.28 * len(found))
+    figure = new_figure(8, 0.8 + 0.28 * len(found))
     axes = figure.subplots()
     for row, values in enumerate(found.values()):
         axes.plot(100 * np.array(list(values.by_seed.values())), [row] * len(values.by_seed),
@@ -68,7 +59,7 @@ def _bars(numbers: Numbers) -> Figure:
 
 def _lines(numbers: Numbers, along: str) -> Figure:
     """Arms along an option; arms without it are level lines."""
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     axes = figure.subplots()
     lines: dict[str, list[tuple[Any, Values]]] = {}
     options = {cell.variant: (cell.arm, cell.option(along)) for cell in numbers}
@@ -89,7 +80,7 @@ def _lines(numbers: Numbers, along: str) -> Figure:
 def _sensitivity(numbers: Numbers, published: Published) -> Figure:
     """A panel for each threshold; the default's value is that of the main comparison."""
     arms = list(dict.fromkeys(cell.arm for cell in numbers))
-    figure = _figure(3 * len(arms), 3)
+    figure = new_figure(3 * len(arms), 3)
     panels = np.atleast_1d(figure.subplots(1, len(arms), sharey=True))
     found = values_of(numbers)
     default = values_of(published.sections().get("source-free", {})).get("PSA + SCC, rest=kept")

@@ -180,7 +180,7 @@ def picture_figure(
     cell = (width - gap * (columns + 1)) / columns
     height = top + bottom + rows * (cell * ratio + gap)
 
-    figure = new_figure(width, height)
+    figure = new_figure(width, height, layout=None)
     for row in range(rows):
         low = height - top - (row + 1) * cell * ratio - row * gap
         for column, (title, cells) in enumerate(pictures.items()):
@@ -200,7 +200,7 @@ def picture_figure(
 
 
 def new_figure(
-    width: float, height: float, *, layout: Literal["constrained"] | None = None
+    width: float, height: float, *, layout: Literal["constrained"] | None = "constrained"
 ) -> Figure:
     """An empty white figure with a canvas to draw it on.
 

@@ -48,7 +48,7 @@ def loss_figure(
     """
     beyond = bool((losses > mixture.high).any())
     losses = np.minimum(losses, mixture.high)
-    figure = new_figure(7.2, 2.9, layout="constrained")
+    figure = new_figure(7.2, 2.9)
     axes = figure.add_subplot()
     edges = np.linspace(min(0.0, float(losses.min())), max(float(losses.max()), 1e-6), _BINS + 1)
     width = edges[1] - edges[0]

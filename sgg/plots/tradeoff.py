@@ -67,7 +67,7 @@ def tradeoff_figure(
         ['distance to the target: features']
     """
     kinds = _kinds(lines, references)
-    figure = new_figure(6 * len(kinds), 5, layout="constrained")
+    figure = new_figure(6 * len(kinds), 5)
     panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
     for kind, axes in zip(kinds, panels, strict=True):
         for name, points in lines.items():

@@ -93,7 +93,7 @@ def _oracle(stage: Stage) -> float | None:
 
 
 def _axes(x: str, y: str) -> tuple[Figure, Axes]:
-    figure = new_figure(6.2, 3.1, layout="constrained")
+    figure = new_figure(6.2, 3.1)
     axes = figure.add_subplot()
     axes.set_xlabel(x, fontsize=9)
     axes.set_ylabel(y, fontsize=9)
