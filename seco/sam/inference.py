@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from seco.common.modules import device_of
 from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
 
+IMAGES_PER_BATCH = 4
+"""Images per pass of an encoder, where they come in batches: ViT-H takes gigabytes for each."""
+
 
 @contextmanager
 def inference(model: nn.Module) -> Iterator[None]:
@@ -61,8 +64,10 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def encode(images: Tensor, segmenter: PromptableSegmenter) -> list[Embedding]:
-    """Encode a batch: in one pass where that is faster, else image by image.
+def encode(
+    images: Tensor, segmenter: PromptableSegmenter, *, images_per_batch: int = IMAGES_PER_BATCH
+) -> list[Embedding]:
+    """Encode a batch: several images in a pass where that is faster, else one by one.
 
     On a CPU a batch saves nothing, and one by one an image's result does not depend on its
     neighbours, to the last bit.
@@ -70,8 +75,9 @@ def encode(images: Tensor, segmenter: PromptableSegmenter) -> list[Embedding]:
     Args:
         images: (B, 3, H, W) as :meth:`PromptableSegmenter.encode` takes them; B may be 0.
         segmenter: the back end.
+        images_per_batch: the most images in a pass; bounds memory.
     """
-    step = 1 if segmenter.device.type == "cpu" else max(len(images), 1)
+    step = 1 if segmenter.device.type == "cpu" else images_per_batch
     parts = [images[start : start + step] for start in range(0, len(images), step)]
     return [embedding for part in parts for embedding in segmenter.encode(part)]
 

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from seco.common.arrays import Array
+from seco.common.checks import check_integer
 from seco.common.images import Normalization, to_batch
 from seco.common.precision import exact
 from seco.regions import Regions, pack_masks
 from seco.sam.crop_layers import Window, cut_off, windows_of_layer
-from seco.sam.inference import encode
+from seco.sam.inference import IMAGES_PER_BATCH, encode
 from seco.sam.loading import as_segmenter
 from seco.sam.masks import (
     Extent,
@@ -36,6 +37,7 @@ def propose_regions(
     *,
     settings: ProposalSettings | None = None,
     normalization: Normalization | None = None,
+    images_per_batch: int = IMAGES_PER_BATCH,
 ) -> Regions: ...
 @overload  # how many dimensions a tensor has, its type does not say
 def propose_regions(
@@ -44,6 +46,7 @@ def propose_regions(
     *,
     settings: ProposalSettings | None = None,
     normalization: Normalization | None = None,
+    images_per_batch: int = IMAGES_PER_BATCH,
 ) -> Regions | list[Regions]: ...
 def propose_regions(
     img: Array | Tensor,
@@ -51,6 +54,7 @@ def propose_regions(
     *,
     settings: ProposalSettings | None = None,
     normalization: Normalization | None = None,
+    images_per_batch: int = IMAGES_PER_BATCH,
 ) -> Regions | list[Regions]:
     """Find what SAM sees in an image, without labels: once per image, for every later round.
 
@@ -65,6 +69,7 @@ def propose_regions(
         settings: grid, thresholds and suppression; ``None`` takes the segmenter's own
             ``proposal_settings`` if it has any (the tiny SAM does), else the official ones.
         normalization: (mean, std) if ``img`` is normalised.
+        images_per_batch: of a batch on a GPU, images per encoder pass; bounds memory.
 
     Returns:
         The regions of the image, on its device; a list of them for a batch, a 4-D tensor.
@@ -89,9 +94,10 @@ def propose_regions(
         raise TypeError(
             f"settings: expected ProposalSettings or None, got {type(settings).__name__}"
         )
+    check_integer("images_per_batch", images_per_batch, low=1)
     images = to_batch(img, normalization=normalization)
     segmenter = as_segmenter(sam)
-    embeddings = encode(images, segmenter)
+    embeddings = encode(images, segmenter, images_per_batch=images_per_batch)
     with exact(segmenter.device):
         found = [
             regions_of_image(image, embedding, segmenter, settings).to(images.device)

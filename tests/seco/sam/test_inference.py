@@ -1,0 +1,67 @@
+"""How a batch goes through an encoder."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from psa_oracle import ExactSegmenter
+from torch import Tensor
+
+import seco
+from seco.sam.inference import encode
+from seco.sam.protocol import Embedding
+
+
+class Counting(ExactSegmenter):
+    """Says that it is on some device, and counts the images of every pass."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.kind, self.passes = device, list[int]()
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.kind)
+
+    def encode(self, images: Tensor) -> list[Embedding]:
+        self.passes.append(len(images))
+        return list(super().encode(images))
+
+
+@pytest.mark.parametrize(
+    ("device", "bound", "passes"),
+    [
+        ("cpu", {"images_per_batch": 4}, [1, 1, 1, 1, 1]),
+        ("cuda", {}, [4, 1]),
+        ("cuda", {"images_per_batch": 2}, [2, 2, 1]),
+        ("cuda", {"images_per_batch": 9}, [5]),
+    ],
+)
+def test_a_pass_is_bounded(device: str, bound: dict[str, int], passes: list[int]) -> None:
+    images = torch.arange(5 * 3 * 2 * 2, dtype=torch.uint8).reshape(5, 3, 2, 2)
+    segmenter = Counting(device)
+    found = encode(images, segmenter, **bound)
+    assert segmenter.passes == passes
+    for embedding, image in zip(found, images, strict=True):
+        assert torch.equal(embedding.features, image[0].long())
+    assert encode(images[:0], segmenter, **bound) == []
+
+
+class Reached(Exception):
+    pass
+
+
+def test_the_bound_of_a_call_reaches_the_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spy(images: Tensor, segmenter: object, *, images_per_batch: int) -> list[Embedding]:
+        raise Reached(images_per_batch)
+
+    monkeypatch.setattr("seco.refine.encode", spy)
+    monkeypatch.setattr("seco.sam.proposals.encode", spy)
+    images, labels = torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64)
+    sam, settings = ExactSegmenter(), seco.PSASettings(images_per_batch=3)
+    with pytest.raises(Reached, match="3"):
+        seco.refine_pseudo_labels(images, labels, sam, settings=settings)
+    with pytest.raises(Reached, match="2"):
+        seco.propose_regions(images, sam, images_per_batch=2)
+    with pytest.raises(ValueError, match="images_per_batch: expected"):
+        seco.propose_regions(images, sam, images_per_batch=0)
