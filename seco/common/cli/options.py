@@ -107,5 +107,9 @@ ImageSuffix = Annotated[
 LabelSuffix = Annotated[str | None, typer.Option(help="The same of the labels.")]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Make all outputs anew, whatever was there before."),
+    typer.Option(
+        "--overwrite",
+        help="Make all outputs anew, whatever was there before. Such a run does not go on after a "
+        "stop: started again it makes all anew; without this option it goes on.",
+    ),
 ]
