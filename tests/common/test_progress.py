@@ -129,6 +129,23 @@ def test_what_no_file_is_to_blame_for_stops_a_job_with_3(capsys, error):
     assert capsys.readouterr().err == f"Stopped: {said}; what is finished is kept\n"
 
 
+@pytest.mark.parametrize(
+    ("before", "code"), [((), 2), (("skipped", "failed"), 2), (("skipped", "written"), 3)]
+)
+def test_what_is_refused_after_work_is_a_stop(capsys, before, code):
+    def work():
+        with job(overwrite=False) as options:
+            for status in before:
+                options.report(Outcome("one", status))
+            raise ValueError("no labels")
+
+    with pytest.raises(typer.Exit) as caught:
+        work()
+    assert caught.value.exit_code == code
+    said = {2: "Error: no labels\n", 3: "Stopped: no labels; what is finished is kept\n"}
+    assert capsys.readouterr().err.endswith(said[code])
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("a bug"), typer.Exit(1)])
 def test_bugs_are_seen(error):
     with pytest.raises(type(error)) as caught, job(overwrite=False):

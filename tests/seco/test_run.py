@@ -321,13 +321,14 @@ def test_without_truth_and_confidence(again):
     assert "<b>selection</b>" not in page
 
 
-def test_labels_without_any_class_are_refused(again):
+def test_labels_without_any_class_stop_it_after_refining(again):
     data, out = again
     shutil.rmtree(out)
     for path in (data / "labels").rglob("*.png"):
         write_label(path, np.full((64, 128), 255, np.uint8), STREETS)
     result = call(*arguments(data, out))
-    assert result.exit_code == 2
+    assert result.exit_code == 3
+    assert "Stopped: " in result.stderr
     assert "expected at least one connectivity" in result.stderr
 
 

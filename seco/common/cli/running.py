@@ -47,7 +47,8 @@ def job(*, overwrite: bool, stage: Stage | None = None) -> Iterator[JobOptions]:
     """Show a job's progress and failures, and end the command where the job cannot go on.
 
     Exit code 2 if it was refused before anything was done, 3 if it had to stop on the way: nothing
-    more can be written, or a training is too large for the memory or overflows.
+    more can be written, a training is too large for the memory or overflows, or a stage cannot
+    work with what the stages before it have written.
     Under ``torchrun`` the processes meet here, and the first one shows its share's progress.
 
     Args:
@@ -58,8 +59,11 @@ def job(*, overwrite: bool, stage: Stage | None = None) -> Iterator[JobOptions]:
 
     processes = Processes.join()
     progress = Progress(stage or Stage(), shown=processes.first)
+    written = False
 
     def report(outcome: Outcome) -> None:
+        nonlocal written
+        written = written or outcome.status == "written"
         if outcome.status == "failed":
             tqdm.write(f"failed: {outcome.name}: {outcome.reason}", file=sys.stderr)
         progress.report(outcome)
@@ -84,11 +88,17 @@ def job(*, overwrite: bool, stage: Stage | None = None) -> Iterator[JobOptions]:
     except (FloatingPointError, MemoryError, RuntimeError) as error:
         if not is_about_file(error):  # a bug, or an exit
             raise
-        reason = failure("", error).reason
-        typer.echo(f"Stopped: {reason}; what is finished is kept", err=True)
-        raise typer.Exit(3) from error
+        _stopped(error)
     except (OSError, TypeError, ValueError) as error:
+        if written:
+            _stopped(error)
         stop(str(error))
+
+
+def _stopped(error: Exception) -> NoReturn:
+    """Say why a job went no further; exit code 3."""
+    typer.echo(f"Stopped: {failure('', error).reason}; what is finished is kept", err=True)
+    raise typer.Exit(3) from error
 
 
 def conclude(summary: Summary, done: str, out: Path, options: JobOptions) -> None:
