@@ -7,14 +7,19 @@ from __future__ import annotations
 
 from seco.cli import correct, demo, evaluate, fit, refine, regions, run
 from seco.cli.app import app
+from seco.common.modules import weights_stay
 
-app.command()(regions.regions)
-app.command()(refine.refine)
-app.command()(fit.fit)
-app.command()(correct.correct)
-app.command()(run.run)
-app.command()(evaluate.evaluate)
-app.command()(demo.demo)
+for command in (
+    regions.regions,
+    refine.refine,
+    fit.fit,
+    correct.correct,
+    run.run,
+    evaluate.evaluate,
+    demo.demo,
+):
+    # No command changes the weights that it has loaded: they are hashed once.
+    app.command()(weights_stay()(command))
 
 
 def main() -> None:
