@@ -16,11 +16,14 @@ from seco.cli.options import (
     LayoutRule,
     LeastShare,
     ListRoot,
+    Precision,
+    PrecisionName,
     SamModel,
     ScoreFormatName,
     ScoreFormatRule,
     Scores,
 )
+from seco.cli.unused import check_used, given
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -33,7 +36,7 @@ from seco.common.cli.options import (
     Overwrite,
 )
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import conclude, device_named, job, refused
+from seco.common.cli.running import conclude, job, refused
 
 
 def correct(
@@ -47,6 +50,7 @@ def correct(
     ],
     sam: FittedSam = SamModel.tiny,
     checkpoint: Checkpoint = None,
+    precision: Precision = PrecisionName.float32,
     device: Device = None,
     confidence: Annotated[
         Path | None,
@@ -75,20 +79,22 @@ def correct(
     that was stopped is gone on with by the same command, also under torchrun.
     """
     from seco.cli.lists import check_lists, save_lists
-    from seco.common.checks import check_number
     from seco.common.cli.inputs import folder_inputs
     from seco.folder import OutputFormat, correct_folder
 
     with refused():
-        check_number("--min-labelled", min_labelled, low=0, high=1)
+        if save_scores is None:
+            check_used(
+                {"--score-format": given(score_format, ScoreFormatName.png)}, "--save-scores"
+            )
         output = OutputFormat(layout.value, save_scores, score_format.value)
         inputs = folder_inputs(
             images, labels, apart=[out, save_scores], beside=[corrector], confidence=confidence,
             list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
             label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
-        check_lists(inputs, out, output, list_root)
-        encoder, own = encoder_of(corrector, sam, checkpoint, device_named(device))
+        check_lists(inputs, out, output, root=list_root, least_share=min_labelled)
+        encoder, own = encoder_of(corrector, sam, checkpoint, device, precision)
     with job(overwrite=overwrite, stage=Stage("Correcting labels", resumes=True)) as options:
         if encoder is not None:
             warn_of_tiny(sam, first=options.processes.first, features=True)

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from seco.cli.models import encoder_of
-from seco.cli.options import Checkpoint, SamModel
+from seco.cli.options import Checkpoint, Precision, PrecisionName, SamModel
+from seco.cli.unused import check_used, sam_options
 from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import device_named, job, refused
+from seco.common.cli.running import job, refused
 
 
 def evaluate(
@@ -58,6 +59,7 @@ def evaluate(
         SamModel, typer.Option(help="With --corrector: the SAM that it was fitted with, if any.")
     ] = SamModel.tiny,
     checkpoint: Checkpoint = None,
+    precision: Precision = PrecisionName.float32,
     device: Device = None,
     list_file: Annotated[
         Path | None,
@@ -87,6 +89,8 @@ def evaluate(
         check_number("--boundary-ratio", boundary_ratio, low=0, high=1, low_open=True)
         if (corrector is None) != (images is None):
             raise ValueError("--corrector and --images belong together")
+        if corrector is None:
+            check_used(sam_options(sam, checkpoint, precision), "--corrector")
         space = find_label_space(label_space)
         pairs = find_pairs(
             labels,
@@ -98,7 +102,7 @@ def evaluate(
         )
         fitted = None
         if corrector is not None:
-            encoder, own = encoder_of(corrector, sam, checkpoint, device_named(device))
+            encoder, own = encoder_of(corrector, sam, checkpoint, device, precision)
             fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=own)
             check_corrector(fitted, space)
     with job(overwrite=False, stage=Stage("Measuring")) as options:

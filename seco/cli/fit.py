@@ -15,10 +15,13 @@ from seco.cli.options import (
     EncoderName,
     EncoderSam,
     Paper,
+    Precision,
+    PrecisionName,
     SamModel,
     SCCAssignments,
     SCCSettingsListed,
 )
+from seco.cli.unused import check_used, sam_options
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -42,6 +45,7 @@ def fit(
     encoder: Encoder = EncoderName.sam,
     sam: EncoderSam = SamModel.tiny,
     checkpoint: Checkpoint = None,
+    precision: Precision = PrecisionName.float32,
     device: Device = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     checkpoint_every: Annotated[
@@ -68,6 +72,8 @@ def fit(
     from seco.folder import fit_folder
 
     with refused():
+        if encoder is EncoderName.small:
+            check_used(sam_options(sam, checkpoint, precision), "--encoder sam")
         space = find_label_space(label_space)
         inputs = folder_inputs(
             images, labels, apart=[out], list_file=list_file, naming=naming, match=match,
@@ -77,7 +83,7 @@ def fit(
         used = device_named(device)
         features = None
         if encoder is EncoderName.sam:
-            features = sam_named(sam, checkpoint, used)
+            features = sam_named(sam, checkpoint, used, precision)
     with job(overwrite=overwrite) as options:
         if features is not None:
             warn_of_tiny(sam, first=options.processes.first, features=True)

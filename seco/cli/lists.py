@@ -6,15 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seco.cli.unused import check_used, given
+from seco.common.checks import check_number
 from seco.common.inputs import Inputs
 from seco.common.jobs import JobOptions
 from seco.common.lists import check_listable, write_lists
 from seco.folder.outputs import OutputFormat, labelled_share
 
 
-def check_lists(inputs: Inputs, out: Path, output: OutputFormat, root: Path | None) -> None:
-    """Raise ``ValueError`` if :func:`save_lists` would."""
-    if root is not None:
+def check_lists(
+    inputs: Inputs, out: Path, output: OutputFormat, *, root: Path | None, least_share: float
+) -> None:
+    """Raise ``ValueError`` if :func:`save_lists` would, or has no use for ``least_share``."""
+    check_number("--min-labelled", least_share, low=0, high=1)
+    if root is None:
+        check_used({"--min-labelled": given(least_share, 0.0)}, "--list-root")
+    else:
         for files in inputs.files:
             check_listable([files.image, output.paths(files, out)[0]], root)
 

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import torch
 import typer
 
-from seco.cli.options import SamModel, SamName
+from seco.cli.options import PrecisionName, SamModel, SamName
+from seco.cli.unused import check_used, sam_options
+from seco.common.cli.running import device_named
 from seco.sam.protocol import PromptableSegmenter
 
 
-def sam_named(sam: SamName | SamModel, checkpoint: str | None, device: str) -> PromptableSegmenter:
+def sam_named(
+    sam: SamName | SamModel, checkpoint: str | None, device: str, precision: PrecisionName
+) -> PromptableSegmenter:
     """Load the model of ``--sam``; of one that is not for work tells :func:`warn_of_tiny`.
+
+    In ``bfloat16`` runs its image encoder, most of the time; the mask decoder stays exact.
 
     Raises:
         OSError, ValueError, RuntimeError, AssertionError: as :func:`seco.load_sam`.
     """
     from seco import load_sam
 
-    return load_sam(sam.value, checkpoint=checkpoint, device=device)
+    loaded: Any = load_sam(sam.value, checkpoint=checkpoint, device=device)
+    if precision is PrecisionName.bfloat16:
+        loaded.model.image_encoder.to(torch.bfloat16)
+    segmenter: PromptableSegmenter = loaded
+    return segmenter
 
 
 def fitted_with_sam(corrector: Path) -> bool:
@@ -39,17 +51,23 @@ def fitted_with_sam(corrector: Path) -> bool:
 
 
 def encoder_of(
-    corrector: Path, sam: SamModel, checkpoint: str | None, device: str
+    corrector: Path,
+    sam: SamModel,
+    checkpoint: str | None,
+    device: str | None,
+    precision: PrecisionName,
 ) -> tuple[PromptableSegmenter | None, str | None]:
     """A corrector's encoder, if it has none of its own, and the device of its own one, if it has.
 
     Raises:
         OSError, ValueError, RuntimeError, AssertionError: as :func:`sam_named` and
-            :func:`fitted_with_sam`.
+            :func:`fitted_with_sam`; a SAM is named and the corrector has its own encoder.
     """
+    used = device_named(device)
     if fitted_with_sam(corrector):
-        return sam_named(sam, checkpoint, device), None
-    return None, device
+        return sam_named(sam, checkpoint, used, precision), None
+    check_used(sam_options(sam, checkpoint, precision), "a corrector that was fitted with a SAM")
+    return None, used
 
 
 def warn_of_tiny(sam: SamName | SamModel, *, first: bool, features: bool = False) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from seco.cli.models import fitted_with_sam, sam_named, warn_of_tiny
+from seco.cli.models import fitted_with_sam, warn_of_tiny
 from seco.cli.options import (
     Assignments,
     Checkpoint,
@@ -27,6 +26,8 @@ from seco.cli.options import (
     Outside,
     OutsideRule,
     Paper,
+    Precision,
+    PrecisionName,
     PSAMethod,
     SamName,
     SamOrNone,
@@ -36,6 +37,7 @@ from seco.cli.options import (
     SettingsListed,
 )
 from seco.cli.selection import check_selection
+from seco.cli.unused import check_used, given
 from seco.common.cli.options import (
     Device,
     ImageSuffix,
@@ -47,7 +49,7 @@ from seco.common.cli.options import (
     Overwrite,
 )
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import conclude, device_named, job, refused, stop
+from seco.common.cli.running import conclude, job, refused, stop
 
 
 def refine(
@@ -64,6 +66,7 @@ def refine(
     label_space: LabelSpaceName = "cityscapes",
     sam: SamOrNone = SamName.tiny,
     checkpoint: Checkpoint = None,
+    precision: Precision = PrecisionName.float32,
     device: Device = None,
     regions: Annotated[
         Path | None,
@@ -100,36 +103,35 @@ def refine(
     exit code is then 1. Every output is written whole or not at all, and a run that was stopped is
     gone on with by the same command, also under torchrun.
     """
-    from seco import PAPER, PSASettings, find_label_space
+    from seco import find_label_space
     from seco.cli.lists import check_lists, save_lists
-    from seco.common.checks import check_number
+    from seco.cli.refiner import refiner_of
     from seco.common.cli.inputs import folder_inputs
     from seco.common.inputs import check_apart
     from seco.common.jobs.run import is_about_file
-    from seco.common.settings_text import change_settings
-    from seco.folder import OutputFormat, Refiner, refine_file, refine_folder, single_input
-    from seco.sam.proposal_settings import proposal_settings_of
+    from seco.folder import OutputFormat, refine_file, refine_folder, single_input
 
     single = image.is_file()
     if sam is SamName.none and (regions is None or method is Method.prompts):
         stop("--sam none needs --regions, and another --method than prompts")
     of_folders = {
         "--regions": regions,
-        "--layout": None if layout is LayoutName.palette else layout.value,
-        "--score-format": None if score_format is ScoreFormatName.png else score_format.value,
+        "--layout": given(layout, LayoutName.palette),
+        "--score-format": given(score_format, ScoreFormatName.png),
         "--list": list_file,
-        "--naming": naming and naming.value,
-        "--match": match and match.value,
+        "--naming": given(naming, None),
+        "--match": given(match, None),
         "--image-suffix": image_suffix,
         "--label-suffix": label_suffix,
         "--confidence-suffix": confidence_suffix,
         "--list-root": list_root,
+        "--min-labelled": given(min_labelled, 0.0),
     }
-    for option, value in of_folders.items():
-        if single and value is not None:
-            stop(f"{option}: expected only with folders, got {value} with the file {image}")
     with refused():
-        check_number("--min-labelled", min_labelled, low=0, high=1)
+        if single:
+            check_used(of_folders, "folders")
+        elif save_scores is None:
+            check_used({"--score-format": of_folders["--score-format"]}, "--save-scores")
         space = find_label_space(label_space)
         output = OutputFormat(layout.value, save_scores, score_format.value)
         if single:
@@ -143,39 +145,18 @@ def refine(
                 image_suffix=image_suffix, label_suffix=label_suffix,
                 confidence_suffix=confidence_suffix,
             )  # fmt: skip
-            check_lists(inputs, out, output, list_root)
+            check_lists(inputs, out, output, root=list_root, least_share=min_labelled)
         check_selection(inputs, confidence, keep_fraction, confidence_threshold)
-        settings = PAPER if paper else PSASettings()
-        if method is not None:
-            settings = replace(settings, method=method.value)
-        used = device_named(device)
-        model = None if sam is SamName.none else sam_named(sam, checkpoint, used)
-        if model is not None:
-            settings = replace(settings, proposals=proposal_settings_of(model))
-        encoder = None
-        if corrector is not None and fitted_with_sam(corrector):
-            if model is None:
-                stop("--corrector was fitted with a SAM: expected the same --sam, got none")
-            encoder = model
-        settings = change_settings(settings, assignments or [])
-        if method is not None and settings.method != method.value:
-            stop(
-                f"--method {method.value} and --set method={settings.method} contradict each other"
-            )
-    refiner = Refiner(
-        sam=model,
-        label_space=space,
-        regions=regions,
-        corrector=corrector,
-        encoder=encoder,
-        device=used if encoder is None else None,
-        keep_fraction=0.5 if keep_fraction is None else keep_fraction,
-        confidence_threshold=confidence_threshold,
-        outside=outside.value,
-        settings=settings,
-    )
+        refiner = refiner_of(
+            sam, checkpoint=checkpoint, precision=precision, device=device, label_space=space,
+            encodes=corrector is not None and fitted_with_sam(corrector),
+            keep_fraction=keep_fraction, confidence_threshold=confidence_threshold,
+            outside=outside, paper=paper, assignments=assignments, method=method,
+            regions=regions, corrector=corrector,
+        )  # fmt: skip
+        features = refiner.encoder is not None
     if single:
-        warn_of_tiny(sam, first=True, features=encoder is not None)
+        warn_of_tiny(sam, first=True, features=features)
         try:
             refine_file(inputs, out, save_scores, refiner)
         except Exception as error:
@@ -186,7 +167,7 @@ def refine(
         typer.echo(f"Wrote {out}")
         return
     with job(overwrite=overwrite, stage=Stage("Refining labels", resumes=True)) as options:
-        warn_of_tiny(sam, first=options.processes.first, features=encoder is not None)
+        warn_of_tiny(sam, first=options.processes.first, features=features)
         summary = refine_folder(inputs, out, refiner, output=output, options=options)
         save_lists(
             inputs, out, output, summary.facts(),

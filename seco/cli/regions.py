@@ -10,6 +10,8 @@ import typer
 from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
     Checkpoint,
+    Precision,
+    PrecisionName,
     ProposalAssignments,
     ProposalSettingsListed,
     Sam,
@@ -32,6 +34,7 @@ def regions(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for an .npz file per image.")],
     sam: Sam = SamModel.tiny,
     checkpoint: Checkpoint = None,
+    precision: Precision = PrecisionName.float32,
     device: Device = None,
     assignments: ProposalAssignments = None,
     settings_listed: ProposalSettingsListed = False,
@@ -55,7 +58,7 @@ def regions(
             images, None, apart=[out], list_file=list_file, naming=naming,
             image_suffix=image_suffix,
         )  # fmt: skip
-        model = sam_named(sam, checkpoint, device_named(device))
+        model = sam_named(sam, checkpoint, device_named(device), precision)
         settings = change_settings(proposal_settings_of(model), assignments or [])
     with job(overwrite=overwrite, stage=Stage("Finding regions", resumes=True)) as options:
         warn_of_tiny(sam, first=options.processes.first)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from seco.cli.models import sam_named, warn_of_tiny
+from seco.cli.models import warn_of_tiny
 from seco.cli.options import (
     Assignments,
     Checkpoint,
@@ -24,11 +23,14 @@ from seco.cli.options import (
     Outside,
     OutsideRule,
     Paper,
+    Precision,
+    PrecisionName,
     Sam,
     SamModel,
     SettingsListed,
 )
 from seco.cli.selection import check_selection
+from seco.cli.unused import check_used, given
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -42,7 +44,7 @@ from seco.common.cli.options import (
     NamingRule,
 )
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import device_named, job, refused
+from seco.common.cli.running import job, refused
 
 _STAGES = {
     "regions": "1/5 Finding regions",
@@ -79,6 +81,7 @@ def run(
     label_space: LabelSpaceName = "cityscapes",
     sam: Sam = SamModel.tiny,
     checkpoint: Checkpoint = None,
+    precision: Precision = PrecisionName.float32,
     device: Device = None,
     regions: Annotated[
         Path | None,
@@ -137,16 +140,15 @@ def run(
     be used is reported and left out; the exit code is then 1. A run that was stopped is gone on
     with by the same command, also under torchrun.
     """
-    from seco import PAPER, SCC_PAPER, PSASettings, SCCSettings, find_label_space
+    from seco import SCC_PAPER, SCCSettings, find_label_space
     from seco.cli.lists import check_lists, save_lists
+    from seco.cli.refiner import refiner_of
     from seco.common.checks import check_number
     from seco.common.cli.inputs import folder_inputs
-    from seco.common.modules import weights_stay
     from seco.common.settings_text import change_settings
-    from seco.folder import OutputFormat, Refiner, find_inputs
+    from seco.folder import OutputFormat, find_inputs
     from seco.folder.chain import Places, run_chain
     from seco.report.chain import ChainReader, write_chain_report
-    from seco.sam.proposal_settings import proposal_settings_of
 
     # A list says which labels belong to the images, but not which truth does.
     match_of_labels = None if list_file is not None and truth is not None else match
@@ -158,11 +160,14 @@ def run(
             list_file=list_file, naming=naming, match=match_of_labels, image_suffix=image_suffix,
             label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
-        check_number("--min-labelled", min_labelled, low=0, high=1)
-        check_lists(inputs, Places(out).labels, OutputFormat(), list_root)
+        check_lists(
+            inputs, Places(out).labels, OutputFormat(), root=list_root, least_share=min_labelled
+        )
         check_selection(inputs, confidence, keep_fraction, confidence_threshold)
         truths = {}
-        if truth is not None:
+        if truth is None:
+            check_used({"--truth-naming": given(truth_naming, None)}, "--truth")
+        else:
             found = find_inputs(
                 images,
                 truth,
@@ -171,25 +176,17 @@ def run(
                 among=[files.image for files in inputs.files],
             )
             truths = {files.image: files.label for files in found.files if files.label is not None}
-        used = device_named(device)
-        model = sam_named(sam, checkpoint, used)
-        settings = replace(PAPER if paper else PSASettings(), proposals=proposal_settings_of(model))
-        features = model if encoder is EncoderName.sam else None
-        refiner = Refiner(
-            sam=model,
-            label_space=space,
-            encoder=features,
-            device=used if features is None else None,
-            keep_fraction=0.5 if keep_fraction is None else keep_fraction,
-            confidence_threshold=confidence_threshold,
-            outside=outside.value,
-            settings=change_settings(settings, assignments or []),
-        )
+        refiner = refiner_of(
+            sam, checkpoint=checkpoint, precision=precision, device=device, label_space=space,
+            encodes=encoder is EncoderName.sam,
+            keep_fraction=keep_fraction, confidence_threshold=confidence_threshold,
+            outside=outside, paper=paper, assignments=assignments,
+        )  # fmt: skip
         scc = change_settings(SCC_PAPER if paper else SCCSettings(), scc_assignments or [])
     stage = Stage(resumes=True)
-    with weights_stay(), job(overwrite=overwrite, stage=stage) as options:
+    with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
-        warn_of_tiny(sam, first=first, features=features is not None)
+        warn_of_tiny(sam, first=first, features=refiner.encoder is not None)
 
         def announce(name: str) -> None:
             stage.name = _STAGES[name]

@@ -174,7 +174,7 @@ def refine_folder(
             "corrector": refiner.corrector is not None,
             **refiner.selection(inputs),
             "outside": refiner.outside,
-            "psa": asdict(refiner.settings),
+            "psa": _settings_used(refiner),
         },
         {
             "sam": None if refiner.sam is None else as_segmenter(refiner.sam),
@@ -198,6 +198,14 @@ def refine_folder(
         failures=inputs.failures,
         options=options,
     )
+
+
+def _settings_used(refiner: Refiner) -> dict[str, Any]:
+    """Settings of the aggregation for a manifest; how regions are found only where they are."""
+    said = asdict(refiner.settings)
+    if refiner.regions is not None:
+        del said["proposals"]
+    return said
 
 
 def refine_file(inputs: Inputs, label: Path, scores: Path | None, refiner: Refiner) -> None:

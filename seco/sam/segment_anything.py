@@ -173,6 +173,9 @@ class SegmentAnythingBackend:
             said["image_format"] = self._image_format
         if self.hq_token_only:
             said["hq_token_only"] = "True"
+        precision = dtype_of(self.model.image_encoder)
+        if precision != torch.float32:
+            said["image_encoder"] = f"in {precision}"
         if self._image_encoder is not None:
             said |= self._image_encoder.describe()
         return said

@@ -1,0 +1,97 @@
+"""From the options that seco refine and seco run share to what refines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from seco.cli.models import sam_named
+from seco.cli.options import Method, Outside, PrecisionName, SamModel, SamName
+from seco.cli.unused import check_used, sam_options
+from seco.common.cli.running import device_named
+from seco.common.labels import LabelSpace
+from seco.common.settings_text import change_settings
+from seco.folder import Refiner
+from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of
+from seco.settings import PAPER, PSASettings
+
+
+def refiner_of(
+    sam: SamName | SamModel,
+    *,
+    checkpoint: str | None,
+    precision: PrecisionName,
+    device: str | None,
+    label_space: LabelSpace,
+    encodes: bool,
+    keep_fraction: float | None,
+    confidence_threshold: float | None,
+    outside: Outside,
+    paper: bool,
+    assignments: Sequence[str] | None,
+    method: Method | None = None,
+    regions: Path | None = None,
+    corrector: Path | None = None,
+) -> Refiner:
+    """Load the model and put the settings together.
+
+    Args:
+        sam: as the following, an option of the commands.
+        checkpoint: see ``sam``.
+        precision: see there.
+        device: see there.
+        label_space: the classes.
+        encodes: whether the SAM is also the encoder of a corrector.
+        keep_fraction: see ``sam``; this and all that follow.
+        confidence_threshold: see there.
+        outside: see there.
+        paper: see there.
+        assignments: see there.
+        method: see there.
+        regions: see there.
+        corrector: see there.
+
+    Raises:
+        ValueError: options that do not go together, or that would do nothing.
+        OSError, RuntimeError, AssertionError: as :func:`seco.cli.models.sam_named`.
+    """
+    assigned = list(assignments or [])
+    if sam is SamName.none:
+        check_used(sam_options(sam, checkpoint, precision), "another --sam than none")
+        if encodes:
+            raise ValueError("--corrector was fitted with a SAM: expected the same --sam, got none")
+    if regions is not None:
+        names = {field.name for field in fields(ProposalSettings)}
+        finding = [text for text in assigned if text.partition("=")[0].strip() in names]
+        if finding:
+            raise ValueError(
+                f"--set {finding[0]}: expected no setting of finding regions with --regions"
+            )
+    start = PAPER if paper else PSASettings()
+    if method is not None:
+        start = replace(start, method=method.value)
+    settings = change_settings(start, assigned)  # what is wrong is told before the model is loaded
+    if method is not None and settings.method != method.value:
+        raise ValueError(
+            f"--method {method.value} and --set method={settings.method} contradict each other"
+        )
+    if regions is not None and settings.method == "prompts":
+        raise ValueError(f"--regions: expected none with method prompts, got {regions}")
+    used = device_named(device)
+    model = None if sam is SamName.none else sam_named(sam, checkpoint, used, precision)
+    if model is not None and regions is None:
+        found = replace(start, proposals=proposal_settings_of(model))
+        settings = change_settings(found, assigned)
+    return Refiner(
+        sam=model,
+        label_space=label_space,
+        regions=regions,
+        corrector=corrector,
+        encoder=model if encodes else None,
+        device=None if encodes else used,
+        keep_fraction=0.5 if keep_fraction is None else keep_fraction,
+        confidence_threshold=confidence_threshold,
+        outside=outside.value,
+        settings=settings,
+    )

@@ -1,0 +1,153 @@
+"""What the commands make of --sam and its options, and of options that would do nothing."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from commands import run
+from PIL import Image
+from torch import nn
+
+import seco
+from seco.cli.models import sam_named
+from seco.cli.options import PrecisionName, SamModel
+from seco.common.modules import fingerprint
+
+COMMANDS = ("regions", "refine", "fit", "correct", "run", "evaluate")
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Call a command on one small image, where no more than the head of a corrector is there."""
+    monkeypatch.chdir(tmp_path)
+    for kind in ("images", "labels", "truth"):
+        (tmp_path / kind).mkdir()
+        channels = (3,) if kind == "images" else ()
+        Image.fromarray(np.zeros((8, 12, *channels), np.uint8)).save(tmp_path / kind / "a.png")
+    for kind in ("segmenter", "small"):
+        (tmp_path / kind).mkdir()
+        said = {"kind": "seco corrector", "version": 2, "encoder": {"kind": kind}}
+        (tmp_path / kind / "corrector.json").write_text(json.dumps(said))
+    (tmp_path / "regions").mkdir()
+
+    def call(command, *more, corrector="segmenter"):
+        places = {
+            "regions": ("images", "out"),
+            "correct": ("images", "labels", corrector, "out"),
+            "evaluate": ("labels", "truth", "--corrector", corrector, "--images", "images"),
+        }.get(command, ("images", "labels", "out"))
+        return run(command, *places, "--device", "cpu", *more)
+
+    return call
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_sets_the_precision_and_hashes_the_weights_once(call, command, monkeypatch):
+    hashed = []
+
+    class Encoder(nn.Linear):
+        def to(self, dtype):
+            raise OSError(f"reached with {dtype}")
+
+    class Loaded:
+        def __init__(self):
+            self.model = nn.Module()
+            self.model.image_encoder = Encoder(1, 1)
+
+    def load(name, *, checkpoint, device):
+        loaded = Loaded()
+        hashed.append(fingerprint(loaded.model))
+        nn.init.constant_(loaded.model.image_encoder.weight, 9.0)
+        hashed.append(fingerprint(loaded.model))
+        return loaded
+
+    monkeypatch.setattr(seco, "load_sam", load)
+    result = call(command, "--precision", "bfloat16")
+    assert result.exit_code == 2
+    assert "reached with torch.bfloat16" in result.stderr
+    assert len(set(hashed)) == 1
+
+
+def test_the_encoder_alone_is_in_half_precision_and_says_so():
+    half = sam_named(SamModel.tiny, None, "cpu", PrecisionName.bfloat16)
+    assert half.describe()["image_encoder"] == "in torch.bfloat16"
+    assert {p.dtype for p in half.model.image_encoder.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in half.model.mask_decoder.parameters()} == {torch.float32}
+    whole = sam_named(SamModel.tiny, None, "cpu", PrecisionName.float32)
+    assert "image_encoder" not in whole.describe()
+    assert {p.dtype for p in whole.model.parameters()} == {torch.float32}
+
+
+def test_what_bfloat16_made_is_not_mixed_with_the_rest(call, tmp_path):
+    quick = ("--set", "points_per_side=1")
+    made = call("regions", *quick, "--precision", "bfloat16")
+    assert made.exit_code == 0, made.stderr
+    said = json.loads((tmp_path / "out/manifest.json").read_text())["models"]["sam"]
+    assert "image_encoder in torch.bfloat16" in said
+    refused = call("regions", *quick)
+    assert refused.exit_code == 2
+    assert "image_encoder in torch.bfloat16" in refused.stderr
+
+
+VOTE = "--sam none --regions regions"
+LIST, SCORES = ("--min-labelled", "0.5", "--list-root"), ("--score-format", "npy", "--save-scores")
+
+
+@pytest.mark.parametrize(
+    ("command", "before", "option", "value", "wanted"),
+    [
+        ("refine", VOTE, "--checkpoint", "x.pth", "another --sam than none"),
+        ("refine", VOTE, "--precision", "bfloat16", "another --sam than none"),
+        ("refine", VOTE, *LIST),
+        ("refine", VOTE, *SCORES),
+        ("run", "", *LIST),
+        ("run", "", "--truth-naming", "plain", "--truth"),
+        ("correct", "", *LIST),
+        ("correct", "", *SCORES),
+        *(
+            (command, "", option, value, "a corrector that was fitted with a SAM")
+            for command in ("correct", "evaluate")
+            for option, value in (("--sam", "vit_h"), ("--checkpoint", "x.pth"))
+        ),
+        ("correct", "", "--precision", "bfloat16", "a corrector that was fitted with a SAM"),
+        ("fit", "--encoder small", "--sam", "vit_h", "--encoder sam"),
+        ("fit", "--encoder small", "--checkpoint", "x.pth", "--encoder sam"),
+        ("fit", "--encoder small", "--precision", "bfloat16", "--encoder sam"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    call, tmp_path, command, before, option, value, wanted
+):
+    result = call(command, *before.split(), option, value, corrector="small")
+    assert result.exit_code == 2, result.output
+    assert f"{option}: expected only with {wanted}, got {value}" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--set", "points_per_side=64"), "--set points_per_side=64: expected no setting of"),
+        (("--method", "prompts"), "--regions: expected none with method prompts"),
+    ],
+)
+def test_given_regions_leave_no_way_of_finding_them(call, tmp_path, option, said):
+    result = call("refine", "--regions", "regions", *option)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sam_that_judges_nothing_is_not_measured_with(call):
+    result = run("evaluate", "labels", "truth", "--sam", "vit_h")
+    assert result.exit_code == 2
+    assert "--sam: expected only with --corrector, got vit_h" in result.stderr
+
+
+def test_overwrite_says_that_it_does_not_go_on():
+    for command in ("regions", "refine", "fit", "correct"):
+        said = " ".join(run(command, "--help").stdout.split())
+        assert "does not go on after a stop" in said
