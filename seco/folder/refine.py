@@ -8,8 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import Tensor
+
 from seco.common.arrays import Array
 from seco.common.files import read_image
+from seco.common.images import labels_to_batch, to_batch
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
@@ -108,9 +112,10 @@ class Refiner:
     def refine(self, given: Given) -> LabelResult:
         """Refine one label."""
         image, label, confidence, regions = given
+        img, pl = self._placed(image, label)
         found = refine_with_details(
-            image,
-            label,
+            img,
+            pl,
             self.sam,
             label_space=self.label_space,
             confidence=confidence,
@@ -131,6 +136,15 @@ class Refiner:
         threshold = self.confidence_threshold
         fraction = self.keep_fraction if threshold is None else None
         return {"keep_fraction": fraction, "confidence_threshold": threshold}
+
+    def _placed(
+        self, image: Array | None, label: Array
+    ) -> tuple[Array | Tensor | None, Array | Tensor]:
+        """Image and label where the model is: the rest of the work is done where they are."""
+        device = torch.device("cpu") if self.sam is None else as_segmenter(self.sam).device
+        if device.type == "cpu" or image is None:
+            return image, label
+        return to_batch(image)[0].to(device), labels_to_batch(label)[0].to(device)
 
     @property
     def _looks(self) -> bool:
