@@ -34,11 +34,11 @@ def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:
             ``vqvae``; ``package.module:function``, called without arguments for whatever
             :func:`sgg.as_diffusion` takes (guided-diffusion's pair, conditioned models); or
             ``"demo"`` for the bundled one.
-        device: where to put it.
+        device: where to put it: of a function's model, the modules that it holds.
 
     Raises:
         OSError, ValueError, TypeError: nothing of that kind is there, or a kind that is not
-            supported.
+            supported; or a function's model cannot be put on the device.
         RuntimeError: there is no such device.
         ModuleNotFoundError: diffusers is not installed.
     """
@@ -46,11 +46,11 @@ def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:
     if text == "demo":
         from sgg.demo import load_diffusion as load_demo
 
-        return as_diffusion(_moved(load_demo(), place))
+        return _placed(load_demo(), place)
     if Path(spec).is_dir():
-        return as_diffusion(_moved(_diffusers_parts(Path(spec)), place))
+        return _placed(_diffusers_parts(Path(spec)), place)
     if _FUNCTION.fullmatch(text):
-        return as_diffusion(_moved(_called(text), place))
+        return _placed(_called(text), place)
     raise ValueError(
         f"diffusion: expected a diffusers folder, package.module:function or demo, got {text}"
     )
@@ -210,12 +210,38 @@ def _script(path: str, device: torch.device) -> nn.Module:
     return script
 
 
+def _placed(model: Any, device: torch.device) -> DiffusionModel:
+    """A diffusion model on a device.
+
+    Raises:
+        TypeError, ValueError: as :func:`sgg.as_diffusion`, or it stays elsewhere.
+    """
+    placed = as_diffusion(_moved(model, device))
+    there = torch.device(placed.device)
+    if there.type != device.type or device.index not in (None, there.index):
+        raise ValueError(
+            f"diffusion: expected a model that can be put on {device}, got "
+            f"{type(placed).__name__}, which stays on {there}; give it a method to(device), or "
+            f"choose {there} as the device"
+        )
+    return placed
+
+
 def _moved(model: Any, device: torch.device) -> Any:
-    """Modules and pipelines, alone or in a tuple, on a device."""
+    """Modules, pipelines and what else can move, alone, in a tuple or held, on a device."""
     if isinstance(model, (tuple, list)):
         return tuple(_moved(part, device) for part in model)
-    if isinstance(model, nn.Module) or hasattr(model, "scheduler"):
-        return model.to(device)
+    if isinstance(model, (type, Tensor)):
+        return model  # a condition goes where the samples are, and schedules stay on the CPU
+    if callable(getattr(model, "to", None)):
+        moved = model.to(device)
+        return model if moved is None else moved
+    owner = getattr(model, "__self__", None)
+    if isinstance(owner, nn.Module):  # of a method, such as network.forward
+        owner.to(device)
+    elif isinstance(model, DiffusionModel):
+        for part in getattr(model, "__dict__", {}).values():
+            _moved(part, device)
     return model
 
 

@@ -35,6 +35,49 @@ def network():
 def segmenter():
     return sgg.Segmenter(nn.Conv2d(3, 4, 1), normalization=None)
 
+def conditioned():
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DModel
+    vae = AutoencoderKL(block_out_channels=(4,), norm_num_groups=2)
+    unet = UNet2DModel(
+        in_channels=4, out_channels=4, block_out_channels=(4,), norm_num_groups=2,
+        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), num_class_embeds=5,
+        add_attention=False, layers_per_block=1,
+    )
+    condition = {"class_labels": torch.tensor([1])}
+    return sgg.from_diffusers((unet, DDPMScheduler(), vae), condition=condition)
+
+def guided():
+    from types import SimpleNamespace
+    process = SimpleNamespace(
+        p_mean_variance=None, alphas_cumprod=[0.9, 0.5], betas=[0.1, 0.4],
+        model_mean_type=SimpleNamespace(name="EPSILON"),
+    )
+    return sgg.GuidedDiffusion(nn.Conv2d(3, 3, 1), process)
+
+def module_denoiser():
+    return sgg.CallableDiffusion(nn.Conv2d(3, 3, 1), [0.9, 0.5])
+
+def elsewhere():
+    return sgg.CallableDiffusion(lambda x_t, t: 0 * x_t, [0.9, 0.5], device="cpu")
+
+class Own:
+    alphas_cumprod = torch.tensor([0.9, 0.5])
+    size_multiple = 1
+
+    def __init__(self):
+        self.network = nn.Conv2d(3, 3, 1)
+
+    @property
+    def device(self):
+        return self.network.weight.device
+
+    def predict(self, x_t, t): ...
+    def encode(self, images): ...
+    def decode(self, x_0): ...
+
+class Stays(Own):
+    device = torch.device("cpu")
+
 def path():
     return "sd15"
 
@@ -152,6 +195,32 @@ def test_functions(own_module):
     for load in (load_diffusion, load_segmenter):
         with pytest.raises(TypeError, match="got str 'sd15'"):
             load(f"{own_module}:path")
+
+
+@pytest.mark.parametrize(
+    "name", ["conditioned", "guided", "module_denoiser", "diffusion", "elsewhere", "Own"]
+)
+def test_what_a_function_returns_goes_to_the_device(own_module, name):
+    pytest.importorskip("diffusers")
+    model = load_diffusion(f"{own_module}:{name}", device="meta")
+    assert model.device == torch.device("meta")
+    held = [model, getattr(model, "latents", None)]
+    modules = [m for one in held for m in getattr(one, "__dict__", {}).values()]
+    for module in (m for m in modules if isinstance(m, nn.Module)):
+        assert {p.device.type for p in module.parameters()} == {"meta"}
+    back = load_diffusion(f"{own_module}:{name}", device="cpu")
+    assert back.device == torch.device("cpu")
+
+
+def test_a_model_that_stays_where_it_is_is_refused(own_module):
+    with pytest.raises(ValueError, match="can be put on meta, got Stays, which stays on cpu"):
+        load_diffusion(f"{own_module}:Stays", device="meta")
+    load_diffusion(f"{own_module}:Stays", device="cpu")
+
+
+def test_segmenters_go_to_the_device(own_module):
+    for name in ("network", "segmenter"):
+        assert load_segmenter(f"{own_module}:{name}", device="meta").device.type == "meta"
 
 
 def test_an_error_of_the_users_module_is_its_own(own_module, tmp_path):
