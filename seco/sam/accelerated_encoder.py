@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from seco.sam.segment_anything import SegmentAnythingBackend
 from seco.sam.stock_encoder import check_returns_embedding, check_stock_encoder
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_FLEX = "torch.nn.attention.flex_attention"
 MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
@@ -31,8 +33,9 @@ def accelerate_sam(
     """Encode images faster with a ``segment_anything`` model: pass the result in its place.
 
     The model stays as it is and keeps working. Its encoder's weights are shared where they have
-    the right dtype and copied otherwise; when they change or move, the next call sees it. Prompts
-    are decoded as ever, by the model's own decoder in its own precision.
+    the right dtype and copied otherwise; when they change or move, the next call sees it (but not
+    what is written through ``.data`` or to settings such as ``num_heads``). Prompts are decoded as
+    ever, by the model's own decoder in its own precision.
 
     For inference: nothing passes gradients.
 
@@ -43,8 +46,8 @@ def accelerate_sam(
         dtype: what the encoder computes in. ``None``: bfloat16 on a GPU, the weights' own on a
             CPU. ``torch.float32`` is exact (rounding differs). ViT-H overflows in float16.
         global_attention: of blocks that see the whole image: ``"bias"``, ``"channels"`` or
-            ``"flex"`` (:func:`seco.sam.relative_attention.attend`). It changes speed and memory,
-            the result by rounding only. ``"flex"`` compiles and needs torch 2.5.
+            ``"flex"`` (:class:`seco.sam.relative_attention.RelativeAttention`). It changes speed
+            and memory, the result by rounding only. ``"flex"`` compiles and needs torch 2.5.
         window_attention: the same of blocks that see windows.
         compile: ``True`` for ``torch.compile``, or its mode, such as ``"reduce-overhead"`` (CUDA
             graphs) or ``"max-autotune"``. The first call with a batch of a new size then compiles.
@@ -72,6 +75,10 @@ def accelerate_sam(
     check_choice("global_attention", global_attention, ATTENTION_KINDS)
     check_choice("window_attention", window_attention, ATTENTION_KINDS)
     check_choice("compile", compile, (False, True, *MODES))
+    if "flex" in (global_attention, window_attention) and find_spec(_FLEX) is None:
+        raise ValueError(
+            f"global_attention, window_attention: 'flex' needs torch 2.5, got {torch.__version__}"
+        )
     backend = as_segmenter(sam)
     if type(backend) is not SegmentAnythingBackend:
         raise TypeError(

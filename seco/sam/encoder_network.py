@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seco.sam.relative_attention import AttentionKind, attend
+from seco.sam.relative_attention import AttentionKind, RelativeAttention
 
 
 class EncoderNetwork(nn.Module):
@@ -26,7 +26,7 @@ class EncoderNetwork(nn.Module):
         encoder: one that :func:`seco.sam.stock_encoder.check_stock_encoder` accepts; weights that
             have the right dtype already are shared with it, others are copied.
         dtype: to compute in.
-        global_attention: of blocks without windows; see :func:`attend`.
+        global_attention: of blocks without windows; see :class:`RelativeAttention`.
         window_attention: of blocks with windows.
     """
 
@@ -71,15 +71,12 @@ class EncoderNetwork(nn.Module):
 class _Block(nn.Module):
     """One transformer block on (B, h w, C) tokens."""
 
-    rows: Tensor | None
-    columns: Tensor | None
-
     def __init__(
         self, block: Any, grid: tuple[int, ...], dtype: torch.dtype, kind: AttentionKind
     ) -> None:
         super().__init__()
         attention = block.attn
-        self.heads, self.scale, self.kind = attention.num_heads, attention.scale, kind
+        self.heads = attention.num_heads
         self.approximate: str = block.mlp.act.approximate
         self.norm1, self.norm2 = _Norm(block.norm1, dtype), _Norm(block.norm2, dtype)
         self.qkv, self.proj = _Linear(attention.qkv, dtype), _Linear(attention.proj, dtype)
@@ -96,8 +93,7 @@ class _Block(nn.Module):
                     get_rel_pos(side, side, table.detach()).to(dtype)
                     for side, table in zip(size, given, strict=True)
                 )
-        self.register_buffer("rows", tables[0])
-        self.register_buffer("columns", tables[1])
+        self.attend = RelativeAttention(*tables, scale=attention.scale, kind=kind)
 
     def forward(self, tokens: Tensor) -> Tensor:
         found = self._attended(self.qkv(self.norm1(tokens)))
@@ -114,9 +110,7 @@ class _Block(nn.Module):
             projected = windows.split(projected, self.qkv.bias)
         by_head = projected.view(*projected.shape[:2], 3, self.heads, -1)
         queries, keys, values = by_head.permute(2, 0, 3, 1, 4)
-        found = attend(
-            queries, keys, values, self.rows, self.columns, scale=self.scale, kind=self.kind
-        )
+        found: Tensor = self.attend(queries, keys, values)
         found = found.transpose(1, 2).flatten(2)
         return found if windows is None else windows.join(found)
 

@@ -8,11 +8,12 @@ head, which segment_anything makes and passes through memory several times.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 AttentionKind = Literal["bias", "channels", "flex"]
 ATTENTION_KINDS: tuple[AttentionKind, ...] = ("bias", "channels", "flex")
@@ -27,21 +28,10 @@ FEW_TOKENS = 128
 ALIGNMENT = 8
 
 
-def attend(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    rows: Tensor | None,
-    columns: Tensor | None,
-    *,
-    scale: float,
-    kind: AttentionKind,
-) -> Tensor:
+class RelativeAttention(nn.Module):
     """Softmax attention over a grid of H x W tokens.
 
     Args:
-        queries: (B, heads, H W, d), of any strides with the last 1.
-        keys: likewise. values: likewise.
         rows: (H, H, d), the vector for a query in row y and a key in row y', or ``None`` for
             attention without positions.
         columns: (W, W, d), the same for columns.
@@ -53,32 +43,50 @@ def attend(
             gives the sum; nothing of (tokens x tokens) exists. ``"flex"``: FlexAttention, which
             looks both products up within its kernel.
 
-    Returns:
-        (B, heads, H W, d).
-
     Example:
         >>> queries, keys, values = torch.randn(3, 1, 2, 6, 4)
-        >>> rows, columns = torch.randn(2, 2, 4), torch.randn(3, 3, 4)
+        >>> tables = torch.randn(2, 2, 4), torch.randn(3, 3, 4)
         >>> one, other = (
-        ...     attend(queries, keys, values, rows, columns, scale=0.5, kind=kind)
+        ...     RelativeAttention(*tables, scale=0.5, kind=kind)(queries, keys, values)
         ...     for kind in ("bias", "channels")
         ... )
         >>> torch.allclose(one, other, atol=1e-5)
         True
     """
-    if rows is None or columns is None:
-        return F.scaled_dot_product_attention(queries, keys, values, scale=scale)
-    places = queries.view(*queries.shape[:2], len(rows), len(columns), -1)
-    of_rows = torch.einsum("bnyxd,ykd->bnyxk", places, rows).flatten(2, 3)
-    of_columns = torch.einsum("bnyxd,xkd->bnyxk", places, columns).flatten(2, 3)
-    if kind == "channels":
-        return _by_channels(queries, keys, values, of_rows, of_columns, scale)
-    if kind == "flex":
-        return _by_lookup(queries, keys, values, of_rows, of_columns, scale)
-    small = queries.shape[2] <= FEW_TOKENS and queries.element_size() >= 4
-    if queries.device.type == "cpu" and not small and not torch.compiler.is_compiling():
-        return _in_cache(queries, keys, values, of_rows, of_columns, scale)
-    return _by_bias(queries, keys, values, of_rows, of_columns, scale)
+
+    rows: Tensor | None
+    columns: Tensor | None
+    indicators: Tensor | None
+
+    def __init__(
+        self, rows: Tensor | None, columns: Tensor | None, *, scale: float, kind: AttentionKind
+    ) -> None:
+        super().__init__()
+        self.scale, self.kind = scale, kind
+        indicators = None
+        if kind == "channels" and rows is not None and columns is not None:
+            # Fused kernels scale everything.
+            rows, columns, indicators = rows / scale, columns / scale, _indicators(rows, columns)
+        self.register_buffer("rows", rows)
+        self.register_buffer("columns", columns)
+        self.register_buffer("indicators", indicators)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """(B, heads, H W, d) each, of any strides with the last 1, to (B, heads, H W, d)."""
+        rows, columns, scale = self.rows, self.columns, self.scale
+        if rows is None or columns is None:
+            return F.scaled_dot_product_attention(queries, keys, values, scale=scale)
+        places = queries.view(*queries.shape[:2], len(rows), len(columns), -1)
+        of_rows = torch.einsum("bnyxd,ykd->bnyxk", places, rows).flatten(2, 3)
+        of_columns = torch.einsum("bnyxd,xkd->bnyxk", places, columns).flatten(2, 3)
+        if self.indicators is not None:
+            return _by_channels(queries, keys, values, of_rows, of_columns, self.indicators, scale)
+        if self.kind == "flex":
+            return _by_lookup(queries, keys, values, of_rows, of_columns, scale)
+        small = queries.shape[2] <= FEW_TOKENS and queries.element_size() >= 4
+        if queries.device.type == "cpu" and not small and not torch.compiler.is_compiling():
+            return _in_cache(queries, keys, values, of_rows, of_columns, scale)
+        return _by_bias(queries, keys, values, of_rows, of_columns, scale)
 
 
 def _by_bias(
@@ -137,20 +145,32 @@ def _sums(of_rows: Tensor, of_columns: Tensor) -> Tensor:
 
 
 def _by_channels(
-    queries: Tensor, keys: Tensor, values: Tensor, of_rows: Tensor, of_columns: Tensor, scale: float
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    of_rows: Tensor,
+    of_columns: Tensor,
+    indicators: Tensor,
+    scale: float,
 ) -> Tensor:
-    height, width, length = of_rows.shape[-1], of_columns.shape[-1], values.shape[-1]
-    over = -(length + height + width) % ALIGNMENT
-    token = torch.arange(height * width, device=keys.device)
-    place = torch.cat([token[:, None] // width, height + token[:, None] % width], dim=1)
-    own = keys.new_zeros(height * width, height + width + over).scatter_(1, place, 1.0)
-    # Fused kernels scale everything, and want keys and values of one length.
-    longer = torch.cat([queries, of_rows / scale, F.pad(of_columns / scale, (0, over))], dim=-1)
-    indicating = torch.cat([keys, own.expand(*keys.shape[:2], -1, -1)], dim=-1)
+    length, more = values.shape[-1], indicators.shape[-1]
+    over = more - of_rows.shape[-1] - of_columns.shape[-1]
+    longer = torch.cat([queries, of_rows, F.pad(of_columns, (0, over))], dim=-1)
+    indicating = torch.cat([keys, indicators.expand(*keys.shape[:2], -1, -1)], dim=-1)
+    # Fused kernels want keys and values of one length.
     found = F.scaled_dot_product_attention(
-        longer, indicating, F.pad(values, (0, height + width + over)), scale=scale
+        longer, indicating, F.pad(values, (0, more)), scale=scale
     )
     return found[..., :length]
+
+
+def _indicators(rows: Tensor, columns: Tensor) -> Tensor:
+    """(H W, channels): which row and which column a token is in, as ones, and zeros to align."""
+    height, width, length = len(rows), len(columns), rows.shape[-1]
+    of_rows = torch.eye(height).repeat_interleave(width, dim=0)
+    of_columns = torch.eye(width).repeat(height, 1)
+    over = torch.zeros(height * width, -(length + height + width) % ALIGNMENT)
+    return torch.cat([of_rows, of_columns, over], dim=1).to(rows)
 
 
 def _by_lookup(
@@ -161,14 +181,21 @@ def _by_lookup(
     def add_positions(score: Tensor, b: Tensor, n: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return score + of_rows[b, n, query, key // width] + of_columns[b, n, query, key % width]
 
-    found: Tensor = _flex_attention()(queries, keys, values, score_mod=add_positions, scale=scale)
-    return found
+    flex: Callable[..., Tensor] = _flex_attention()
+    return flex(queries, keys, values, score_mod=add_positions, scale=scale)
 
 
 def _flex_attention() -> Callable[..., Any]:
-    """FlexAttention, compiled: as it is it would make the whole matrix."""
+    """FlexAttention, compiled with what is around it or by itself: else it makes the matrix."""
+    if not torch.compiler.is_compiling():
+        return _compiled_flex_attention()
     from torch.nn.attention.flex_attention import flex_attention
 
-    if torch.compiler.is_compiling():
-        return flex_attention
+    return flex_attention
+
+
+@cache
+def _compiled_flex_attention() -> Callable[..., Any]:
+    from torch.nn.attention.flex_attention import flex_attention
+
     return torch.compile(flex_attention, dynamic=False)

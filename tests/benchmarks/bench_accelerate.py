@@ -8,8 +8,8 @@ one have random weights, so that their embeddings can be compared and their mask
 variant is warmed up and then takes turns with the others, so that a slower moment of the machine
 meets all. Figures are medians over turns with the range. With one thread on a CPU the time that the
 process ran is given too, which other processes disturb less; images/s, ratio and ``achieved`` are
-of that. ``achieved`` counts what the architecture asks for (2 per multiply-add, padding of windows not computed twice), whoever computes
-it, and not what a variant happens to do.
+of that. ``achieved`` counts what the architecture asks for (2 per multiply-add, padding of windows
+not computed twice), whoever computes it, and not what a variant happens to do.
 """
 
 from __future__ import annotations
@@ -186,7 +186,11 @@ def compare(
     for label, made in turns.items():
         median = statistics.median(turn[clock] for turn in made)
         rows[label] |= {
-            **{key: summary([turn[key] for turn in made]) for key in {"ms per image", clock}},
+            **{
+                key: summary([turn[key] for turn in made])
+                for key in made[0]
+                if key.endswith("image")
+            },
             "images/s": round(1000 / median, 2),
             "times as fast as stock": round(base / median, 2),
             "achieved TFLOP/s": round(flops / median / 1e9, 3),

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 import seco
 from seco.demo import STREETS, street_scene
 from seco.folder.provenance import describe_model
-from seco.sam import relative_attention
+from seco.sam import accelerated_encoder, relative_attention
 from seco.sam.accelerated_encoder import AcceleratedEncoder, accelerate_sam
 from seco.sam.protocol import PromptableSegmenter
-from seco.sam.relative_attention import ATTENTION_KINDS, attend
+from seco.sam.relative_attention import ATTENTION_KINDS, RelativeAttention
 from seco.sam.segment_anything import SegmentAnythingBackend
 from seco.sam.tiny import PROPOSALS, load_tiny_sam
 
@@ -215,7 +215,9 @@ def test_attention_over_a_rectangle(
 ) -> None:
     monkeypatch.setattr(relative_attention, "FEW_TOKENS", few)
     # Compiling FlexAttention takes a CPU a minute; what is compiled is the same.
-    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    if kind == "flex":
+        flex = pytest.importorskip("torch.nn.attention.flex_attention").flex_attention
+        monkeypatch.setattr(relative_attention, "_compiled_flex_attention", lambda: flex)
     generator = torch.Generator().manual_seed(0)
     shape = (2, 3, size[0] * size[1], 5)
     q, k, v = torch.randn(3, *shape, generator=generator, dtype=torch.float64)
@@ -224,7 +226,7 @@ def test_attention_over_a_rectangle(
     )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="flex_attention called without torch.compile")
-        found = attend(q, k, v, rows, columns, scale=0.3, kind=kind)
+        found = RelativeAttention(rows, columns, scale=0.3, kind=kind)(q, k, v)
     torch.testing.assert_close(found, oracle(q, k, v, rows, columns, 0.3), rtol=1e-9, atol=1e-9)
 
 
@@ -481,14 +483,20 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("change", "message"), REFUSED, ids=[c.__name__ for c, _ in REFUSED])
-def test_refuses_what_it_would_leave_out(
-    small_sam: Any, images: Any, change: Any, message: str
-) -> None:
-    ready = accelerate_sam(small_sam)
+def test_refuses_what_it_would_leave_out(small_sam: Any, change: Any, message: str) -> None:
     change(small_sam.image_encoder)
     with pytest.raises(TypeError, match=message):
         accelerate_sam(small_sam)
-    with pytest.raises(TypeError, match=message):  # it came later
+
+
+LATER = [row for row in REFUSED if row[0] not in (overlapping, dilated)]  # these are no parts
+
+
+@pytest.mark.parametrize(("change", "message"), LATER, ids=[c.__name__ for c, _ in LATER])
+def test_refuses_what_comes_later(small_sam: Any, images: Any, change: Any, message: str) -> None:
+    ready = accelerate_sam(small_sam)
+    change(small_sam.image_encoder)
+    with pytest.raises(TypeError, match=message):
         ready.encode(images(1, 20, 20))
 
 
@@ -545,6 +553,12 @@ def test_bad_options(
 ) -> None:
     with pytest.raises(error, match=message):
         accelerate_sam(small_sam, **options)
+
+
+def test_flex_needs_a_newer_torch(small_sam: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerated_encoder, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"'flex' needs torch 2\.5, got"):
+        accelerate_sam(small_sam, window_attention="flex")
 
 
 def test_refuses_other_kinds() -> None:
