@@ -45,6 +45,7 @@ from seco.region_maps import (
     transform_region_map,
 )
 from seco.regions import Regions
+from seco.sam.accelerated_encoder import accelerate_sam
 from seco.sam.loading import load_sam
 from seco.sam.proposal_settings import ProposalSettings
 from seco.sam.proposals import propose_regions
@@ -83,6 +84,7 @@ __all__ = [
     "RegionTable",
     "Regions",
     "SCCSettings",
+    "accelerate_sam",
     "connected_components",
     "find_label_space",
     "from_region_map",
