@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seco.common.checks import check_choice, check_number
+from seco.common.precision import exact
 from sgg.diffusion.protocol import DiffusionModel, Prediction
 from sgg.guidance import Segment, find_labelled, gradient_by_windows, gradient_of_labelled
 from sgg.sampling import Predict
@@ -145,7 +146,10 @@ def guided_prediction(
     # A mean over pixels has gradients that vanish in half precision: decoder and denoiser get them
     # with a largest value of about 1. By powers of two, so that float32 rounds as without it.
     size = _power_of_two(slopes.abs().amax((1, 2, 3), keepdim=True))
-    (gradient,) = torch.autograd.grad(images, leaf, slopes / size)
+    # In the caller's autocast, matrix products would be differentiated in half precision even where
+    # they were computed in float32.
+    with exact(x_t.device):
+        (gradient,) = torch.autograd.grad(images, leaf, slopes / size)
     gradient = gradient * size
     if guidance_input == "pred_x0" and not differentiate_denoiser:
         gradient = gradient / math.sqrt(float(model.alphas_cumprod[t]))

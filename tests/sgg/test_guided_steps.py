@@ -101,6 +101,22 @@ def test_small_gradients_pass_half_precision(through):
     assert not found[2].any()
 
 
+def test_what_is_computed_outside_autocast_is_differentiated_there():
+    weight = torch.linspace(-1, 1, 49).reshape(7, 7)
+
+    class Upcast(Curved):
+        def decode(self, x_0):
+            with torch.autocast("cpu", enabled=False):
+                return torch.exp(x_0 @ weight)
+
+    x_t, slopes = sample(0).float(), sample(1).float()
+    found = []
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found.append(guided_prediction(Upcast(), x_t, 1, lambda images: slopes)[1])
+    assert torch.equal(*found)
+
+
 def test_single_precision_rounds_as_the_plain_derivative_does():
     x_t = sample(0).float()
     slopes = sample(1).float() * torch.tensor([3e-7, 41.0]).reshape(2, 1, 1, 1)
