@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -19,7 +21,8 @@ class LatentDiffusion:
     Latents are normalised as the autoencoder's config says: ``scaling_factor``, ``shift_factor``,
     ``latents_mean`` and ``latents_std``. Encoding takes the mode of the distribution, not a
     sample; decoding is differentiable (through a ``VQModel``'s quantisation as if it were not
-    there).
+    there). Where the config says ``force_upcast``, it works in float32 instead of float16: outside
+    autocast, and float16 weights as a copy that is made once.
 
     Args:
         latents: the diffusion model of the latents.
@@ -39,6 +42,9 @@ class LatentDiffusion:
             )
         self.latents = latents
         self.autoencoder = autoencoder
+        if overflows_in_half(autoencoder) and dtype_of(autoencoder) == torch.float16:
+            # Not one per call: the graph of a decoding, and what is recomputed of it, need it.
+            self.autoencoder = copy.deepcopy(autoencoder).float().requires_grad_(False).eval()
         config = autoencoder.config
         scale = float(getattr(config, "scaling_factor", None) or 1.0)
         shift = getattr(config, "latents_mean", None)
@@ -77,7 +83,7 @@ class LatentDiffusion:
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1] to normalised latents (B, C, h, w)."""
-        with frozen(self.autoencoder):
+        with frozen(self.autoencoder), self._outside_half():
             encoded = self.autoencoder.encode(images.to(self._dtype(images)))
         distribution = getattr(encoded, "latent_dist", None)
         found: Tensor = encoded.latents if distribution is None else distribution.mode()
@@ -86,7 +92,7 @@ class LatentDiffusion:
     def decode(self, x_0: Tensor) -> Tensor:
         """Normalised latents (B, C, h, w) to images (B, 3, H, W), differentiable."""
         found = x_0 * self._spread.to(x_0) + self._shift.to(x_0)
-        with frozen(self.autoencoder):
+        with frozen(self.autoencoder), self._outside_half():
             decoded = self.autoencoder.decode(found.to(self._dtype(x_0)))
         images: Tensor = decoded.sample
         return images.to(x_0.dtype)
@@ -97,3 +103,20 @@ class LatentDiffusion:
 
     def _dtype(self, like: Tensor) -> torch.dtype:
         return dtype_of(self.autoencoder, like.dtype)
+
+    def _outside_half(self) -> AbstractContextManager[object]:
+        """Outside float16's autocast, if the autoencoder overflows in it."""
+        kind = self.device.type
+        if (
+            overflows_in_half(self.autoencoder)
+            and torch.amp.is_autocast_available(kind)
+            and torch.is_autocast_enabled(kind)
+            and torch.get_autocast_dtype(kind) == torch.float16
+        ):
+            return torch.autocast(kind, enabled=False)
+        return nullcontext()
+
+
+def overflows_in_half(autoencoder: Any) -> bool:
+    """Whether a network's config says that it must not work in float16 (``force_upcast``)."""
+    return bool(getattr(getattr(autoencoder, "config", None), "force_upcast", False))

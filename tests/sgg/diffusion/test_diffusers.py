@@ -272,6 +272,50 @@ def test_normalisation_of_latents():
             torch.testing.assert_close(back, vae.decode(z).sample, rtol=1e-4, atol=1e-4)
 
 
+def latent_model(vae):
+    return LatentDiffusion(DiffusersDiffusion(unet(4), diffusers.DDPMScheduler()), vae)
+
+
+def slope(model, latents):
+    """Images of latents, and the gradient of a function of them."""
+    x = latents.clone().requires_grad_(True)
+    images = model.decode(x)
+    with torch.autocast("cpu", enabled=False):
+        return images.detach(), *torch.autograd.grad(images.square().sum(), x)
+
+
+@pytest.mark.parametrize("upcast", [True, False])
+@pytest.mark.parametrize("half", ["weights", "autocast"])
+def test_an_autoencoder_that_overflows_in_float16_works_in_float32(half, upcast):
+    exact, vae = autoencoder().half().float(), autoencoder(force_upcast=upcast)
+    if half == "weights":
+        vae = vae.half()
+    model, reference = latent_model(vae), latent_model(exact)
+    images, latents = torch.tanh(normal(0))[..., :8], normal(1, 4)[..., :2, :2]
+    if half == "autocast":
+        exact.load_state_dict(vae.state_dict())
+    with torch.autocast("cpu", torch.float16, enabled=half == "autocast"):
+        found = model.encode(images), *slope(model, latents)
+    expected = reference.encode(images), *slope(reference, latents)
+    same = [torch.equal(one, other) for one, other in zip(found, expected, strict=True)]
+    assert same == [upcast] * 3
+    assert all(part.dtype == torch.float32 for part in found)
+    assert next(vae.parameters()).dtype == (torch.float16 if half == "weights" else torch.float32)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_decoder_that_recomputes_gives_the_same_gradient(dtype):
+    plain, recomputing = autoencoder().to(dtype), autoencoder().to(dtype)
+    recomputing.requires_grad_(False)  # for good: it recomputes outside of the decoding
+    recomputing.enable_gradient_checkpointing()
+    calls = []
+    recomputing.decoder.mid_block.register_forward_pre_hook(lambda *_: calls.append(None))
+    latents = normal(1, 4)[..., :2, :2]
+    found, expected = (slope(latent_model(vae), latents) for vae in (recomputing, plain))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert len(calls) == 2  # once forward and once again for the gradient
+
+
 def test_a_quantised_autoencoder():
     vae = build(
         lambda: diffusers.VQModel(
