@@ -130,7 +130,11 @@ TileOverlap = Annotated[
     int | None, typer.Option(help="Pixels; by default a quarter of the tiles' shorter side.")
 ]
 PrecisionName = Annotated[
-    Precision, typer.Option(help="Of the models: their own, or autocast to another.")
+    Precision,
+    typer.Option(
+        help="Of the models: own is what the diffusion model's folder stores, float32 on the CPU "
+        "and for the segmenter; the others run in autocast."
+    ),
 ]
 LabelsChoice = Annotated[
     LabelsBy,

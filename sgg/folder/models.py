@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from seco.common.checks import describe
 from seco.common.modules import fingerprint
+from sgg.diffusion.latent import overflows_in_half
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel
+from sgg.folder.stored import stored_dtype, variant_in
 from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -33,7 +35,8 @@ def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:
         spec: a diffusers folder with ``unet`` and ``scheduler`` and, in latent space, ``vae`` or
             ``vqvae``; ``package.module:function``, called without arguments for whatever
             :func:`sgg.as_diffusion` takes (guided-diffusion's pair, conditioned models); or
-            ``"demo"`` for the bundled one.
+            ``"demo"`` for the bundled one. A folder's networks have the precision that they are
+            stored in; on the CPU, which computes in half precision slowly or not at all, float32.
         device: where to put it: of a function's model, the modules that it holds.
 
     Raises:
@@ -48,7 +51,7 @@ def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:
 
         return _placed(load_demo(), place)
     if Path(spec).is_dir():
-        return _placed(_diffusers_parts(Path(spec)), place)
+        return _placed(_diffusers_parts(Path(spec), place), place)
     if _FUNCTION.fullmatch(text):
         return _placed(_called(text), place)
     raise ValueError(
@@ -62,7 +65,8 @@ def load_segmenter(
     """Load a segmentation model.
 
     Args:
-        spec: a transformers folder of a model for semantic segmentation; a TorchScript file;
+        spec: a transformers folder of a model for semantic segmentation, in float32 however it
+            is stored, as it may be trained further and measure; a TorchScript file;
             ``package.module:function``, called without arguments for whatever
             :class:`sgg.Segmenter` takes, or for a ``Segmenter``; or ``"demo"`` for the bundled
             one that guides, ``"demo-oracle"`` for the one that measures. ``SPEC@FILE.safetensors``
@@ -255,8 +259,11 @@ def _called(spec: str) -> Any:
     return load_function(spec)()
 
 
-def _diffusers_parts(folder: Path) -> tuple[Any, ...]:
-    """Network, scheduler and, where there is one, autoencoder of a diffusers folder."""
+def _diffusers_parts(folder: Path, device: torch.device) -> tuple[Any, ...]:
+    """Network, scheduler and, where there is one, autoencoder of a diffusers folder.
+
+    On the CPU, but in the precision that they shall have on the device.
+    """
     names = ["unet", "scheduler"]
     if not all((folder / name).is_dir() for name in names):
         found = sorted(path.name for path in folder.iterdir())
@@ -278,9 +285,18 @@ def _diffusers_parts(folder: Path) -> tuple[Any, ...]:
         loader = getattr(diffusers, str(kind), None)
         if loader is None:
             raise ValueError(f"{folder / name}: expected a class of diffusers, got {kind}")
-        with _own_randomness():
+        if name == "scheduler":
             parts.append(loader.from_pretrained(folder / name, local_files_only=True))
-    return tuple(part.float() if isinstance(part, nn.Module) else part for part in parts)
+            continue
+        with _own_randomness():
+            part = loader.from_pretrained(
+                folder / name, local_files_only=True, variant=variant_in(folder / name)
+            )
+        dtype = torch.float32 if device.type == "cpu" else stored_dtype(folder / name)
+        if dtype == torch.float16 and overflows_in_half(part):
+            dtype = torch.float32
+        parts.append(part.to(dtype))
+    return tuple(parts)
 
 
 def _transformers_model(folder: Path) -> tuple[Any, Normalization | None]:
@@ -294,7 +310,9 @@ def _transformers_model(folder: Path) -> tuple[Any, Normalization | None]:
             f"{folder} needs transformers: pip install 'seco-sgg[transformers]'"
         ) from error
     with _own_randomness():
-        model = AutoModelForSemanticSegmentation.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForSemanticSegmentation.from_pretrained(
+            folder, local_files_only=True, variant=variant_in(folder)
+        )
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return model.float(), IMAGENET

@@ -18,6 +18,7 @@ from sgg import IMAGENET, CallableDiffusion, Segmenter, as_diffusion, from_diffu
 from sgg.diffusion import DiffusersDiffusion, LatentDiffusion
 from sgg.folder import describe_model, load_diffusion, load_segmenter
 from sgg.folder.classes import check_classes
+from sgg.folder.stored import stored_dtype, variant_in
 
 IMAGES = torch.linspace(-1, 1, 3 * 16 * 24).reshape(1, 3, 16, 24)
 
@@ -123,21 +124,52 @@ def test_a_folder_of_a_pipeline(diffusers, tmp_path):
     assert describe_model(model) == describe_model(as_diffusion((unet, scheduler)))
 
 
-def test_a_folder_of_parts_in_half_precision(diffusers, tmp_path):
-    unet = small_unet(diffusers).half()
-    unet.save_pretrained(tmp_path / "unet")
+@pytest.mark.parametrize("variant", [None, "fp16"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_folder_of_parts_in_half_precision(diffusers, tmp_path, dtype, variant):
+    unet, vae = small_unet(diffusers, channels=4).to(dtype), small_vae(diffusers).to(dtype)
     diffusers.DDIMScheduler(num_train_timesteps=10).save_pretrained(tmp_path / "scheduler")
+    for part, name in ((unet, "unet"), (vae, "vae")):
+        part.save_pretrained(tmp_path / name, variant=variant)
     model = load_diffusion(str(tmp_path))
-    assert model.unet.dtype == torch.float32
-    torch.testing.assert_close(model.unet.conv_in.weight, unet.conv_in.weight.float())
+    assert model.latents.unet.dtype == model.autoencoder.dtype == torch.float32
+    torch.testing.assert_close(model.latents.unet.conv_in.weight, unet.conv_in.weight.float())
+    elsewhere = load_diffusion(str(tmp_path), device="meta")
+    assert elsewhere.latents.unet.dtype == dtype
+    # which overflows in float16, as its config says
+    expected = torch.float32 if dtype == torch.float16 else dtype
+    assert elsewhere.autoencoder.dtype == expected
 
 
-def test_a_folder_of_a_latent_model(diffusers, tmp_path):
-    unet = small_unet(diffusers, channels=4)
-    vae = diffusers.AutoencoderKL(
+def test_weights_of_a_folder_that_are_not_of_one_kind(diffusers, tmp_path):
+    unet = small_unet(diffusers)
+    unet.conv_in.half()
+    unet.save_pretrained(tmp_path)
+    assert stored_dtype(tmp_path) == torch.float32
+    unet.half().save_pretrained(tmp_path, variant="fp16")
+    assert variant_in(tmp_path) is None  # the weights without one are there too
+    assert stored_dtype(tmp_path) == torch.float32
+    (tmp_path / "diffusion_pytorch_model.safetensors").rename(
+        tmp_path / "diffusion_pytorch_model.ema-00001-of-00001.safetensors"
+    )
+    with pytest.raises(ValueError, match=r"expected weights of one variant.*got ema, fp16"):
+        variant_in(tmp_path)
+    (tmp_path / "diffusion_pytorch_model.ema-00001-of-00001.safetensors").unlink()
+    assert stored_dtype(tmp_path) == torch.float16
+    (tmp_path / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"damaged")
+    with pytest.raises(OSError, match="expected safetensors"):
+        stored_dtype(tmp_path)
+
+
+def small_vae(diffusers):
+    return diffusers.AutoencoderKL(
         block_out_channels=(4, 4), norm_num_groups=2, down_block_types=("DownEncoderBlock2D",) * 2,
         up_block_types=("UpDecoderBlock2D",) * 2,
     )  # fmt: skip
+
+
+def test_a_folder_of_a_latent_model(diffusers, tmp_path):
+    unet, vae = small_unet(diffusers, channels=4), small_vae(diffusers)
     scheduler = diffusers.DDPMScheduler(num_train_timesteps=10)
     for part, name in ((unet, "unet"), (vae, "vae"), (scheduler, "scheduler")):
         part.save_pretrained(tmp_path / name)
@@ -244,15 +276,15 @@ def test_a_torchscript_file(tmp_path):
         load_segmenter(path)
 
 
-@pytest.mark.parametrize("said", ["none", "own", "off"])
-def test_a_transformers_folder(tmp_path, said):
+@pytest.mark.parametrize(("said", "variant"), [("none", "fp16"), ("own", None), ("off", None)])
+def test_a_transformers_folder(tmp_path, said, variant):
     transformers = pytest.importorskip("transformers")
     config = transformers.SegformerConfig(
         num_labels=5, hidden_sizes=[8, 8, 8, 8], depths=[1, 1, 1, 1], decoder_hidden_size=8,
         num_attention_heads=[1, 1, 1, 1],
     )  # fmt: skip
     network = transformers.SegformerForSemanticSegmentation(config)
-    network.save_pretrained(tmp_path)
+    network.save_pretrained(tmp_path, variant=variant)
     normalization = IMAGENET
     if said != "none":
         own = {"do_normalize": said == "own", "image_mean": [0.5] * 3, "image_std": [0.2] * 3}
