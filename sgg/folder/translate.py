@@ -19,9 +19,12 @@ from seco.common.images import check_pair
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import label_of
 from seco.common.jobs import JobOptions, Manifest, Summary, library_versions, run_job
+from seco.common.jobs.run import is_out_of_memory
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from sgg.diffusion.loading import as_diffusion
+from sgg.diffusion.protocol import DiffusionModel
+from sgg.diffusion.tiling import tiled
 from sgg.folder.class_files import MIN_PIXELS, ClassFiles
 from sgg.folder.classes import check_classes_of
 from sgg.folder.layout import SetLayout
@@ -32,6 +35,10 @@ from sgg.translation import translate
 
 PROVENANCE = "provenance.json"
 _LIBRARIES = ("torch", "numpy", "pillow")
+_LESS_MEMORY = (
+    "expected an image that the memory is enough for; less of it is needed with smaller settings "
+    "max_copies and crop_margin, a smaller tile_size, or precision bfloat16"
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,7 @@ def translate_folder(
             raise TypeError("seg_model: expected a segmentation model with guidance, got None")
         segmenter = as_segmenter(seg_model)
         check_classes_of(segmenter, inputs, label_space)
+    _check_options(translation, model, label_space)
     manifest = _manifest(inputs, layout, label_space, translation, seed, model, segmenter)
     listed = ClassFiles.read(class_files or layout.source_images.parent)
     layout.check_labels()
@@ -126,15 +134,20 @@ def translate_folder(
         check_pair(image, label, names=("image", "label"))
         _check_ids(label, label_space)
         generator = torch.Generator().manual_seed(image_seed(seed, item.name))
-        translated: Array = translate(
-            image,
-            label,
-            model,
-            segmenter,
-            ignore_index=label_space.ignore_index,
-            generator=generator,
-            **translation.arguments(),
-        )
+        try:
+            translated: Array = translate(
+                image,
+                label,
+                model,
+                segmenter,
+                ignore_index=label_space.ignore_index,
+                generator=generator,
+                **translation.arguments(),
+            )
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MemoryError(f"{_LESS_MEMORY}: {error}") from error
         return translated, raw
 
     def write(item: _Item, result: tuple[Array, bytes]) -> Mapping[str, Any]:
@@ -174,6 +187,26 @@ def _item(files: ImageFiles, layout: SetLayout) -> _Item:
     copied = layout.copied_label(files.label)
     outputs = [layout.image(files.image_place)] + ([] if copied is None else [copied])
     return _Item(files, (files.image, files.label), tuple(outputs))
+
+
+def _check_options(
+    translation: TranslationOptions, model: DiffusionModel, space: LabelSpace
+) -> None:
+    """Raise, before the work, what :func:`sgg.translate` would raise for every image."""
+    weights = translation.settings.class_weights
+    if translation.guided and weights is not None and len(weights) != space.num_classes:
+        raise ValueError(
+            f"class_weights: expected {space.num_classes} numbers, one per class of the label "
+            f"space, got {len(weights)}"
+        )
+    pixel = torch.zeros(1, 3, 1, 1)  # of any size: tiles are checked against the model alone
+    tiled(
+        model,
+        pixel,
+        pixel,
+        tile_size=translation.tile_size,
+        tile_overlap=translation.tile_overlap,
+    )
 
 
 def _check_ids(label: Array, space: LabelSpace) -> None:

@@ -464,6 +464,48 @@ def test_wrong_options_are_refused_at_once(wrong):
         TranslationOptions(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            {"settings": GuidanceSettings(class_weights=(1.0, 2.0))},
+            "class_weights: expected 4 numbers, one per class of the label space, got 2",
+        ),
+        ({"tile_size": 6}, "tile_size: expected multiples of 4, which the model takes, got"),
+        ({"tile_size": 8, "tile_overlap": 7}, "tile_overlap: expected less than 8"),
+    ],
+)
+def test_options_that_fit_no_image_are_refused_before_the_work(source, tmp_path, wrong, said):
+    denoiser = Denoiser()
+    model = CallableDiffusion(denoiser, SCHEDULE, size_multiple=4)
+    with pytest.raises(ValueError, match=said):
+        source.translate(tmp_path / "out", diffusion=model, translation=replace(OPTIONS, **wrong))
+    assert not (tmp_path / "out").exists()
+    assert denoiser.calls == 0
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("as said"), torch.cuda.OutOfMemoryError("CUDA out of memory: as said")]
+)
+def test_out_of_memory_says_what_needs_less(source, tmp_path, error):
+    def too_large(x_t: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    made = source.translate(tmp_path / "out", diffusion=CallableDiffusion(too_large, SCHEDULE))
+    assert statuses(made) == {"failed": 6}
+    reason = made.summary.outcomes[0].reason
+    for name in ("max_copies", "crop_margin", "tile_size", "bfloat16", "as said"):
+        assert name in reason
+
+
+def test_a_bug_of_a_model_stays_one(source, tmp_path):
+    def broken(x_t: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no such kernel")
+
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        source.translate(tmp_path / "out", diffusion=CallableDiffusion(broken, SCHEDULE))
+
+
 def test_an_image_that_diverges_is_a_failure(source, tmp_path):
     def overflowing(x_t: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
         return x_t * torch.inf

@@ -25,10 +25,7 @@ Result = TypeVar("Result")
 
 # What a bad file, one too large for the memory, or one on which the model overflows raises;
 # anything else is a bug and shall be seen.
-_FILE_ERRORS = (
-    *(OSError, TypeError, ValueError, MemoryError, FloatingPointError),
-    torch.cuda.OutOfMemoryError,
-)
+_FILE_ERRORS = (OSError, TypeError, ValueError, FloatingPointError)
 # Out of the CPU's memory, torch raises a plain RuntimeError.
 _CPU_MEMORY = re.compile(r"DefaultCPUAllocator|allocate memory")
 # After these, writing anything else fails as well.
@@ -256,8 +253,14 @@ def stopped_when_full(name: str) -> Iterator[None]:
 
 def is_about_file(error: BaseException) -> bool:
     """Whether an error says that a file is bad or too large, and not that the code is."""
-    out_of_memory = isinstance(error, RuntimeError) and _CPU_MEMORY.search(str(error)) is not None
-    return out_of_memory or isinstance(error, _FILE_ERRORS)
+    return is_out_of_memory(error) or isinstance(error, _FILE_ERRORS)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory, a GPU's or the CPU's, is too small."""
+    if isinstance(error, RuntimeError) and _CPU_MEMORY.search(str(error)) is not None:
+        return True
+    return isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
 
 
 def failure(name: str, error: BaseException) -> Outcome:
