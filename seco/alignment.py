@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seco.regions import Regions
+from seco.regions import Regions, weigh
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def count_votes(regions: Regions, label: Tensor, num_classes: int) -> Tensor:
     cells = regions.atoms.long() * (num_classes + 1) + torch.where(votes, label, num_classes)
     counts = torch.bincount(cells.flatten(), minlength=atom_count * (num_classes + 1))
     per_atom = counts.reshape(atom_count, num_classes + 1)[:, :num_classes]
-    return regions.members.double() @ per_atom.double()
+    return weigh(regions.members, per_atom.double())
 
 
 def name_regions(

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from seco.alignment import NamedRegions
 from seco.prompting import Claims, best_first
+from seco.regions import weigh
 
 NONE = -1
 # Far below any difference that means something, far above float64 rounding.
@@ -239,17 +240,17 @@ def _support_by_atom(regions: NamedRegions, num_classes: int) -> tuple[Tensor, T
     Returns:
         (A + 1, K) float64, and (A + 1, K) int64: 1 + the region with the largest share, 0 if none.
     """
-    members = regions.members.double()  # (R, A + 1)
-    over = members.sum(dim=0).clamp(min=1)
-    share = torch.zeros(len(regions), num_classes, dtype=torch.float64, device=members.device)
+    over_atoms = regions.members.T  # (A + 1, R)
+    over = weigh(over_atoms, torch.ones_like(regions.shares)).clamp(min=1)
+    share = regions.shares.new_zeros(len(regions), num_classes)
     share.scatter_(1, regions.classes[:, None], regions.shares[:, None])
-    support = (members.T @ share) / over[:, None]
+    support = weigh(over_atoms, share) / over[:, None]
 
     order = torch.argsort(regions.shares, stable=True)
     rank = torch.empty_like(order)
     rank[order] = torch.arange(1, len(order) + 1, device=order.device)
     region, atom = regions.members.nonzero(as_tuple=True)
-    best = torch.zeros(support.numel(), dtype=torch.int64, device=members.device)
+    best = torch.zeros(support.numel(), dtype=torch.int64, device=order.device)
     best.scatter_reduce_(
         0, atom * num_classes + regions.classes[region], rank[region], reduce="amax"
     )

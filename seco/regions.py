@@ -21,6 +21,7 @@ from seco.common.checks import describe
 from seco.common.files import write_bytes
 
 FORMAT = 1
+_CELLS = 1 << 24  # of a table of members that are float64 at a time: 128 MiB
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Regions:
     def areas(self) -> Tensor:
         """Pixels of every region: (R,) int64."""
         atom_areas = torch.bincount(self.atoms.flatten(), minlength=self.members.shape[1])
-        return (self.members.double() @ atom_areas.double()).long()
+        return weigh(self.members, atom_areas.double()).long()
 
     def to(self, device: torch.device | str) -> Regions:
         """Return the same regions on another device."""
@@ -219,6 +220,17 @@ class Regions:
             return cls(*(torch.from_numpy(part) for part in (atoms, members, scores)))
         except ValueError as error:
             raise ValueError(f"path: {path} is not a regions file: {error}") from error
+
+
+def weigh(members: Tensor, values: Tensor) -> Tensor:
+    """``members.double() @ values``, of a table that would be too large in float64 as a whole.
+
+    Args:
+        members: (M, N) bool; of thousands of regions it has hundreds of millions of cells.
+        values: (N,) or (N, K) float64.
+    """
+    rows = max(1, _CELLS // max(1, members.shape[1]))
+    return torch.cat([some.double() @ values for some in members.split(rows)])
 
 
 def _check_tensor(name: str, value: object) -> None:

@@ -8,9 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from seco import Regions
-from seco.alignment import count_votes, name_regions
+from seco import LabelSpace, Regions, refine_pseudo_labels
+from seco.alignment import NamedRegions, count_votes, name_regions
+from seco.merging import _support_by_atom
 
 MASKS = st.tuples(
     st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 8), st.integers(1, 8)
@@ -57,6 +59,52 @@ def test_votes_equal_counting_under_each_mask(case, classes):
     counts = count_votes(Regions.from_masks(masks), label, classes)
     for mask, row in zip(masks, counts, strict=True):
         assert row.tolist() == [int((label[mask] == k).sum()) for k in range(classes)]
+
+
+def test_large_tables_are_never_whole_in_float64():
+    """Thousands of superpixels; their table would take gigabytes."""
+
+    class Largest(TorchDispatchMode):
+        taken = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor) and out.dtype == torch.float64:
+                self.taken = max(self.taken, out.nbytes)
+            return out
+
+    count = 4200
+    label_map = torch.arange(1, count + 1, dtype=torch.int32).reshape(60, 70)
+    regions, label = Regions.from_label_map(label_map), (label_map % 2).numpy()
+    with Largest() as largest:
+        refined = refine_pseudo_labels(
+            None, label, regions=regions, label_space=LabelSpace(names=("a", "b"))
+        )
+        areas = regions.areas()
+    assert (refined == label).all()
+    assert (areas == 1).all()
+    assert 0 < largest.taken < 8 * count * count
+
+
+def test_tables_in_parts_give_the_same_bits(monkeypatch):
+    rng = torch.Generator().manual_seed(0)
+    masks = torch.rand(60, 12, 40, generator=rng) < 0.3
+    regions = Regions.from_masks(masks)
+    label = torch.randint(0, 5, (12, 40), generator=rng)
+    classes = torch.randint(0, 5, (60,), generator=rng)
+    shares = torch.rand(60, generator=rng, dtype=torch.float64)
+    named = NamedRegions(regions.members, classes, shares)
+
+    def found():
+        return [count_votes(regions, label, 5), regions.areas(), *_support_by_atom(named, 5)]
+
+    whole = found()
+    expected = named.members.double().T @ torch.nn.functional.one_hot(classes, 5).double()
+    monkeypatch.setattr("seco.regions._CELLS", 1000)
+    assert len(regions.members.T) > 3 * 1000 // 60
+    for one, other in zip(whole, found(), strict=True):
+        assert torch.equal(one, other)
+    assert ((whole[2] > 0) == (expected > 0)).all()
 
 
 def test_a_tie_leaves_the_region_unnamed():
