@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,25 +12,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seco.common.arrays import Array
-from seco.common.checks import (
-    check_choice,
-    check_holds_ignore,
-    check_labels,
-    check_number,
-    describe,
-)
+from seco.common.checks import check_holds_ignore, check_labels, describe
 from seco.common.images import check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
-from sgg.diffusion.tiling import TileSize, check_tile_size, tiled
+from sgg.diffusion.tiling import TileSize, tiled
 from sgg.guided_steps import label_guidance
+from sgg.options import Guidance, GuidanceInput, Precision, TranslationOptions
 from sgg.sampling import Predict, Sampler, add_noise, reverse_process, reverse_timesteps
 from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
 from sgg.settings import GuidanceSettings
 
 Image = TypeVar("Image", Array, Tensor)
 
+_PRECISIONS: Mapping[torch.dtype | None, Precision | None] = {
+    None: None,
+    torch.bfloat16: "bfloat16",
+    torch.float16: "float16",
+}
 # Calls of the denoiser where the caller does not say, with DDIM.
 _DDIM_STEPS = 50
 
@@ -45,9 +45,9 @@ def translate(
     num_inference_steps: int | None = None,
     sampler: Sampler = "ddim",
     eta: float = 0.0,
-    guidance: Literal["sgg", "local", "global", "none"] = "sgg",
+    guidance: Guidance = "sgg",
     guidance_scale: float = 1.0,
-    guidance_input: Literal["x_t", "pred_x0"] = "pred_x0",
+    guidance_input: GuidanceInput = "pred_x0",
     seg_normalization: Normalization | None = IMAGENET,
     ignore_index: int = 255,
     settings: GuidanceSettings = GuidanceSettings(),
@@ -123,28 +123,21 @@ def translate(
     Source: Peng et al., "Diffusion-based Image Translation with Label Guidance for Domain
     Adaptive Semantic Segmentation", ICCV 2023. That the unguided part is SDEdit's is our reading.
     """
-    check_choice("guidance", guidance, ("sgg", "local", "global", "none"))
-    check_choice("guidance_input", guidance_input, ("x_t", "pred_x0"))
-    check_choice("sampler", sampler, ("ddpm", "ddim"))
-    check_number("guidance_scale", guidance_scale, low=0)
-    check_number("eta", eta, low=0, high=1)
-    if not isinstance(settings, GuidanceSettings):
-        raise TypeError(f"settings: expected sgg.GuidanceSettings, got {describe(settings)}")
-    if settings.differentiate_denoiser and guidance_input == "x_t":
-        raise ValueError(
-            "settings: expected differentiate_denoiser=False with guidance_input 'x_t', got True"
-        )
-    if dtype not in (None, torch.bfloat16, torch.float16):
+    if dtype not in _PRECISIONS:
         raise ValueError(f"dtype: expected torch.bfloat16, torch.float16 or None, got {dtype}")
+    options = TranslationOptions(
+        strength=strength, num_inference_steps=num_inference_steps, sampler=sampler, eta=eta,
+        guidance=guidance, guidance_scale=guidance_scale, guidance_input=guidance_input,
+        settings=settings, tile_size=tile_size, tile_overlap=tile_overlap,
+        dtype=_PRECISIONS[dtype],
+    )  # fmt: skip
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(f"generator: expected a torch.Generator, got {describe(generator)}")
-    check_tile_size(tile_size)
     model = as_diffusion(diffusion)
-    guided = guidance != "none" and guidance_scale > 0
     segmenter = None
     if seg_model is not None:
         segmenter = as_segmenter(seg_model, normalization=seg_normalization)
-    elif guided:
+    elif options.guided:
         raise TypeError("seg_model: expected a segmentation model with guidance, got None")
     steps = reverse_timesteps(
         len(model.alphas_cumprod),
@@ -166,7 +159,7 @@ def translate(
         x_0 = model.encode(images)
         model = tiled(model, images, x_0, tile_size=tile_size, tile_overlap=tile_overlap)
         predict = _unguided(model)
-        if guided and segmenter is not None and guidance != "none":
+        if options.guided and segmenter is not None and guidance != "none":
             space = _label_space(segmenter, images, ignore_index)
             check_labels("src_label", src_label, space)
             predict = label_guidance(

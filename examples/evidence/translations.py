@@ -140,7 +140,7 @@ def progressive(
         strengths: of all stages.
         stage: its number, from 1.
     """
-    from sgg.folder.options import TranslationOptions
+    from sgg.options import TranslationOptions
     from sgg.progressive import FinetuneSettings, finetune_segmenter, progressive_translation
 
     made, scale = translating(context, seed), context.scale.sgg

@@ -2,7 +2,7 @@
 
 - ``translate.py``: the job, :func:`translate_folder`.
 - ``layout.py``, ``class_files.py``: where things lie, and what rare class sampling reads.
-- ``options.py``: how images are translated, and the noise of each.
+- ``noise.py``: the noise of each image; how it is translated: ``sgg/options.py``.
 - ``models.py``: from a spec on a command line to a model; ``classes.py``: whether its classes fit.
 
 How a job survives kills, bad files and changed settings: :mod:`seco.common.jobs`.
@@ -11,8 +11,9 @@ How a job survives kills, bad files and changed settings: :mod:`seco.common.jobs
 from sgg.folder.class_files import ClassFiles
 from sgg.folder.layout import SetLayout
 from sgg.folder.models import describe_model, load_diffusion, load_segmenter
-from sgg.folder.options import TranslationOptions, image_seed
+from sgg.folder.noise import image_seed
 from sgg.folder.translate import TranslatedSet, translate_folder
+from sgg.options import TranslationOptions
 
 __all__ = [
     "ClassFiles",

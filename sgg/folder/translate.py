@@ -29,7 +29,8 @@ from sgg.folder.class_files import MIN_PIXELS, ClassFiles
 from sgg.folder.classes import check_classes_of
 from sgg.folder.layout import SetLayout
 from sgg.folder.models import describe_model
-from sgg.folder.options import TranslationOptions, image_seed
+from sgg.folder.noise import image_seed
+from sgg.options import TranslationOptions
 from sgg.segmenter import as_segmenter
 from sgg.translation import translate
 

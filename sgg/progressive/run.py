@@ -12,8 +12,8 @@ from seco.common.inputs import Inputs
 from seco.common.jobs import JobOptions
 from sgg.diffusion.protocol import DiffusionModel
 from sgg.folder.layout import SetLayout
-from sgg.folder.options import TranslationOptions
 from sgg.folder.translate import TranslatedSet, translate_folder
+from sgg.options import TranslationOptions
 from sgg.progressive.handing_on import HandedOn, hand_on
 from sgg.progressive.measures import Measures, Rulers, measure_set
 from sgg.progressive.places import Places

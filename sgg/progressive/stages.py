@@ -19,7 +19,7 @@ from sgg.diffusion.loading import as_diffusion
 from sgg.folder.class_files import MIN_PIXELS
 from sgg.folder.classes import check_classes_of
 from sgg.folder.layout import SetLayout
-from sgg.folder.options import TranslationOptions
+from sgg.options import TranslationOptions
 from sgg.progressive.handing_on import describe_finetune
 from sgg.progressive.measures import Rulers
 from sgg.progressive.places import Places

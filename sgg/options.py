@@ -1,8 +1,7 @@
-"""How the images of a set are translated: the options of :func:`sgg.translate` as one value."""
+"""The options of :func:`sgg.translate` as one value, and the one place where they are checked."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -12,6 +11,10 @@ from seco.common.checks import check_choice, check_integer, check_number, descri
 from sgg.diffusion.tiling import TileSize, check_tile_size
 from sgg.sampling import Sampler
 from sgg.settings import GuidanceSettings
+
+Guidance = Literal["sgg", "local", "global", "none"]
+GuidanceInput = Literal["x_t", "pred_x0"]
+Precision = Literal["bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,23 @@ class TranslationOptions:
         >>> TranslationOptions(strength=0.0)
         Traceback (most recent call last):
             ...
-        ValueError: strength: expected a number in (0.0, 1.0], got 0.0
+        ValueError: strength: expected a number in (0, 1], got 0.0
     """
 
     strength: float = 0.6
     num_inference_steps: int | None = None
     sampler: Sampler = "ddim"
     eta: float = 0.0
-    guidance: Literal["sgg", "local", "global", "none"] = "sgg"
+    guidance: Guidance = "sgg"
     guidance_scale: float = 1.0
-    guidance_input: Literal["x_t", "pred_x0"] = "pred_x0"
+    guidance_input: GuidanceInput = "pred_x0"
     settings: GuidanceSettings = GuidanceSettings()
     tile_size: TileSize = "auto"
     tile_overlap: int | None = None
-    dtype: Literal["bfloat16", "float16"] | None = None
+    dtype: Precision | None = None
 
     def __post_init__(self) -> None:
-        check_number("strength", self.strength, low=0.0, high=1.0, low_open=True)
+        check_number("strength", self.strength, low=0, high=1, low_open=True)
         if self.num_inference_steps is not None:
             check_integer("num_inference_steps", self.num_inference_steps, low=1)
         check_choice("sampler", self.sampler, ("ddpm", "ddim"))
@@ -89,24 +92,3 @@ class TranslationOptions:
     def describe(self) -> dict[str, Any]:
         """All of it as JSON holds it, for a manifest."""
         return asdict(self)
-
-
-def image_seed(seed: int, name: str) -> int:
-    """The seed of an image's noise: by its name, so that no order and no share of work matters.
-
-    Args:
-        seed: of the whole set.
-        name: the image's path within its folder, without the format.
-
-    Returns:
-        The first eight bytes of the SHA-256 of ``"SEED/NAME"``, big-endian, without the highest
-        bit.
-
-    Example:
-        >>> image_seed(0, "00001") == image_seed(0, "00001")
-        True
-        >>> len({image_seed(0, "00001"), image_seed(1, "00001"), image_seed(0, "00002")})
-        3
-    """
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
