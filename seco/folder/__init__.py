@@ -1,6 +1,7 @@
 """Folders: the stages of the pipeline as jobs over data sets.
 
-- ``outputs.py``: what is written, and in whose layout.
+- ``outputs.py``: what is written, and in whose layout; ``connectivities.py``: of a label its
+  regions.
 - ``regions.py``, ``refine.py``, ``fit.py``, ``correct.py``: the stages, one function each.
 - ``provenance.py``: what a stage's manifest says.
 
@@ -11,6 +12,7 @@ How a job survives kills, bad files and changed settings: :mod:`seco.common.jobs
 from seco.common.inputs import ImageFiles, Inputs, find_inputs, single_input
 from seco.common.lists import write_lists
 from seco.common.naming import NAMINGS, Naming
+from seco.folder.connectivities import read_connectivities
 from seco.folder.correct import correct_folder
 from seco.folder.fit import fit_folder
 from seco.folder.outputs import OutputFormat
@@ -28,6 +30,7 @@ __all__ = [
     "find_inputs",
     "find_regions",
     "fit_folder",
+    "read_connectivities",
     "refine_file",
     "refine_folder",
     "single_input",

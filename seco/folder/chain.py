@@ -47,6 +47,11 @@ class Places:
         return self.out / "psa_scores"
 
     @property
+    def refined_connectivities(self) -> Path:
+        """The regions that they consist of."""
+        return self.out / "psa_connectivities"
+
+    @property
     def corrector(self) -> Path:
         """The fitted corrector."""
         return self.out / "corrector"
@@ -112,6 +117,8 @@ def run_chain(
 ) -> Chained:
     """Find regions, refine, fit a corrector to what was refined, and correct it.
 
+    Fitted to and judged are the regions that refining found, not the components of its labels.
+
     Every stage is a job of its own: what is finished is not done again, and an image that fails
     in one is left out of the next. Where inputs have changed, what was made of them is made anew.
     With ``options.overwrite`` so is what other settings, models or versions of the libraries made;
@@ -153,7 +160,8 @@ def run_chain(
     elif regions is not None:
         raise ValueError(f"regions: expected none with method prompts, got {regions}")
     announce("refine")
-    written = OutputFormat(scores=places.refined_scores)
+    regions_written = places.refined_connectivities
+    written = OutputFormat(scores=places.refined_scores, connectivities=regions_written)
     summary = refine_folder(
         left, places.refined, replace(refiner, regions=regions), output=written, options=options
     )
@@ -168,6 +176,7 @@ def run_chain(
         encoder=refiner.encoder,
         seed=seed,
         device=refiner.device,
+        connectivities=regions_written,
         checkpoint_every=checkpoint_every,
         progress=progress,
         options=options,
@@ -180,6 +189,7 @@ def run_chain(
         places.labels,
         encoder=refiner.encoder,
         device=refiner.device,
+        connectivities=regions_written,
         output=OutputFormat(scores=places.scores),
         options=options,
     )
@@ -215,7 +225,7 @@ def _as_written(inputs: Inputs, out: Path, output: OutputFormat) -> Inputs:
     """The same images with the labels and scores that a stage wrote."""
 
     def written(files: ImageFiles) -> ImageFiles:
-        label, scores = output.paths(files, out)
-        return replace(files, label=label, confidence=scores)
+        found = output.of_image(files, out)
+        return replace(files, label=found.label, confidence=found.scores)
 
     return Inputs(tuple(written(files) for files in inputs.files))

@@ -6,18 +6,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.files import read_image
 from seco.common.images import check_pair, confidence_to_batch, labels_to_batch, to_batch
-from seco.common.inputs import Inputs
+from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
-from seco.folder.outputs import LabelResult, OutputFormat, write_result
+from seco.folder.connectivities import connectivities_of
+from seco.folder.outputs import LabelResult, OutputFormat, connectivities_file, write_result
 from seco.folder.provenance import manifest_of
 from seco.folder.stage import count_decisions, input_settings
+
+# image, label, confidence, connectivities
+_Given = tuple[Array, Array, Array | None, list[Connectivities] | None]
 
 
 def correct_folder(
@@ -27,6 +32,7 @@ def correct_folder(
     *,
     encoder: object = None,
     device: str | None = None,
+    connectivities: Path | None = None,
     output: OutputFormat = OutputFormat(),
     options: JobOptions = JobOptions(),
 ) -> Summary:
@@ -39,7 +45,9 @@ def correct_folder(
         out: folder for the corrected labels, named as the labels.
         encoder: the corrector's, if it is not its own.
         device: of the corrector.
-        output: layout, and where the scores go.
+        connectivities: folder that refining wrote, see :class:`seco.folder.OutputFormat`: the
+            regions to judge. ``None``: the labels' connected components.
+        output: layout, and where the scores and the connectivities go.
         options: how the job is run.
 
     Returns:
@@ -52,33 +60,44 @@ def correct_folder(
     space = fitted.label_space
     manifest = manifest_of(
         "seco correct",
-        {**input_settings(inputs, space), **output.describe()},
+        {
+            **input_settings(inputs, space),
+            **output.describe(),
+            "connectivities": connectivities is not None,
+        },
         {"encoder": encoder},
     )
 
-    def read(item: ImageItem) -> tuple[Array, Array, Array | None]:
-        files = item.files
-        return read_image(files.image), label_of(files, inputs, space), confidence_of(files)
+    def regions_of(files: ImageFiles) -> Path | None:
+        return None if connectivities is None else connectivities_file(connectivities, files)
 
-    def work(item: ImageItem, given: tuple[Array, Array, Array | None]) -> LabelResult:
-        image, label, confidence = given
+    def read(item: ImageItem) -> _Given:
+        files, path = item.files, regions_of(item.files)
+        image, label = read_image(files.image), label_of(files, inputs, space)
         check_labels("label", label, space)
         check_pair(image, label)
+        known = None if path is None else [connectivities_of(path, label, space)]
+        return image, label, confidence_of(files), known
+
+    def work(item: ImageItem, given: _Given) -> LabelResult:
+        image, label, confidence, known = given
         own = labels_to_batch(label)
         scores = None
         if confidence is not None:
             scores = confidence_to_batch("confidence", confidence, own)
-        found = fitted.correct_batch(to_batch(image), own, scores=scores)
-        decided = count_decisions(found.judgements[0])
-        return LabelResult(label, found.labels, found.scores, decided)
+        found = fitted.correct_batch(to_batch(image), own, connectivities=known, scores=scores)
+        (judged,) = found.judgements
+        decided = count_decisions(judged)
+        return LabelResult(label, found.labels, found.scores, judged.corrected(), decided)
 
     def write(item: ImageItem, result: LabelResult) -> Mapping[str, Any]:
-        return write_result(item.outputs, result, space, output)
+        return write_result(output.of_image(item.files, out), result, space, output)
 
     items = []
     for files in inputs.files:
         # The corrector is one of the inputs: after a new one everything is corrected again.
-        paths = (files.image, files.label, files.confidence, corrector / CORRECTOR_FILE)
+        own = (files.image, files.label, files.confidence, regions_of(files))
+        paths = (*own, corrector / CORRECTOR_FILE)
         given = tuple(path for path in paths if path is not None)
         items.append(ImageItem(files, given, output.paths(files, out)))
     return run_job(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.files import PathLike, read_image, read_label
@@ -27,11 +28,14 @@ from seco.evaluation import (
 )
 from seco.evaluation.boundary import DILATION_RATIO
 from seco.evaluation.quality import connectivity_numbers
+from seco.folder.connectivities import connectivities_of
+from seco.folder.outputs import file_at
 
 _KIND = re.compile(r"\b(no|more than one) (image|label)\b")
 _CALLED = {"image": "label", "label": "truth"}
 
-_Given = tuple[Array, Array, Array | None]  # label, truth, image
+# label, truth, image, connectivities
+_Given = tuple[Array, Array, Array | None, Connectivities | None]
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def evaluate_folder(
     *,
     dilation_ratio: float = DILATION_RATIO,
     corrector: ConnectivityCorrector | None = None,
+    connectivities: Path | None = None,
     options: JobOptions = JobOptions(),
 ) -> Evaluation:
     """Measure the labels of a data set.
@@ -133,6 +138,8 @@ def evaluate_folder(
         label_space: of both; ids of the truth outside its classes are not counted.
         dilation_ratio: see :func:`seco.evaluation.boundary_overlap`.
         corrector: a fitted one, to measure how it judges the labels' connectivities.
+        connectivities: folder that refining wrote with the labels, see
+            :class:`seco.folder.OutputFormat`. ``None``: their connected components are judged.
         options: how the job is run; every process measures its share, and each gets the whole.
     """
     processes, inputs = options.processes, pairs.labels
@@ -146,7 +153,14 @@ def evaluate_folder(
     def read(place: int) -> _Given:
         files = inputs.files[place]
         label, truth = label_of(files, inputs, label_space), read_label(pairs.truths[place])
-        return label, truth, None if corrector is None else read_image(files.image)
+        check_labels("label", label, label_space)
+        if corrector is None:
+            return label, truth, None, None
+        known = None
+        if connectivities is not None:
+            path = file_at(connectivities, files.image_place, ".npz")
+            known = connectivities_of(path, label, label_space)
+        return label, truth, read_image(files.image), known
 
     def measure(place: int, given: _Given) -> tuple[LabelQuality, TrueConnectivities]:
         return _measure(given, label_space, dilation_ratio, corrector)
@@ -183,14 +197,13 @@ def _measure(
     dilation_ratio: float,
     corrector: ConnectivityCorrector | None,
 ) -> tuple[LabelQuality, TrueConnectivities]:
-    label, truth, image = given
-    check_labels("label", label, space)
+    label, truth, image, known = given
     quality = measure_labels(label, truth, space, dilation_ratio=dilation_ratio)
     if corrector is None or image is None:
         return quality, TrueConnectivities.pool([])
     check_pair(image, label)
-    judgement = corrector.correct_with_details(image, label).judgements[0]
-    return quality, compare_with_truth(judgement, truth, space)
+    found = corrector.correct_with_details(image, label, connectivities=known)
+    return quality, compare_with_truth(found.judgements[0], truth, space)
 
 
 def _renamed(reason: str) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.files import read_image
@@ -20,8 +24,11 @@ from seco.common.jobs.run import failure, is_about_file, write_summary
 from seco.common.labels import LabelSpace
 from seco.common.progress import follow
 from seco.correction.corrector import ConnectivityCorrector
+from seco.correction.samples import find_connectivities
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import CORRECTOR_FILE
+from seco.folder.connectivities import connectivities_of
+from seco.folder.outputs import connectivities_file
 from seco.folder.provenance import manifest_of
 from seco.folder.stage import input_settings
 
@@ -34,24 +41,40 @@ class FolderSamples:
         inputs: of the data set.
         files: those of its images that are used.
         label_space: of the labels.
+        settings: how components are found where there are no connectivities.
+        connectivities: folder that refining wrote: regions to learn from. ``None``: the labels'
+            connected components.
     """
 
     inputs: Inputs
     files: Sequence[ImageFiles]
     label_space: LabelSpace
+    settings: SCCSettings = SCCSettings()
+    connectivities: Path | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Array, Array]:
-        files = self.files[index]
-        image, label = read_image(files.image), label_of(files, self.inputs, self.label_space)
+    def __getitem__(self, index: int) -> tuple[Array, Array | Connectivities]:
+        files, space = self.files[index], self.label_space
+        image, label = read_image(files.image), label_of(files, self.inputs, space)
         check_pair(image, label)
-        check_labels("label", label, self.label_space)
-        return image, label
+        check_labels("label", label, space)
+        if self.connectivities is None:
+            return image, label
+        known = connectivities_of(connectivities_file(self.connectivities, files), label, space)
+        wide = torch.from_numpy(label.astype(np.int64))
+        return image, find_connectivities(wide, space.ignore_index, self.settings, known=known)
 
-    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+    def __iter__(self) -> Iterator[tuple[Array, Array | Connectivities]]:
         return (self[index] for index in range(len(self)))
+
+    def files_read(self, files: ImageFiles) -> tuple[Path, ...]:
+        """Those of an image's files that its sample is made of."""
+        paths = [files.image, files.label]
+        if self.connectivities is not None:
+            paths.append(connectivities_file(self.connectivities, files))
+        return tuple(path for path in paths if path is not None)
 
 
 @dataclass(frozen=True)
@@ -82,6 +105,7 @@ def fit_folder(
     encoder: object = None,
     seed: int = 0,
     device: str | None = None,
+    connectivities: Path | None = None,
     checkpoint_every: int = 500,
     progress: bool = False,
     options: JobOptions = JobOptions(),
@@ -100,6 +124,9 @@ def fit_folder(
         encoder: see :class:`seco.ConnectivityCorrector`; this and the following.
         seed: see there.
         device: see there.
+        connectivities: folder that refining wrote, see :class:`seco.folder.OutputFormat`: the
+            regions to learn from, as :func:`seco.folder.correct_folder` judges them then. ``None``:
+            the labels' connected components.
         checkpoint_every: training steps between two writings of the state.
         progress: show bars.
         options: how the job is run; all processes fit together.
@@ -116,21 +143,25 @@ def fit_folder(
     progress = progress and processes.first
     manifest = manifest_of(
         "seco fit",
-        {**input_settings(inputs, label_space), "scc": asdict(settings), "seed": seed},
+        {
+            **input_settings(inputs, label_space),
+            "connectivities": connectivities is not None,
+            "scc": asdict(settings),
+            "seed": seed,
+        },
         {"encoder": encoder},
         fits=True,
     )
-    paths = [path for files in inputs.files for path in (files.image, files.label)]
-    readable = (path for path in paths if path is not None and os.access(path, os.R_OK))
+    samples = FolderSamples(inputs, inputs.files, label_space, settings, connectivities)
+    paths = (path for files in inputs.files for path in samples.files_read(files))
+    readable = (path for path in paths if os.access(path, os.R_OK))
     training = _Training(tuple(readable), out)
     failures: list[Outcome] = []
 
     def sign() -> list[Signature]:
         for outcome in inputs.failures if processes.first else ():
             options.report(outcome)
-        signatures, bad = _check(
-            inputs, training.inputs, label_space, progress=progress, options=options
-        )
+        signatures, bad = _check(samples, training.inputs, progress=progress, options=options)
         failures.extend(bad)
         return [signatures[path] for path in training.inputs]
 
@@ -142,7 +173,7 @@ def fit_folder(
         corrector = ConnectivityCorrector(
             label_space, encoder, settings=settings, seed=seed, device=device
         ).fit(
-            FolderSamples(inputs, usable, label_space),
+            replace(samples, files=usable),
             checkpoint=state / "training.safetensors",
             checkpoint_every=checkpoint_every,
             readers=2,
@@ -170,21 +201,20 @@ def fit_folder(
 
 
 def _check(
-    inputs: Inputs,
+    samples: FolderSamples,
     paths: Sequence[Path],
-    label_space: LabelSpace,
     *,
     progress: bool,
     options: JobOptions,
 ) -> tuple[dict[Path, Signature], list[Outcome]]:
     """Read everything once, shared by the processes: signatures of files, failures of images."""
     readable = set(paths)
-    samples = FolderSamples(inputs, inputs.files, label_space)
 
     def read(index: int) -> tuple[dict[Path, Signature], Outcome | None]:
-        files = inputs.files[index]
-        own = {path for path in (files.image, files.label) if path is not None}
-        signed = {path: Signature.of(path) for path in own & readable}
+        files = samples.files[index]
+        signed = {
+            path: Signature.of(path) for path in readable.intersection(samples.files_read(files))
+        }
         try:
             samples[index]
         except Exception as error:
@@ -195,7 +225,7 @@ def _check(
 
     signatures: dict[Path, Signature] = {}
     failures = []
-    own = options.processes.share(list(range(len(inputs.files))))
+    own = options.processes.share(list(range(len(samples))))
     checked = overlap(own, read, lambda index, found: found, lambda index, found: found)
     first = options.processes.first
     for _, future in follow(checked, "Checking files", len(own), bar=progress, log=first):
@@ -205,7 +235,7 @@ def _check(
             failures.append(bad)
             options.report(bad)
     shares = options.processes.gather((signatures, failures))
-    place = {files.name: index for index, files in enumerate(inputs.files)}
+    place = {files.name: index for index, files in enumerate(samples.files)}
     return (
         {path: one for share, _ in shares for path, one in share.items()},
         sorted((bad for _, share in shares for bad in share), key=lambda bad: place[bad.name]),

@@ -21,7 +21,7 @@ from seco.common.jobs.journal import Journal
 from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
-from seco.folder.outputs import LabelResult, OutputFormat, write_result
+from seco.folder.outputs import LabelResult, OutputFormat, ResultFiles, write_result
 from seco.folder.provenance import manifest_of
 from seco.folder.regions import check_age, found_in, regions_file
 from seco.folder.stage import count_decisions, input_settings
@@ -127,7 +127,7 @@ class Refiner:
             settings=self.settings,
         )
         judged = {} if found.judgements is None else count_decisions(found.judgements[0])
-        return LabelResult(label, found.labels, found.scores, judged)
+        return LabelResult(label, found.labels, found.scores, found.connectivities[0], judged)
 
     def selection(self, inputs: Inputs) -> dict[str, float | None]:
         """What selects confident pixels, if there are confidences, for a manifest."""
@@ -168,7 +168,7 @@ def refine_folder(
         inputs: images, labels and, where they have them, confidences.
         out: folder for the refined labels, named as the labels.
         refiner: model, classes and settings.
-        output: layout, and where the scores go.
+        output: layout, and where the scores and the connectivities go.
         options: how the job is run.
 
     Returns:
@@ -197,7 +197,7 @@ def refine_folder(
     )
 
     def write(item: ImageItem, result: LabelResult) -> Mapping[str, Any]:
-        return write_result(item.outputs, result, space, output)
+        return write_result(output.of_image(item.files, out), result, space, output)
 
     return run_job(
         [
@@ -237,7 +237,7 @@ def refine_file(inputs: Inputs, label: Path, scores: Path | None, refiner: Refin
     """
     (files,) = inputs.files
     result = refiner.refine(refiner.read(files, inputs))
-    paths = (label,) if scores is None else (label, scores)
-    for path in paths:
+    written = ResultFiles(label, scores)
+    for path in written.listed:
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_result(paths, result, refiner.label_space, OutputFormat())
+    write_result(written, result, refiner.label_space, OutputFormat())

@@ -22,7 +22,8 @@ from seco.correction.settings import SCCSettings
 from seco.correction.storage import CORRECTOR_FILE
 from seco.evaluation.boundary import DILATION_RATIO
 from seco.folder.chain import Chained, Places
-from seco.folder.outputs import OutputFormat, file_at
+from seco.folder.connectivities import connectivities_of
+from seco.folder.outputs import OutputFormat, connectivities_file, file_at
 from seco.folder.provenance import describe_corrector, describe_model, manifest_of
 from seco.folder.refine import Refiner
 from seco.folder.stage import input_settings
@@ -93,7 +94,9 @@ class ChainReader:
             image=partial(read_image, files.image),
             truth=truth,
             regions=(facts[ACTIONS[0]], facts[ACTIONS[1]], facts[ACTIONS[2]]),
-            judgement=partial(_judge, self.corrector, files.image, labels["PSA"]),
+            judgement=partial(
+                _judge, self.corrector, files.image, labels["PSA"], self._connectivities(files)
+            ),
         )
         return item, wrong
 
@@ -102,11 +105,15 @@ class ChainReader:
         files, between = self.chained.finished.files[place], self.chained.refined.files[place]
         after = OutputFormat().paths(files, self.places.labels)[0]
         paths = [files.image, files.label, files.confidence, between.label, after]
+        paths.append(self._connectivities(files))
         paths.append(self.places.corrector / CORRECTOR_FILE)
         truth = self.truths.get(files.image)
         if truth is not None and os.access(truth, os.R_OK):
             paths.append(truth)
         return tuple(path for path in paths if path is not None)
+
+    def _connectivities(self, files: ImageFiles) -> Path:
+        return connectivities_file(self.places.refined_connectivities, files)
 
     def _truth_of(self, files: ImageFiles, like: Array) -> tuple[Array | None, str]:
         path = self.truths.get(files.image)
@@ -291,5 +298,9 @@ def _facts(reader: ChainReader, processes: int) -> dict[str, str]:
     return {name: value for name, value in record.items() if value is not None}
 
 
-def _judge(corrector: ConnectivityCorrector, image: Path, label: Array) -> Judgement:
-    return corrector.correct_with_details(read_image(image), label).judgements[0]
+def _judge(
+    corrector: ConnectivityCorrector, image: Path, label: Array, connectivities: Path
+) -> Judgement:
+    known = connectivities_of(connectivities, label, corrector.label_space)
+    found = corrector.correct_with_details(read_image(image), label, connectivities=known)
+    return found.judgements[0]

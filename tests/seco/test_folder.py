@@ -6,6 +6,7 @@ import os
 import shutil
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from seco.folder import (
     refine_folder,
 )
 from seco.folder.chain import run_chain
+from seco.folder.connectivities import read_connectivities, write_connectivities
 from seco.folder.outputs import labelled_share
 from seco.folder.provenance import manifest_of
 from seco.sam.tiny import PROPOSALS
@@ -221,14 +223,18 @@ def test_the_chain_knows_the_regions_that_were_found_before(work):
     assert len(chained.finished.files) == 5
 
 
-def fit(work: Path, **options: object) -> Summary:
-    settings = SCCSettings(iterations=4, batch_size=4)
+QUICK = SCCSettings(iterations=4, batch_size=4)
+
+
+def fit(
+    work: Path, labels: str = "labels", connectivities: Path | None = None, **options: object
+) -> Summary:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
         return fit_folder(
-            find_inputs(work / "images", work / "labels"), work / "corrector",
-            label_space=CITYSCAPES, settings=settings, checkpoint_every=1,
-            options=JobOptions(**options),
+            find_inputs(work / "images", work / labels), work / "corrector",
+            label_space=CITYSCAPES, settings=QUICK, checkpoint_every=1,
+            connectivities=connectivities, options=JobOptions(**options),
         )  # fmt: skip
 
 
@@ -411,6 +417,104 @@ def test_correcting_is_what_the_corrector_does(work):
     assert statuses(correct_folder(inputs, work / "corrector", work / "corrected")) == {
         "written": 6
     }
+
+
+def vote_in_parts(work: Path) -> Summary:
+    """Refine with regions of one class that touch each other, as two cars do."""
+    for seed in range(6):
+        _, label, _ = scene(seed)
+        parts = label.astype(np.int64) + 1
+        parts[:, 16:] += 100
+        name = f"part{seed % 2}/{seed}"
+        seco.Regions.from_label_map(torch.from_numpy(parts)).save(work / f"regions/{name}.npz")
+    return vote(work, "refined", OutputFormat(connectivities=work / "parts"))
+
+
+def correct(work: Path, out: str, **options: object) -> Summary:
+    inputs = find_inputs(work / "images", work / "refined")
+    return correct_folder(inputs, work / "corrector", work / out, **options)
+
+
+def test_what_refining_found_is_fitted_and_corrected_and_not_its_components(work):
+    assert statuses(vote_in_parts(work)) == {"written": 6}
+    assert statuses(fit(work, "refined", work / "parts")) == {"written": 1}
+    after = OutputFormat(connectivities=work / "after")
+    done = correct(work, "corrected", connectivities=work / "parts", output=after)
+    found = []
+    for seed in range(6):
+        image, _, speckled = scene(seed)
+        regions = seco.Regions.load(work / f"regions/part{seed % 2}/{seed}.npz")
+        refined = seco.refine_with_details(image, speckled, regions=regions)
+        found.append((image, refined.labels[0].numpy(), refined.connectivities[0]))
+    # In the order of the folder.
+    order = sorted(range(6), key=lambda seed: f"part{seed % 2}/{seed}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+        corrector = ConnectivityCorrector(CITYSCAPES, settings=QUICK).fit(
+            [(found[seed][0], found[seed][2]) for seed in order]
+        )
+    saved = ConnectivityCorrector.load(work / "corrector")
+    assert torch.equal(saved.record.losses, corrector.record.losses)
+    assert len(saved.record.losses) == sum(len(parts) for _, _, parts in found) > 3 * 6
+    for seed, (image, label, parts) in enumerate(found):
+        name = f"part{seed % 2}/{seed}"
+        expected = corrector.correct_with_details(image, label, connectivities=parts)
+        assert (read_label(work / f"corrected/{name}.png") == expected.labels[0].numpy()).all()
+        facts = done.facts()[name]
+        assert facts["kept"] + facts["corrected"] + facts["dropped"] == len(parts)
+        left = expected.judgements[0].corrected()
+        kept = read_connectivities(work / f"after/{name}.npz")
+        for one in ("ids", "classes", "scores"):
+            assert torch.equal(getattr(kept, one), getattr(left, one))
+    # Without them it is another corrector, of the components.
+    with pytest.raises(ValueError, match=r"settings\.connectivities is False, was True"):
+        fit(work, "refined")
+    with pytest.raises(ValueError, match=r"settings\.connectivities is False, was True"):
+        correct(work, "corrected", output=after)
+
+
+def test_connectivities_are_outputs_and_inputs_as_labels_are(work):
+    vote_in_parts(work)
+    fit(work, "refined", work / "parts")
+    path = work / "parts/part0/0.npz"
+    data = path.read_bytes()
+    path.unlink()
+    assert statuses(vote_in_parts(work)) == {"written": 1, "skipped": 5}
+    assert path.read_bytes() == data
+    assert statuses(fit(work, "refined", work / "parts")) == {"skipped": 1}
+    correct(work, "corrected", connectivities=work / "parts")
+    item = read_connectivities(path)
+    write_connectivities(path, replace(item, scores=item.scores / 2))
+    done = correct(work, "corrected", connectivities=work / "parts")
+    assert statuses(done) == {"written": 1, "skipped": 5}
+    assert statuses(fit(work, "refined", work / "parts")) == {"written": 1}
+    with pytest.raises(ValueError, match="layout is palette, was palette and connectivities"):
+        vote(work, "refined")
+
+
+def test_connectivities_of_another_label_are_refused(work):
+    vote_in_parts(work)
+    label = read_label(work / "refined/part0/0.png")
+    write_label(work / "refined/part0/0.png", np.where(label == 13, 0, label), CITYSCAPES)
+    parts = work / "parts"
+    item = read_connectivities(parts / "part1/1.npz")
+    write_connectivities(parts / "part1/1.npz", replace(item, ids=item.ids[:5, :5]))
+    (parts / "part0/2.npz").unlink()
+    (parts / "part1/3.npz").write_bytes((parts / "part1/3.npz").read_bytes()[:100])
+    reasons = {
+        "part0/0": "0.npz: expected the connectivities of this label, got those of another "
+        "version of it (80 pixels have another class)",
+        "part1/1": "1.npz: connectivities: expected the size (24, 32) of the image, got (5, 5)",
+        "part0/2": "No such file",
+        "part1/3": "3.npz: expected a label's connectivities, got ",
+    }
+    for done in (fit(work, "refined", parts), correct(work, "out", connectivities=parts)):
+        failed = {outcome.name: outcome.reason for outcome in done.of("failed")}
+        assert failed.keys() == reasons.keys()
+        for name, reason in reasons.items():
+            assert reason in failed[name]
+    assert done.of("written")
+    assert not (work / "out/part0/0.png").exists()
 
 
 def test_a_new_corrector_refines_anew_and_a_corrector_at_all_is_a_setting(work):

@@ -28,6 +28,7 @@ from seco.common.confusion import Confusion, confusion
 from seco.common.files import read_confidence, read_image, read_label, write_label
 from seco.demo import STREETS, street_scene
 from seco.demo.segmenter import load_segmenter, predict
+from seco.folder.connectivities import read_connectivities
 from seco.sam.tiny import PROPOSALS
 from seco.settings import PSASettings
 
@@ -114,7 +115,7 @@ def test_it_is_the_functions_one_after_the_other(data, done):
     settings = PSASettings(proposals=replace(PROPOSALS, points_per_side=4))
     refined = {}
     for name in NAMES:
-        found = seco.refine_pseudo_labels(
+        found = seco.refine_with_details(
             read_image(data / "images" / f"{name}.png"),
             read_label(data / "labels" / f"{name}.png"),
             sam,
@@ -123,13 +124,24 @@ def test_it_is_the_functions_one_after_the_other(data, done):
             outside="keep",
             settings=settings,
         )
-        refined[name] = found
-        np.testing.assert_array_equal(read_label(out / "psa" / f"{name}.png"), found)
+        refined[name] = found.labels[0].numpy(), found.connectivities[0]
+        stored = read_label(out / "psa" / f"{name}.png")
+        np.testing.assert_array_equal(stored, refined[name][0])
     corrector = seco.ConnectivityCorrector.load(out / "corrector", encoder=sam)
     assert corrector.settings == SCCSettings(iterations=4, batch_size=8)
+    # What was fitted to: all that refining told apart, and the components of the rest.
+    areas = []
+    for label, known in refined.values():
+        rest = torch.where(known.ids == 0, torch.from_numpy(label.astype(np.int64)), 255)
+        components = seco.connected_components(rest.numpy()).areas
+        areas += [*torch.bincount(known.ids.flatten(), minlength=len(known) + 1)[1:], *components]
+    assert sorted(corrector.record.areas.tolist()) == sorted(
+        int(area) for area in areas if area >= corrector.settings.min_area
+    )
     for name in NAMES:
         image = read_image(data / "images" / f"{name}.png")
-        found = corrector.correct(image, refined[name])
+        label, known = refined[name]
+        found = corrector.correct(image, label, connectivities=known)
         np.testing.assert_array_equal(read_label(out / "labels" / f"{name}.png"), found)
 
 
@@ -160,7 +172,9 @@ def test_the_report_measures_every_step(data, done):
     )
     judged = [
         corrector.correct_with_details(
-            read_image(data / "images" / f"{name}.png"), read_label(done[0] / "psa" / f"{name}.png")
+            read_image(data / "images" / f"{name}.png"),
+            read_label(done[0] / "psa" / f"{name}.png"),
+            connectivities=read_connectivities(done[0] / "psa_connectivities" / f"{name}.npz"),
         ).judgements[0]
         for name in NAMES
     ]
