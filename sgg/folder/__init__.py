@@ -3,7 +3,8 @@
 - ``translate.py``: the job, :func:`translate_folder`.
 - ``layout.py``, ``class_files.py``: where things lie, and what rare class sampling reads.
 - ``noise.py``: the noise of each image; how it is translated: ``sgg/options.py``.
-- ``models.py``: from a spec on a command line to a model; ``classes.py``: whether its classes fit.
+- ``models.py``: from a spec on a command line to a model; ``stored.py``: what its files hold;
+  ``classes.py``: whether its classes fit.
 
 How a job survives kills, bad files and changed settings: :mod:`seco.common.jobs`.
 """
