@@ -140,6 +140,8 @@ def progressive(
         strengths: of all stages.
         stage: its number, from 1.
     """
+    from safetensors.torch import load_file
+
     from sgg.options import TranslationOptions
     from sgg.progressive import FinetuneSettings, finetune_segmenter, progressive_translation
 
@@ -178,11 +180,11 @@ def progressive(
         raise RuntimeError(f"{folder}: expected all stages, got {found.stopped or found.failures}")
     own = found.good[stage - 1]
     pictures = np.stack([read_image(one.image) for one in own.translated.files])
-    handed = own.handed_on
-    model = None if handed is None else handed.segmenter.model
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"stage {stage}: expected a module handed on, got {model!r}")
-    return pictures, model
+    if own.handed_on is None:
+        raise RuntimeError(f"{folder}: expected a segmenter of stage {stage}, got none")
+    model = made.domains.segmenter()
+    model.load_state_dict(load_file(own.handed_on.weights))
+    return pictures, model.eval()
 
 
 def key_of(context: Context, seed: int) -> dict[str, Any]:
