@@ -77,7 +77,8 @@ def check_returns_embedding(encoder: nn.Module) -> None:
     shallow.__dict__["_modules"] = {**encoder._modules, "blocks": nn.ModuleList()}
     channels, side = shallow.patch_embed.proj.in_channels, shallow.img_size
     zeros = torch.zeros(1, channels, side, side, device=device_of(encoder), dtype=dtype_of(encoder))
-    found = shallow(zeros)
+    with torch.no_grad():
+        found = shallow(zeros)
     if not isinstance(found, Tensor):
         raise TypeError(
             "sam.image_encoder: expected one that returns a tensor, got one that returns "
