@@ -9,6 +9,7 @@ from torch import Tensor
 
 from seco.alignment import NamedRegions, name_regions
 from seco.common.labels import LabelSpace
+from seco.common.tables import take_rows
 from seco.components import connected_components
 from seco.merging import Merged, merge
 from seco.prompting import Claims, prompt_components
@@ -43,8 +44,7 @@ class Connectivities:
         number = torch.cat([kept.new_zeros(1), kept]).long()
         number = number.cumsum(0) * number
         return Connectivities(
-            # on a CPU index_select is five times as fast as indexing
-            ids=number.to(torch.int32).index_select(0, self.ids.flatten()).reshape(self.ids.shape),
+            ids=take_rows(number.to(torch.int32), self.ids),
             classes=self.classes[kept],
             scores=self.scores[kept],
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from seco.aggregation import Aggregated, Connectivities, aggregate, needs_embedd
 from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_labels, check_number, describe
 from seco.common.images import (
+    Map,
     Normalization,
     check_pair,
     confidence_to_batch,
@@ -32,8 +33,6 @@ from seco.sam.loading import as_segmenter
 from seco.sam.protocol import Embedding
 from seco.selection import select_confident
 from seco.settings import PSASettings
-
-Map = TypeVar("Map", Array, Tensor)
 
 
 @dataclass(frozen=True)

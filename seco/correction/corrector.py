@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_integer, describe
 from seco.common.files import PathLike
-from seco.common.images import Normalization, restore
+from seco.common.images import Map, Normalization, restore
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.common.parallel import processes_of_group
@@ -28,8 +27,6 @@ from seco.correction.samples import Sample
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import read_corrector, write_corrector
 from seco.correction.stream import SampleStream
-
-Map = TypeVar("Map", Array, Tensor)
 
 
 class ConnectivityCorrector:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seco.aggregation import Connectivities
 from seco.common.precision import exact
+from seco.common.tables import take_rows
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.decision import CORRECT, DROP, Decisions, adjust_for_noise, decide
 from seco.correction.mixture import NoiseModel
@@ -75,14 +76,9 @@ class Judgement:
         factor = F.pad(torch.where(corrected, 0.0, decided.confidences), (1, 0), value=1.0)
         offset = F.pad(torch.where(corrected, decided.confidences, 0.0), (1, 0))
         return (
-            torch.where(ids > 0, _rows(F.pad(classes, (1, 0)), ids), label),
-            torch.addcmul(_rows(offset, ids), _rows(factor, ids), score),
+            torch.where(ids > 0, take_rows(F.pad(classes, (1, 0)), ids), label),
+            torch.addcmul(take_rows(offset, ids), take_rows(factor, ids), score),
         )
-
-
-def _rows(table: Tensor, ids: Tensor) -> Tensor:
-    """``table[ids]``, of integers of any size."""
-    return table.index_select(0, ids.flatten()).reshape(ids.shape)
 
 
 def measure_losses(
