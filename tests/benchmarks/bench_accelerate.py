@@ -46,8 +46,11 @@ BASE = "stock, float32"  # always the first
 Encoder = Callable[[Tensor], Tensor]
 
 
-def load_encoder(name: str) -> Any:
-    """The bundled encoder, or an architecture with random weights that carry signal."""
+def load_encoder(name: str, side: int) -> Any:
+    """The bundled encoder, or an architecture with random weights that carry signal.
+
+    With ``side`` below 1024 it looks at smaller images, for slow machines: position tables shrink.
+    """
     if name == "tiny":
         return load_tiny_sam().image_encoder
     from segment_anything import sam_model_registry
@@ -58,6 +61,10 @@ def load_encoder(name: str) -> Any:
         for key, parameter in encoder.named_parameters():
             if "rel_pos" in key or key == "pos_embed":  # made of zeros
                 nn.init.normal_(parameter, std=0.1)
+    if side != encoder.img_size:
+        tokens = side // encoder.patch_embed.proj.kernel_size[0]
+        encoder.img_size = side
+        encoder.pos_embed = nn.Parameter(encoder.pos_embed.data[:, :tokens, :tokens].clone())
     return encoder
 
 
@@ -240,6 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--models", nargs="+", choices=MODELS, default=("tiny", "vit_b"))
+    parser.add_argument("--side", type=int, default=1024, help="of images for random weights")
     parser.add_argument("--batch", type=int, nargs="+", help="CPU: 1; GPU: 1 and 4")
     parser.add_argument("--attention", nargs="+", help="everywhere/in windows, as bias/channels")
     parser.add_argument("--compile", nargs="*", help="modes; CPU: none; GPU: reduce-overhead")
@@ -264,7 +272,7 @@ def main() -> None:
     runs = [(model, batch) for model in args.models for batch in args.batch]
     start, results = time.perf_counter(), []
     for number, (model, batch) in enumerate(runs):
-        encoder = load_encoder(model).to(args.device)
+        encoder = load_encoder(model, args.side).to(args.device)
         left = 60 * args.minutes - (time.perf_counter() - start)
         deadline = time.perf_counter() + left / (len(runs) - number)
         with torch.no_grad():
