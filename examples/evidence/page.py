@@ -37,10 +37,10 @@ python examples/evidence --write-docs
 small network that knows the game look only. *CamVid* goes from day to dusk. Every seed has images
 of its own (but for the held-out ones), training crops of its own, and a corrector of its own;
 figures are means ± standard deviations over seeds, mIoU in percent, ignored pixels counting as
-misses in labels. Nothing was chosen on what is measured here: settings are the library's defaults,
-or the papers' where it says so. True labels are read for measuring, by the ceiling (*ideal
-regions*: PSA with true regions, named by the pseudo-labels; a ceiling of what better regions give,
-not of correction) and by the upper bound.
+misses in labels. Settings are the library's defaults, or the papers' where it says so; what was
+chosen after a look at results like these stands in the notes. True labels are read for measuring,
+by the ceiling (*ideal regions*: PSA with true regions, named by the pseudo-labels; a ceiling of
+what better regions give, not of correction) and by the upper bound.
 
 "Of the way" is the share of the way from the base to the upper bound, by seed. *Base* is the
 student that learns from the most confident half of the model's labels, as the paper's input is;
