@@ -230,7 +230,7 @@ def weigh(members: Tensor, values: Tensor) -> Tensor:
         values: (N,) or (N, K) float64.
     """
     rows = max(1, _CELLS // max(1, members.shape[1]))
-    return torch.cat([some.double() @ values for some in members.split(rows)])
+    return torch.cat([some.double() @ values for some in torch.split(members, rows)])
 
 
 def _check_tensor(name: str, value: object) -> None:

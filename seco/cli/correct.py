@@ -11,6 +11,7 @@ from seco.cli.models import encoder_of, warn_of_tiny
 from seco.cli.options import (
     Checkpoint,
     ConfidenceSuffix,
+    ConnectivitiesFolder,
     FittedSam,
     LayoutName,
     LayoutRule,
@@ -59,6 +60,7 @@ def correct(
             "scores of what is kept are multiplied with it."
         ),
     ] = None,
+    connectivities: ConnectivitiesFolder = None,
     save_scores: Scores = None,
     score_format: ScoreFormatRule = ScoreFormatName.png,
     layout: LayoutRule = LayoutName.palette,
@@ -89,9 +91,10 @@ def correct(
             )
         output = OutputFormat(layout.value, save_scores, score_format.value)
         inputs = folder_inputs(
-            images, labels, apart=[out, save_scores], beside=[corrector], confidence=confidence,
-            list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
-            label_suffix=label_suffix, confidence_suffix=confidence_suffix,
+            images, labels, apart=[out, save_scores], beside=[corrector, connectivities],
+            confidence=confidence, list_file=list_file, naming=naming, match=match,
+            image_suffix=image_suffix, label_suffix=label_suffix,
+            confidence_suffix=confidence_suffix,
         )  # fmt: skip
         check_lists(inputs, out, output, root=list_root, least_share=min_labelled)
         encoder, own = encoder_of(corrector, sam, checkpoint, device, precision)
@@ -99,7 +102,8 @@ def correct(
         if encoder is not None:
             warn_of_tiny(sam, first=options.processes.first, features=True)
         summary = correct_folder(
-            inputs, corrector, out, encoder=encoder, device=own, output=output, options=options
+            inputs, corrector, out, encoder=encoder, device=own,
+            connectivities=connectivities, output=output, options=options,
         )  # fmt: skip
         save_lists(
             inputs, out, output, summary.facts(),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from seco.cli.models import encoder_of
-from seco.cli.options import Checkpoint, Precision, PrecisionName, SamModel
+from seco.cli.options import Checkpoint, ConnectivitiesFolder, Precision, PrecisionName, SamModel
 from seco.cli.unused import check_used, sam_options
 from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
 from seco.common.cli.progress import Stage
@@ -52,6 +52,7 @@ def evaluate(
             "correction."
         ),
     ] = None,
+    connectivities: ConnectivitiesFolder = None,
     images: Annotated[
         Path | None, typer.Option(help="With --corrector: folder of the images, or a single one.")
     ] = None,
@@ -90,6 +91,7 @@ def evaluate(
         if (corrector is None) != (images is None):
             raise ValueError("--corrector and --images belong together")
         if corrector is None:
+            check_used({"--connectivities": connectivities}, "--corrector")
             check_used(sam_options(sam, checkpoint, precision), "--corrector")
         space = find_label_space(label_space)
         pairs = find_pairs(
@@ -107,7 +109,12 @@ def evaluate(
             check_corrector(fitted, space)
     with job(overwrite=False, stage=Stage("Measuring")) as options:
         found = evaluate_folder(
-            pairs, space, dilation_ratio=boundary_ratio, corrector=fitted, options=options
+            pairs,
+            space,
+            dilation_ratio=boundary_ratio,
+            corrector=fitted,
+            connectivities=connectivities,
+            options=options,
         )
         if options.processes.first:
             if json_file is not None:

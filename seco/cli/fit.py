@@ -11,6 +11,7 @@ import typer
 from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
     Checkpoint,
+    ConnectivitiesFolder,
     Encoder,
     EncoderName,
     EncoderSam,
@@ -51,6 +52,7 @@ def fit(
     checkpoint_every: Annotated[
         int, typer.Option(min=1, help="Training steps between two savings of the training.")
     ] = 500,
+    connectivities: ConnectivitiesFolder = None,
     paper: Paper = False,
     assignments: SCCAssignments = None,
     settings_listed: SCCSettingsListed = False,
@@ -76,8 +78,8 @@ def fit(
             check_used(sam_options(sam, checkpoint, precision), "--encoder sam")
         space = find_label_space(label_space)
         inputs = folder_inputs(
-            images, labels, apart=[out], list_file=list_file, naming=naming, match=match,
-            image_suffix=image_suffix, label_suffix=label_suffix,
+            images, labels, apart=[out], beside=[connectivities], list_file=list_file,
+            naming=naming, match=match, image_suffix=image_suffix, label_suffix=label_suffix,
         )  # fmt: skip
         settings = change_settings(SCC_PAPER if paper else SCCSettings(), assignments or [])
         used = device_named(device)
@@ -90,6 +92,7 @@ def fit(
         summary = fit_folder(
             inputs, out, label_space=space, settings=settings, encoder=features, seed=seed,
             device=used if features is None else None, checkpoint_every=checkpoint_every,
+            connectivities=connectivities,
             progress=sys.stderr.isatty(), options=options,
         )  # fmt: skip
     conclude(summary, "fitted", out, options)

@@ -251,6 +251,22 @@ Scores = Annotated[
 ScoreFormatRule = Annotated[
     ScoreFormatName, typer.Option("--score-format", help="Of --save-scores in folders.")
 ]
+SaveConnectivities = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-connectivities",
+        help="Folder for the regions that the refined labels consist of, for seco fit and correct "
+        "--connectivities: in a label alone, objects of one class that touch are one.",
+    ),
+]
+ConnectivitiesFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--connectivities",
+        help="Folder that seco refine --save-connectivities wrote with these labels: its regions "
+        "are judged, and not the labels' connected components. Fit and correct with the same.",
+    ),
+]
 ListRoot = Annotated[
     Path | None,
     typer.Option(

@@ -31,6 +31,7 @@ from seco.cli.options import (
     PSAMethod,
     SamName,
     SamOrNone,
+    SaveConnectivities,
     ScoreFormatName,
     ScoreFormatRule,
     Scores,
@@ -85,6 +86,7 @@ def refine(
     assignments: Assignments = None,
     settings_listed: SettingsListed = False,
     save_scores: Scores = None,
+    save_connectivities: SaveConnectivities = None,
     score_format: ScoreFormatRule = ScoreFormatName.png,
     layout: LayoutRule = LayoutName.palette,
     list_file: ListFile = None,
@@ -116,6 +118,7 @@ def refine(
         stop("--sam none needs --regions, and another --method than prompts")
     of_folders = {
         "--regions": regions,
+        "--save-connectivities": save_connectivities,
         "--layout": given(layout, LayoutName.palette),
         "--score-format": given(score_format, ScoreFormatName.png),
         "--list": list_file,
@@ -133,16 +136,16 @@ def refine(
         elif save_scores is None:
             check_used({"--score-format": of_folders["--score-format"]}, "--save-scores")
         space = find_label_space(label_space)
-        output = OutputFormat(layout.value, save_scores, score_format.value)
+        output = OutputFormat(layout.value, save_scores, score_format.value, save_connectivities)
         if single:
             inputs = single_input(image, label, confidence=confidence)
             check_apart([image, label, confidence, corrector], [out, save_scores])
             _check_files(out, save_scores, overwrite)
         else:
             inputs = folder_inputs(
-                image, label, apart=[out, save_scores], beside=[regions, corrector],
-                confidence=confidence, list_file=list_file, naming=naming, match=match,
-                image_suffix=image_suffix, label_suffix=label_suffix,
+                image, label, apart=[out, save_scores, save_connectivities],
+                beside=[regions, corrector], confidence=confidence, list_file=list_file,
+                naming=naming, match=match, image_suffix=image_suffix, label_suffix=label_suffix,
                 confidence_suffix=confidence_suffix,
             )  # fmt: skip
             check_lists(inputs, out, output, root=list_root, least_share=min_labelled)

@@ -169,10 +169,10 @@ def evaluate_folder(
         for place, future in steps:
             name, error = inputs.files[place].name, future.exception()
             if error is None:
-                measured, connectivities = future.result()
+                measured, compared = future.result()
                 outcome = Outcome(name, "skipped")  # nothing was written
                 quality += measured
-                judged.append(connectivities)
+                judged.append(compared)
             elif is_about_file(error):
                 outcome = failure(name, error)
                 failures.append((place, outcome))

@@ -251,11 +251,25 @@ def test_the_whole_chain_of_commands(work, encoder):
 def test_labels_are_refined_and_corrected_at_once(work):
     images, labels = work / "images", work / "labels"
     keep = ("--outside", "keep", *QUICK)
-    assert run("refine", images, labels, work / "psa", *keep).exit_code == 0
-    fit = ("fit", images, work / "psa", work / "corrector", "--set", "iterations=3")
-    assert run(*fit, "--device", "cpu").exit_code == 0
-    both = run("refine", images, labels, work / "both", *keep, "--corrector", work / "corrector")
+    parts, corrector = work / "parts", work / "corrector"
+    saved = ("--save-connectivities", parts)
+    assert run("refine", images, labels, work / "psa", *keep, *saved).exit_code == 0
+    given = ("--connectivities", parts, "--device", "cpu")
+    fit = ("fit", images, work / "psa", corrector, "--set", "iterations=3")
+    fitted = run(*fit, *given)
+    assert fitted.exit_code == 0, fitted.output
+    both = run("refine", images, labels, work / "both", *keep, "--corrector", corrector)
     assert "3 refined, 0 skipped, 0 failed" in both.stdout, both.stderr
+    after = run("correct", images, work / "psa", corrector, work / "after", *given)
+    assert "3 corrected, 0 skipped, 0 failed" in after.stdout, after.stderr
+    assert contents(work / "after") == contents(work / "both")
+    inside = run("correct", images, work / "psa", corrector, parts / "in", *given)
+    assert inside.exit_code == 2
+    assert "expected a place apart" in inside.stderr
+    single = (images / "a/two.png", labels / "a/two.png", work / "two.png")
+    one = run("refine", *single, *QUICK, *saved)
+    assert one.exit_code == 2
+    assert "--save-connectivities: expected only with folders" in one.stderr
 
 
 def test_a_corrector_of_another_sam_or_of_ones_own_encoder(work):

@@ -9,11 +9,19 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from commands import run
 from PIL import Image
 
 import seco.folder.evaluate
-from seco import ConnectivityCorrector, LabelSpace, NoNoiseFoundWarning, SCCSettings
+from seco import (
+    Connectivities,
+    ConnectivityCorrector,
+    LabelSpace,
+    NoNoiseFoundWarning,
+    SCCSettings,
+    connected_components,
+)
 from seco.common.files import write_label
 from seco.evaluation import (
     TrueConnectivities,
@@ -23,6 +31,7 @@ from seco.evaluation import (
     recognition,
     repair,
 )
+from seco.folder.connectivities import write_connectivities
 
 SPACE = LabelSpace(names=("road", "sky & <b>", "car"), things=("car",))
 NAMES = ("a/one", "b & 'c'/two <x>", 'th"ree')
@@ -208,6 +217,37 @@ def test_what_a_corrector_recognises_and_repairs(work, fitted):
         assert f" {100 * kept:.1f} |" in result.stdout
     assert "| AUROC of the loss " in result.stdout
     assert "| AUROC of the noise probability " in result.stdout
+
+
+def test_the_regions_that_refining_found_are_judged(work, fitted):
+    (work / "parts").mkdir()
+    judged = []
+    for seed, name in enumerate(NAMES):
+        image, label, truth = draw(seed)
+        found = connected_components(label)
+        ids, classes = torch.from_numpy(found.ids), torch.from_numpy(found.classes).repeat(2)
+        ids[:, ids.shape[1] // 2 :] += (ids[:, ids.shape[1] // 2 :] > 0) * len(found)
+        parts = Connectivities(ids, classes, torch.ones(len(classes))).with_pixels()
+        (work / "parts" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_connectivities(work / "parts" / f"{name}.npz", parts)
+        said = fitted.correct_with_details(image, label, connectivities=parts)
+        judged.append(compare_with_truth(said.judgements[0], truth, SPACE))
+    given = ("--images", work / "images", "--device", "cpu", "--connectivities", work / "parts")
+    result, found = evaluate(work, "--corrector", work / "corrector", *given)
+    assert result.exit_code == 0, result.output
+    pooled = TrueConnectivities.pool(judged)
+    components = [
+        compare_with_truth(fitted.correct_with_details(image, label).judgements[0], truth, SPACE)
+        for image, label, truth in map(draw, range(3))
+    ]
+    assert (
+        found["connectivities"]["count"] == len(pooled) > len(TrueConnectivities.pool(components))
+    )
+    assert found["connectivities"]["wrong"] == pooled.noisy.sum()
+    write_label(work / "labels" / f"{NAMES[0]}.png", np.zeros_like(draw(0)[1]), SPACE)
+    result, found = evaluate(work, "--corrector", work / "corrector", *given)
+    assert result.exit_code == 1
+    assert "got those of another version of it" in found["failures"][NAMES[0]]
 
 
 def test_images_of_a_corrector_that_are_missing(work, fitted):
