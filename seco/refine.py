@@ -234,6 +234,8 @@ def refine_with_details(
         connectivities=refined.connectivities,
         scores=refined.scores,
         valid=inside,
+        segmenter=segmenter,
+        embeddings=embeddings,
     )
     judged = corrected.judgements
     left = [judgement.corrected() for judgement in judged]

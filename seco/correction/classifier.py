@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seco.correction.pooling import cell_shares, find_runs, pool_features
-from seco.correction.protocol import FeatureExtractor
+from seco.correction.protocol import FeatureExtractor, FeatureMap
 
 _HEAD, _EXTRACTOR = "head.", "extractor."
 
@@ -41,17 +43,20 @@ class ConnectivityClassifier:
         """Logits of the classes, (N, K) float32; arguments are those of :meth:`features`."""
         return self.classify(self.features(image, ids, count))
 
-    def features(self, image: Tensor, ids: Tensor, count: int) -> Tensor:
+    def features(
+        self, image: Tensor, ids: Tensor, count: int, *, maps: Sequence[FeatureMap] | None = None
+    ) -> Tensor:
         """What the linear layer sees of every region, (N, C) float32 on the extractor's device.
 
         Args:
             image: (3, H, W), uint8 or float32 in 0-255.
             ids: (H, W) integers, the region of every pixel, 1..N; 0 is none.
             count: N.
+            maps: the extractor's of the image, if they are known.
         """
         runs = find_runs(ids.to(self.extractor.device), count)
         pooled = []
-        for level in self.extractor(image):
+        for level in self.extractor(image) if maps is None else maps:
             grid = level.values.shape[1], level.values.shape[2]
             shares = cell_shares(runs, grid, extent=level.extent)
             pooled.append(pool_features(level.values, shares))

@@ -17,6 +17,7 @@ from seco.correction.mixture import NoiseModel
 from seco.correction.neighbours import NeighbourBank
 from seco.correction.samples import check_connectivities, find_connectivities
 from seco.correction.settings import SCCSettings
+from seco.sam.protocol import Embedding
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def correct_images(
     connectivities: Sequence[Connectivities] | None = None,
     scores: Tensor | None = None,
     valid: Tensor | None = None,
+    embeddings: Sequence[Embedding | None] | None = None,
 ) -> Correction:
     """Correct a batch; see :meth:`seco.ConnectivityCorrector.correct_batch`."""
     ignore = space.ignore_index
@@ -66,7 +68,10 @@ def correct_images(
                 ids = torch.where(valid[index], item.ids, 0)
                 item = Connectivities(ids, item.classes, item.scores)
         found = find_connectivities(asked, ignore, settings, known=item)
-        judgement = judge(image, found, classifier, noise_model, bank, settings)
+        embedding = None if embeddings is None else embeddings[index]
+        judgement = judge(
+            image, found, classifier, noise_model, bank, settings, embedding=embedding
+        )
         painted.append(judgement.paint(label, scores[index], ignore))
         judgements.append(judgement)
     return Correction(

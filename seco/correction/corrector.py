@@ -19,7 +19,7 @@ from seco.common.parallel import processes_of_group
 from seco.common.processes import ALONE
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.correcting import Correction, correct_images
-from seco.correction.extractors import as_extractor
+from seco.correction.extractors import SegmenterExtractor, as_extractor
 from seco.correction.fitting import FitRecord, fit_classifier
 from seco.correction.judging import Judgement
 from seco.correction.questions import read_question
@@ -27,6 +27,7 @@ from seco.correction.samples import Sample
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import read_corrector, write_corrector
 from seco.correction.stream import SampleStream
+from seco.sam.protocol import Embedding
 
 
 class ConnectivityCorrector:
@@ -244,6 +245,8 @@ class ConnectivityCorrector:
         connectivities: Sequence[Connectivities] | None = None,
         scores: Tensor | None = None,
         valid: Tensor | None = None,
+        segmenter: object = None,
+        embeddings: Sequence[Embedding | None] | None = None,
     ) -> Correction:
         """Correct tensors that are known to be right; :meth:`correct` takes everything else.
 
@@ -253,11 +256,16 @@ class ConnectivityCorrector:
             connectivities: see :meth:`correct`.
             scores: (B, H, W) float32 in [0, 1], how sure the labels were before; 1 if ``None``.
             valid: (B, H, W) bool.
+            segmenter: that has encoded images before; of use if it is the encoder, too.
+            embeddings: by it, one per image, or ``None`` of one that it has not encoded.
 
         Raises:
             TypeError, ValueError: connectivities that do not fit, or not fitted.
         """
         classifier, record = self._fitted_parts()
+        extractor = classifier.extractor
+        if not (isinstance(extractor, SegmenterExtractor) and extractor.shares(segmenter)):
+            embeddings = None
         return correct_images(
             images,
             labels,
@@ -269,6 +277,7 @@ class ConnectivityCorrector:
             connectivities=connectivities,
             scores=scores,
             valid=valid,
+            embeddings=embeddings,
         )
 
     def losses(

@@ -15,7 +15,7 @@ from seco.correction.small_encoder import SmallEncoder
 from seco.sam.inference import inference
 from seco.sam.inputs import IMAGENET_MEAN, IMAGENET_STD
 from seco.sam.loading import as_segmenter
-from seco.sam.protocol import PromptableSegmenter
+from seco.sam.protocol import Embedding, PromptableSegmenter
 from seco.sam.sam2 import is_sam2
 from seco.sam.segment_anything import is_segment_anything
 from seco.sam.transformers import is_transformers_sam
@@ -194,7 +194,14 @@ class SegmenterExtractor:
 
     def __call__(self, image: Tensor) -> Sequence[FeatureMap]:
         """See :class:`FeatureExtractor`."""
-        embedding = self._segmenter.encode(image[None])[0]
+        return self.of_embedding(self._segmenter.encode(image[None])[0])
+
+    def shares(self, segmenter: object) -> bool:
+        """Whether an image's embedding by this segmenter is what the extractor would make."""
+        return segmenter is self._segmenter
+
+    def of_embedding(self, embedding: Embedding) -> Sequence[FeatureMap]:
+        """What :meth:`__call__` gives for an image that the segmenter has encoded before."""
         features = embedding.features
         if isinstance(features, Sequence) and self._level is None:
             maps = [item for item in features if isinstance(item, Tensor) and item.ndim == 4]

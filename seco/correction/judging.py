@@ -14,9 +14,11 @@ from seco.common.precision import exact
 from seco.common.tables import take_rows
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.decision import CORRECT, DROP, Decisions, adjust_for_noise, decide
+from seco.correction.extractors import SegmenterExtractor
 from seco.correction.mixture import NoiseModel
 from seco.correction.neighbours import NeighbourBank, neighbour_classes
 from seco.correction.settings import SCCSettings
+from seco.sam.protocol import Embedding
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,25 @@ def judge(
     noise_model: NoiseModel,
     bank: NeighbourBank | None,
     settings: SCCSettings,
+    *,
+    embedding: Embedding | None = None,
 ) -> Judgement:
-    """Judge one image's connectivities; the extractor runs once, and not at all for none."""
+    """Judge one image's connectivities; the extractor runs once, and not at all for none.
+
+    With the ``embedding`` of the image by its segmenter the extractor need not encode it again.
+    """
     device = connectivities.ids.device
     if len(connectivities) == 0:
         losses = torch.zeros(0, device=device)
         probabilities = torch.zeros(0, classifier.num_classes, device=device)
     else:
         with exact(classifier.extractor.device):
-            features = classifier.features(image, connectivities.ids, len(connectivities))
+            maps, extractor = None, classifier.extractor
+            if embedding is not None and isinstance(extractor, SegmenterExtractor):
+                maps = extractor.of_embedding(embedding)
+            features = classifier.features(
+                image, connectivities.ids, len(connectivities), maps=maps
+            )
             losses, probabilities = measure_losses(
                 features, connectivities.classes, classifier, bank, settings.neighbours
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,17 @@ from patches import SPACE, Colour, patches
 from seco import (
     ConnectivityCorrector,
     LabelSpace,
+    NoNoiseFoundWarning,
+    PSASettings,
     Regions,
     SCCSettings,
+    load_sam,
     refine_pseudo_labels,
     refine_with_details,
 )
+from seco.common.images import to_batch
+from seco.demo import STREETS, street_scene
+from seco.sam.tiny import PROPOSALS
 
 QUICK = SCCSettings(
     iterations=60,
@@ -80,6 +87,40 @@ def test_the_details_fit_together(corrector):
     classes = torch.cat([torch.tensor([255]), left.classes])
     inside = left.ids > 0
     assert torch.equal(classes[left.ids.long()][inside], after.labels[0][inside])
+
+
+def test_an_image_passes_a_sam_once_that_refines_and_corrects(monkeypatch):
+    sam = load_sam("tiny")
+    scenes = [street_scene(seed, size=(64, 96)) for seed in range(2)]
+    samples = [(scene.image, scene.label) for scene in scenes]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoNoiseFoundWarning)
+        corrector = ConnectivityCorrector(STREETS, sam, settings=SCCSettings(iterations=2)).fit(
+            samples
+        )
+    settings = PSASettings(proposals=replace(PROPOSALS, points_per_side=3))
+    img, pl, options = *samples[0], {"label_space": STREETS, "settings": settings}
+    encoded, real = [], type(sam).encode
+
+    def encode(self, images):
+        encoded.append(self)
+        return real(self, images)
+
+    monkeypatch.setattr(type(sam), "encode", encode)
+    before = refine_with_details(img, pl, sam, **options)
+    apart = corrector.correct_batch(
+        to_batch(img), before.labels, connectivities=before.connectivities, scores=before.scores
+    )
+    assert len(encoded) == 2
+    both = refine_with_details(img, pl, sam, corrector=corrector, **options)
+    assert len(encoded) == 3
+    assert torch.equal(both.labels, apart.labels)
+    assert torch.equal(both.scores, apart.scores)
+    assert torch.equal(both.judgements[0].losses, apart.judgements[0].losses)
+    # Another SAM's embedding is not its encoder's.
+    refine_with_details(img, pl, load_sam("tiny"), corrector=corrector, **options)
+    assert len(encoded) == 5
+    assert encoded[-1] is sam
 
 
 def test_what_lies_outside_is_judged_too(corrector):
