@@ -10,11 +10,13 @@ import typer
 
 from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
+    FEATURE_GIB,
     Checkpoint,
     ConnectivitiesFolder,
     Encoder,
     EncoderName,
     EncoderSam,
+    FeatureMemory,
     Paper,
     Precision,
     PrecisionName,
@@ -22,7 +24,7 @@ from seco.cli.options import (
     SCCAssignments,
     SCCSettingsListed,
 )
-from seco.cli.unused import check_used, sam_options
+from seco.cli.unused import check_used, given, sam_options
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -53,6 +55,7 @@ def fit(
         int, typer.Option(min=1, help="Training steps between two savings of the training.")
     ] = 500,
     connectivities: ConnectivitiesFolder = None,
+    feature_memory: FeatureMemory = FEATURE_GIB,
     paper: Paper = False,
     assignments: SCCAssignments = None,
     settings_listed: SCCSettingsListed = False,
@@ -75,7 +78,8 @@ def fit(
 
     with refused():
         if encoder is EncoderName.small:
-            check_used(sam_options(sam, checkpoint, precision), "--encoder sam")
+            memory = {"--feature-memory": given(feature_memory, FEATURE_GIB)}
+            check_used(sam_options(sam, checkpoint, precision) | memory, "--encoder sam")
         space = find_label_space(label_space)
         inputs = folder_inputs(
             images, labels, apart=[out], beside=[connectivities], list_file=list_file,
@@ -92,7 +96,7 @@ def fit(
         summary = fit_folder(
             inputs, out, label_space=space, settings=settings, encoder=features, seed=seed,
             device=used if features is None else None, checkpoint_every=checkpoint_every,
-            connectivities=connectivities,
+            connectivities=connectivities, feature_memory=int(feature_memory * 2**30),
             progress=sys.stderr.isatty(), options=options,
         )  # fmt: skip
     conclude(summary, "fitted", out, options)

@@ -9,6 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from seco.common.cli.options import lister
+from seco.correction.lessons import FEATURE_MEMORY
+
+FEATURE_GIB = FEATURE_MEMORY / 2**30
 
 
 class SamName(str, Enum):
@@ -265,6 +268,15 @@ ConnectivitiesFolder = Annotated[
         "--connectivities",
         help="Folder that seco refine --save-connectivities wrote with these labels: its regions "
         "are judged, and not the labels' connected components. Fit and correct with the same.",
+    ),
+]
+FeatureMemory = Annotated[
+    float,
+    typer.Option(
+        "--feature-memory",
+        min=0,
+        help="GiB, per process, to keep features of --encoder sam in while fitting; images whose "
+        "features do not fit are encoded at every visit, which is slow.",
     ),
 ]
 ListRoot = Annotated[

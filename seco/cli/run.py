@@ -10,6 +10,7 @@ import typer
 
 from seco.cli.models import warn_of_tiny
 from seco.cli.options import (
+    FEATURE_GIB,
     Assignments,
     Checkpoint,
     Confidence,
@@ -17,6 +18,7 @@ from seco.cli.options import (
     ConfidenceThreshold,
     Encoder,
     EncoderName,
+    FeatureMemory,
     KeepFraction,
     LeastShare,
     ListRoot,
@@ -111,6 +113,7 @@ def run(
     checkpoint_every: Annotated[
         int, typer.Option(min=1, help="Training steps between two savings of the training.")
     ] = 500,
+    feature_memory: FeatureMemory = FEATURE_GIB,
     boundary_ratio: Annotated[
         float, typer.Option(help="Of boundary IoU, see seco evaluate.")
     ] = 0.02,
@@ -164,6 +167,8 @@ def run(
             inputs, Places(out).labels, OutputFormat(), root=list_root, least_share=min_labelled
         )
         check_selection(inputs, confidence, keep_fraction, confidence_threshold)
+        if encoder is EncoderName.small:
+            check_used({"--feature-memory": given(feature_memory, FEATURE_GIB)}, "--encoder sam")
         truths = {}
         if truth is None:
             check_used({"--truth-naming": given(truth_naming, None)}, "--truth")
@@ -195,8 +200,8 @@ def run(
 
         chained = run_chain(
             inputs, out, refiner, regions=regions, settings=scc, seed=seed,
-            checkpoint_every=checkpoint_every, progress=sys.stderr.isatty(),
-            announce=announce, options=options,
+            checkpoint_every=checkpoint_every, feature_memory=int(feature_memory * 2**30),
+            progress=sys.stderr.isatty(), announce=announce, options=options,
         )  # fmt: skip
         save_lists(
             chained.finished, Places(out).labels, OutputFormat(), chained.facts,

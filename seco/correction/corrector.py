@@ -22,6 +22,7 @@ from seco.correction.correcting import Correction, correct_images
 from seco.correction.extractors import SegmenterExtractor, as_extractor
 from seco.correction.fitting import FitRecord, fit_classifier
 from seco.correction.judging import Judgement
+from seco.correction.lessons import FEATURE_MEMORY
 from seco.correction.questions import read_question
 from seco.correction.samples import Sample
 from seco.correction.settings import SCCSettings
@@ -104,7 +105,7 @@ class ConnectivityCorrector:
         normalization: Normalization | None = None,
         checkpoint: PathLike | None = None,
         checkpoint_every: int = 500,
-        feature_memory: int = 2 * 2**30,
+        feature_memory: int = FEATURE_MEMORY,
         readers: int = 0,
         data_parallel: bool = True,
         progress: bool = False,

@@ -18,6 +18,9 @@ from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.samples import Scene
 from seco.correction.stream import SampleStream
 
+FEATURE_MEMORY = 2 * 2**30
+"""Bytes of features to keep, if nobody says another number."""
+
 
 @dataclass
 class Lesson:

@@ -9,6 +9,7 @@ from typing import Any
 
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.jobs import JobOptions, Outcome, Summary
+from seco.correction.lessons import FEATURE_MEMORY
 from seco.correction.settings import SCCSettings
 from seco.folder.correct import correct_folder
 from seco.folder.fit import fit_folder
@@ -111,6 +112,7 @@ def run_chain(
     settings: SCCSettings = SCCSettings(),
     seed: int = 0,
     checkpoint_every: int = 500,
+    feature_memory: int = FEATURE_MEMORY,
     progress: bool = False,
     announce: Callable[[str], None] = lambda stage: None,
     options: JobOptions = JobOptions(),
@@ -135,6 +137,7 @@ def run_chain(
         settings: of fitting and correcting.
         seed: of fitting.
         checkpoint_every: training steps between two savings.
+        feature_memory: of fitting, see :meth:`seco.ConnectivityCorrector.fit`.
         progress: show the bars of fitting.
         announce: called with the name of each stage before it begins.
         options: how the jobs are run.
@@ -178,6 +181,7 @@ def run_chain(
         device=refiner.device,
         connectivities=regions_written,
         checkpoint_every=checkpoint_every,
+        feature_memory=feature_memory,
         progress=progress,
         options=options,
     )

@@ -24,6 +24,7 @@ from seco.common.jobs.run import failure, is_about_file, write_summary
 from seco.common.labels import LabelSpace
 from seco.common.progress import follow
 from seco.correction.corrector import ConnectivityCorrector
+from seco.correction.lessons import FEATURE_MEMORY
 from seco.correction.samples import find_connectivities
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import CORRECTOR_FILE
@@ -107,6 +108,7 @@ def fit_folder(
     device: str | None = None,
     connectivities: Path | None = None,
     checkpoint_every: int = 500,
+    feature_memory: int = FEATURE_MEMORY,
     progress: bool = False,
     options: JobOptions = JobOptions(),
 ) -> Summary:
@@ -128,6 +130,7 @@ def fit_folder(
             regions to learn from, as :func:`seco.folder.correct_folder` judges them then. ``None``:
             the labels' connected components.
         checkpoint_every: training steps between two writings of the state.
+        feature_memory: see :meth:`seco.ConnectivityCorrector.fit`.
         progress: show bars.
         options: how the job is run; all processes fit together.
 
@@ -176,6 +179,7 @@ def fit_folder(
             replace(samples, files=usable),
             checkpoint=state / "training.safetensors",
             checkpoint_every=checkpoint_every,
+            feature_memory=feature_memory,
             readers=2,
             data_parallel=processes.count > 1,
             progress=progress,

@@ -256,8 +256,11 @@ def test_labels_are_refined_and_corrected_at_once(work):
     assert run("refine", images, labels, work / "psa", *keep, *saved).exit_code == 0
     given = ("--connectivities", parts, "--device", "cpu")
     fit = ("fit", images, work / "psa", corrector, "--set", "iterations=3")
-    fitted = run(*fit, *given)
+    fitted = run(*fit, "--feature-memory", "0.5", *given)
     assert fitted.exit_code == 0, fitted.output
+    small = run(*fit, "--feature-memory", "0.5", *given, "--encoder", "small")
+    assert small.exit_code == 2
+    assert "--feature-memory: expected only with --encoder sam, got 0.5" in small.stderr
     both = run("refine", images, labels, work / "both", *keep, "--corrector", corrector)
     assert "3 refined, 0 skipped, 0 failed" in both.stdout, both.stderr
     after = run("correct", images, work / "psa", corrector, work / "after", *given)

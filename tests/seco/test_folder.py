@@ -306,6 +306,17 @@ def test_a_stopped_training_goes_on_unless_the_data_are_others(work, monkeypatch
     assert fitted == [reached, False]
 
 
+def test_the_memory_for_features_is_the_callers(work):
+    encoder = torch.nn.Conv2d(3, 4, 4, stride=4, bias=False)
+    torch.nn.init.ones_(encoder.weight)
+    inputs = find_inputs(work / "images", work / "labels")
+    options = {"settings": QUICK, "encoder": encoder, "feature_memory": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+        with pytest.warns(UserWarning, match="feature_memory: .* hold the features of 0 images"):
+            fit_folder(inputs, work / "corrector", label_space=CITYSCAPES, **options)
+
+
 def test_a_network_to_be_trained_counts_by_the_weights_it_starts_from(work):
     def fit_with(seed: int) -> Summary:
         with torch.random.fork_rng():

@@ -421,7 +421,8 @@ def test_other_settings_of_a_stage_leave_the_stages_before_it(again):
     result = call(*changed)
     assert result.exit_code == 2
     assert "settings.scc.tau_ns is 0.5, was " in " ".join(result.output.split())
-    result = call(*changed, "--overwrite")
+    with pytest.warns(UserWarning, match="feature_memory: .* hold the features of 0 images"):
+        result = call(*changed, "--overwrite", "--feature-memory", "1e-6")
     assert result.exit_code == 0, result.output
     assert stages(out) == {"regions": (0, 6), "psa": (0, 6), "corrector": (1, 0), "labels": (6, 0)}
 
