@@ -181,7 +181,7 @@ def test_raw_ids_are_explained(gta):
         (["--segmenter", "nowhere"], "expected a transformers folder"),
         (["--segmenter", "broken_models:make"], "No module named 'no_such_dependency'"),
         (["--label-space", "cityscapes"], "expected 19 classes, as the label space has, got 4"),
-        (["--strength", "0"], "strength: expected a number in (0.0, 1.0], got 0"),
+        (["--strength", "0"], "strength: expected a number in (0, 1], got 0"),
         (["--tile-size", "8y8"], "--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH"),
         (["--class-files", "out"], "expected a place apart from out"),
         (["--naming", "plain"], "expected images and labels with the same names"),
