@@ -220,26 +220,28 @@ def test_what_a_corrector_recognises_and_repairs(work, fitted):
 
 
 def test_the_regions_that_refining_found_are_judged(work, fitted):
-    (work / "parts").mkdir()
-    judged = []
-    for seed, name in enumerate(NAMES):
+    """More images than are read ahead."""
+    names, judged, components = [*NAMES, *(f"more/{seed}" for seed in range(3, 9))], [], []
+    for seed, name in enumerate(names):
         image, label, truth = draw(seed)
+        for kind in ("images", "labels", "truth", "parts"):
+            (work / kind / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(work / "images" / f"{name}.png")
+        write_label(work / "labels" / f"{name}.png", label, SPACE)
+        write_label(work / "truth" / f"{name}.png", truth, SPACE)
         found = connected_components(label)
         ids, classes = torch.from_numpy(found.ids), torch.from_numpy(found.classes).repeat(2)
         ids[:, ids.shape[1] // 2 :] += (ids[:, ids.shape[1] // 2 :] > 0) * len(found)
         parts = Connectivities(ids, classes, torch.ones(len(classes))).with_pixels()
-        (work / "parts" / name).parent.mkdir(parents=True, exist_ok=True)
         write_connectivities(work / "parts" / f"{name}.npz", parts)
         said = fitted.correct_with_details(image, label, connectivities=parts)
         judged.append(compare_with_truth(said.judgements[0], truth, SPACE))
+        said = fitted.correct_with_details(image, label)
+        components.append(compare_with_truth(said.judgements[0], truth, SPACE))
     given = ("--images", work / "images", "--device", "cpu", "--connectivities", work / "parts")
     result, found = evaluate(work, "--corrector", work / "corrector", *given)
     assert result.exit_code == 0, result.output
     pooled = TrueConnectivities.pool(judged)
-    components = [
-        compare_with_truth(fitted.correct_with_details(image, label).judgements[0], truth, SPACE)
-        for image, label, truth in map(draw, range(3))
-    ]
     assert (
         found["connectivities"]["count"] == len(pooled) > len(TrueConnectivities.pool(components))
     )
