@@ -153,15 +153,15 @@ def prompt_components(
     agreement, trusted = torch.cat(agreements), torch.cat(believed)
     rejected = torch.cat([trusted.new_zeros(1), ~trusted])
     own_pixel = rejected[ids.long()].flatten().nonzero()[:, 0]
-    own = [ids.flatten()[own_pixel].long() - 1], [own_pixel]
+    own_owner = ids.flatten()[own_pixel].long() - 1
     if settings.rejected_things == "component":
-        owners, pixels = owners + own[0], pixels + own[1]
-    kept = own if settings.rejected_things == "keep" else ([], [])
+        owners, pixels = [*owners, own_owner], [*pixels, own_pixel]
+    stays = ([own_owner], [own_pixel]) if settings.rejected_things == "keep" else ([], [])
     nothing = classes.new_zeros(0)
     return Claims(
         classes,
         torch.where(trusted, agreement, 0.5),
-        *(torch.cat([nothing, *parts]) for parts in (owners, pixels, *kept)),
+        *(torch.cat([nothing, *parts]) for parts in (owners, pixels, *stays)),
     )
 
 

@@ -26,6 +26,7 @@ CHOICES = {
     "point": ["centre", "distance", "entropy"],
     "points_per_prompt": [1, 2],
     "prompts_per_batch": [1, 2, 64],
+    "images_per_batch": [1, 4],
     "thing_iou_thresh": [-1.0, 0.0, 0.25, 0.5],
     "thing_agreement": [0.0, 0.25, 0.5],
     "thing_coverage": [0.0, 0.5, 1.0],
