@@ -19,6 +19,7 @@ from evidence.kept import digest, only_here
 from evidence.scales import SecoScale, SggScale
 from evidence.streets import own_scenes, scenes, streets
 from seco.common.files import read_image, write_label
+from seco.common.jobs import JobOptions
 from seco.demo.scenes import DEV_SEEDS
 from sgg.demo.demo import ARMS
 
@@ -175,6 +176,7 @@ def progressive(
                 num_inference_steps=scale.ddim_steps, guidance_scale=scale.guidance_scale
             ),
             seed=seed,
+            options=JobOptions(overwrite=True),  # what another version made otherwise
         )
     if found.failures or len(found.good) != len(strengths):
         raise RuntimeError(f"{folder}: expected all stages, got {found.stopped or found.failures}")
