@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seco.common.checks import check_choice, check_integer, describe
+from seco.common.precision import exact
 from sgg.windows import Window, region_windows
 
 Segment = Callable[[Tensor], Tensor]
@@ -230,7 +231,9 @@ def _loss_gradient(
         losses = F.cross_entropy(
             logits, targets, weight=weights, ignore_index=ignore_index, reduction="none"
         )
-        (gradient,) = torch.autograd.grad(losses.sum(), seen)
+        total = losses.sum()
+        with exact(seen.device, logits.device):  # backward in the precision of forward
+            (gradient,) = torch.autograd.grad(total, seen)
     if reduction == "mean":
         # Not of the loss: divided by so many pixels, gradients vanish in half precision.
         counts = (targets != ignore_index).flatten(1).sum(1)

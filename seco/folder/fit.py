@@ -166,13 +166,13 @@ def fit_folder(
             options.report(outcome)
         signatures, bad = _check(samples, training.inputs, progress=progress, options=options)
         failures.extend(bad)
+        if len({outcome.name for outcome in bad}) == len(inputs.files):
+            raise ValueError("expected at least one usable image with its label, got none")
         return [signatures[path] for path in training.inputs]
 
     def work(state: Path) -> dict[str, Any]:
         unusable = {outcome.name for outcome in failures}
         usable = [files for files in inputs.files if files.name not in unusable]
-        if not usable:
-            raise ValueError("expected at least one usable image with its label, got none")
         corrector = ConnectivityCorrector(
             label_space, encoder, settings=settings, seed=seed, device=device
         ).fit(

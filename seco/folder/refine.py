@@ -217,6 +217,7 @@ def refine_folder(
 def _settings_used(refiner: Refiner) -> dict[str, Any]:
     """Settings of the aggregation for a manifest; how regions are found only where they are."""
     said = asdict(refiner.settings)
+    del said["images_per_batch"]  # a job takes them one by one
     if refiner.regions is not None:
         del said["proposals"]
     return said

@@ -22,7 +22,8 @@ class LatentDiffusion:
     ``latents_mean`` and ``latents_std``. Encoding takes the mode of the distribution, not a
     sample; decoding is differentiable (through a ``VQModel``'s quantisation as if it were not
     there). Where the config says ``force_upcast``, it works in float32 instead of float16: outside
-    autocast, and float16 weights as a copy that is made once.
+    autocast, and float16 weights as a copy that is made here: the autoencoder's device and
+    switches (tiling, checkpointing) of now count. For many calls wrap once (``as_diffusion``).
 
     Args:
         latents: the diffusion model of the latents.

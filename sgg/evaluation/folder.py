@@ -238,7 +238,7 @@ def _each(
         for item, future in steps:
             error = future.exception()
             if error is None:
-                options.report(Outcome(item.name, "written"))
+                options.report(Outcome(item.name, "skipped"))  # nothing is
                 yield future.result()
             elif is_about_file(error):
                 bad = failure(item.name, error)

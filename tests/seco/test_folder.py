@@ -20,6 +20,7 @@ from seco import CITYSCAPES, ConnectivityCorrector, SCCSettings
 from seco.common.files import read_confidence, read_label, write_label
 from seco.common.jobs import JobOptions, Summary
 from seco.correction.extractors import ModuleExtractor, SegmenterExtractor
+from seco.correction.storage import CORRECTOR_FILE
 from seco.folder import (
     ImageFiles,
     OutputFormat,
@@ -398,11 +399,14 @@ def test_a_predictor_is_described_as_the_model_that_it_holds(work):
         assert statuses(refine_folder(inputs, work / "psa", refiner)) == {status: 6}
 
 
-def test_nothing_usable_to_fit_is_refused(work):
+def test_nothing_usable_to_fit_is_refused_and_costs_no_former_corrector(work):
+    fit(work)
+    former = (work / "corrector" / CORRECTOR_FILE).read_bytes()
     for path in (work / "labels").rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(ValueError, match="expected at least one usable image"):
         fit(work)
+    assert (work / "corrector" / CORRECTOR_FILE).read_bytes() == former
 
 
 def test_correcting_is_what_the_corrector_does(work):

@@ -286,3 +286,17 @@ def test_bad_input(function, change, error, message):
     arguments = {"images": images, "labels": labels, "segment": network()} | change
     with pytest.raises(error, match=message):
         function(**arguments)
+
+
+def test_a_segmenter_that_leaves_autocast_has_its_own_gradient_there():
+    images, labels = sample(0)
+    weight = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+
+    def segment(x):
+        with torch.autocast("cpu", enabled=False):
+            return (x.permute(0, 2, 3, 1) @ weight).permute(0, 3, 1, 2)
+
+    expected = global_gradient(images.float(), labels % 4, segment)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = global_gradient(images.float(), labels % 4, segment)
+    assert torch.equal(found, expected)

@@ -62,7 +62,8 @@ def run_together(
 
     Raises:
         ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`.
-        Exception: what ``work`` or ``sign`` raises; the outputs are then not there.
+        Exception: what ``sign`` raises, and nothing has changed; or what ``work`` raises, and the
+            outputs are not there.
 
     Example:
         >>> import tempfile
@@ -89,18 +90,20 @@ def run_together(
         hold_folder(folder, processes),
         open_journal(folder, manifest.fingerprint, processes.rank) as journal,
     ):
-        claim_folder(folder, manifest, item.outputs, overwrite=claimed)
         entry = None if options.overwrite or not processes.first else journal.finished(item)
         done: Entry | None = processes.gather(entry)[0]
         if done is not None:
+            claim_folder(folder, manifest, item.outputs, overwrite=claimed)
             return Outcome(item.name, "skipped", facts=done.facts)
         with stopped_when_full(item.name):
+            # first, so that inputs of which nothing can be made cost no former output
+            signatures = _signed(item.inputs, processes) if sign is None else tuple(sign())
+            claim_folder(folder, manifest, item.outputs, overwrite=claimed)
             if processes.first:
                 remove_leftovers(folder)
                 for path in item.outputs:  # what was made otherwise must not be taken for this
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.unlink(missing_ok=True)
-            signatures = _signed(item.inputs, processes) if sign is None else tuple(sign())
             state = _claim_state(folder, manifest, signatures, options)
             facts = work(state)
             if processes.first:
