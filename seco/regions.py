@@ -9,7 +9,6 @@ label map, and turns any per-region count into ``membership @ per-atom count``.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seco.common.array_files import read_arrays, write_arrays
 from seco.common.checks import describe
-from seco.common.files import write_bytes
 from seco.common.tables import take_rows
 
 FORMAT = 1
@@ -190,28 +189,23 @@ class Regions:
         """
         members = self.members.cpu().numpy()
         atoms = self.atoms.cpu().numpy()
-        buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            format=np.array(FORMAT),
-            atoms=atoms.astype(np.uint16 if members.shape[1] <= 1 << 16 else np.int32),
-            members=np.packbits(members, axis=1),
-            atom_count=np.array(members.shape[1]),
-            scores=self.scores.cpu().numpy().astype(np.float16),
-        )
+        arrays = {
+            "atoms": atoms.astype(np.uint16 if members.shape[1] <= 1 << 16 else np.int32),
+            "members": np.packbits(members, axis=1),
+            "atom_count": np.array(members.shape[1]),
+            "scores": self.scores.cpu().numpy().astype(np.float16),
+        }
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, buffer.getvalue())
+        write_arrays(path, FORMAT, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Regions:
         """Read what :meth:`save` wrote; ValueError if the file is something else."""
         try:
-            with np.load(path, allow_pickle=False) as data:
-                if int(data["format"]) != FORMAT:
-                    raise ValueError(f"format {int(data['format'])}, expected {FORMAT}")
-                count = int(data["atom_count"])
-                members = np.unpackbits(data["members"], axis=1, count=count).astype(bool)
-                atoms, scores = data["atoms"].astype(np.int32), data["scores"].astype(np.float32)
+            data = read_arrays(path, FORMAT)
+            count = int(data["atom_count"])
+            members = np.unpackbits(data["members"], axis=1, count=count).astype(bool)
+            atoms, scores = data["atoms"].astype(np.int32), data["scores"].astype(np.float32)
         except FileNotFoundError:
             raise
         except Exception as error:

@@ -5,15 +5,14 @@ In a label alone two cars that touch are one component, even where SAM told them
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from seco.aggregation import Connectivities
+from seco.common.array_files import read_arrays, write_arrays
 from seco.common.arrays import Array
-from seco.common.files import write_bytes
 from seco.common.labels import LabelSpace
 from seco.correction.samples import check_connectivities
 
@@ -32,15 +31,12 @@ def write_connectivities(path: Path, item: Connectivities) -> None:
         ...     read_connectivities(Path(folder, "a.npz")).classes
         tensor([7])
     """
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        format=np.array(FORMAT),
-        ids=item.ids.cpu().numpy().astype(np.uint16 if len(item) < 1 << 16 else np.int32),
-        classes=item.classes.cpu().numpy().astype(np.int32),
-        scores=item.scores.cpu().numpy().astype(np.float32),
-    )
-    write_bytes(path, buffer.getvalue())
+    arrays = {
+        "ids": item.ids.cpu().numpy().astype(np.uint16 if len(item) < 1 << 16 else np.int32),
+        "classes": item.classes.cpu().numpy().astype(np.int32),
+        "scores": item.scores.cpu().numpy().astype(np.float32),
+    }
+    write_arrays(path, FORMAT, arrays)
 
 
 def read_connectivities(path: Path) -> Connectivities:
@@ -50,16 +46,15 @@ def read_connectivities(path: Path) -> Connectivities:
         OSError: the file cannot be opened.
         ValueError: it is something else.
     """
-    content = path.read_bytes()
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as data:
-            if int(data["format"]) != FORMAT:
-                raise ValueError(f"format {int(data['format'])}, expected {FORMAT}")
-            ids, classes = data["ids"].astype(np.int32), data["classes"].astype(np.int64)
-            scores = data["scores"].astype(np.float32)
+        data = read_arrays(path, FORMAT)
+        ids, classes = data["ids"].astype(np.int32), data["classes"].astype(np.int64)
+        scores = data["scores"].astype(np.float32)
         if ids.ndim != 2 or classes.ndim != 1 or scores.shape != classes.shape:
             raise ValueError(f"shapes {ids.shape}, {classes.shape}, {scores.shape}")
-    except Exception as error:  # numpy raises several kinds on a broken file
+    except OSError:
+        raise
+    except Exception as error:  # whatever the tables hold
         raise ValueError(f"{path}: expected a label's connectivities, got {error}") from error
     return Connectivities(*(torch.from_numpy(part) for part in (ids, classes, scores)))
 

@@ -7,7 +7,6 @@ The page is recognised by what it was made of.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from seco.common.array_files import read_arrays, write_arrays
 from seco.common.arrays import Array
 from seco.common.confusion import Confusion
 from seco.common.files import write_bytes
@@ -35,7 +35,6 @@ def write_measures(path: Path, measured: Summary) -> None:
     """Write the summary of one image atomically; the folder must exist."""
     ((name, changed),) = measured.changed
     tables = {
-        "format": np.array(_FORMAT),
         "name": np.array(name),
         "changed": np.array(changed),
         "steps": np.array(measured.steps),
@@ -48,9 +47,7 @@ def write_measures(path: Path, measured: Summary) -> None:
         tables["confusion"] = np.stack([one.confusion.counts for one in found])
         tables["intersection"] = np.stack([one.boundary.intersection for one in found])
         tables["union"] = np.stack([one.boundary.union for one in found])
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **tables)
-    write_bytes(path, buffer.getvalue())
+    write_arrays(path, _FORMAT, tables)
 
 
 def read_measures(path: Path, space: LabelSpace) -> Summary:
@@ -60,30 +57,29 @@ def read_measures(path: Path, space: LabelSpace) -> Summary:
         OSError: the file cannot be opened.
         ValueError: it is something else.
     """
-    content = path.read_bytes()
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as data:
-            if int(data["format"]) != _FORMAT:
-                raise ValueError(f"format {int(data['format'])}, expected {_FORMAT}")
-            steps = tuple(data["steps"].tolist())
-            quality = {}
-            if "confusion" in data:
-                parts: Sequence[Array] = [data[k] for k in ("confusion", "intersection", "union")]
-                quality = {
-                    step: LabelQuality(Confusion(counts), BoundaryOverlap(both, either))
-                    for step, counts, both, either in zip(steps, *parts, strict=True)
-                }
-            return Summary(
-                space=space,
-                steps=steps,
-                transitions=data["transitions"],
-                decisions=data["decisions"],
-                changed=[(str(data["name"]), float(data["changed"]))],
-                quality=quality,
-                compared=int(bool(quality)),
-                connectivities=TrueConnectivities(*(data[column] for column in _COLUMNS)),
-            )
-    except Exception as error:  # numpy raises several kinds on a broken file
+        data = read_arrays(path, _FORMAT)
+        steps = tuple(data["steps"].tolist())
+        quality = {}
+        if "confusion" in data:
+            parts: Sequence[Array] = [data[k] for k in ("confusion", "intersection", "union")]
+            quality = {
+                step: LabelQuality(Confusion(counts), BoundaryOverlap(both, either))
+                for step, counts, both, either in zip(steps, *parts, strict=True)
+            }
+        return Summary(
+            space=space,
+            steps=steps,
+            transitions=data["transitions"],
+            decisions=data["decisions"],
+            changed=[(str(data["name"]), float(data["changed"]))],
+            quality=quality,
+            compared=int(bool(quality)),
+            connectivities=TrueConnectivities(*(data[column] for column in _COLUMNS)),
+        )
+    except OSError:
+        raise
+    except Exception as error:  # whatever the tables hold
         raise ValueError(f"{path}: expected an image's measures, got {error}") from error
 
 
