@@ -151,17 +151,19 @@ def prompt_components(
     if not agreements:
         return Claims.none(device)
     agreement, trusted = torch.cat(agreements), torch.cat(believed)
-    rejected = torch.cat([trusted.new_zeros(1), ~trusted])
-    own_pixel = rejected[ids.long()].flatten().nonzero()[:, 0]
-    own_owner = ids.flatten()[own_pixel].long() - 1
-    if settings.rejected_things == "component":
-        owners, pixels = [*owners, own_owner], [*pixels, own_pixel]
-    stays = ([own_owner], [own_pixel]) if settings.rejected_things == "keep" else ([], [])
+    kept_owners: list[Tensor] = []
+    kept_pixels: list[Tensor] = []
+    if settings.rejected_things != "drop":
+        rejected = torch.cat([trusted.new_zeros(1), ~trusted])
+        own = rejected[ids.long()].flatten().nonzero()[:, 0]
+        claims = settings.rejected_things == "component"
+        (owners if claims else kept_owners).append(ids.flatten()[own].long() - 1)
+        (pixels if claims else kept_pixels).append(own)
     nothing = classes.new_zeros(0)
     return Claims(
         classes,
         torch.where(trusted, agreement, 0.5),
-        *(torch.cat([nothing, *parts]) for parts in (owners, pixels, *stays)),
+        *(torch.cat([nothing, *parts]) for parts in (owners, pixels, kept_owners, kept_pixels)),
     )
 
 
