@@ -16,6 +16,7 @@ from seco.common.checks import check_choice, check_number
 from seco.common.precision import exact
 from sgg.diffusion.protocol import DiffusionModel, Prediction
 from sgg.guidance import Segment, find_labelled, gradient_by_windows, gradient_of_labelled
+from sgg.options import GuidanceInput
 from sgg.sampling import Predict
 from sgg.settings import GuidanceSettings
 from sgg.windows import region_windows
@@ -28,7 +29,7 @@ def label_guidance(
     *,
     guidance: Literal["sgg", "local", "global"] = "sgg",
     guidance_scale: float = 1.0,
-    guidance_input: Literal["x_t", "pred_x0"] = "pred_x0",
+    guidance_input: GuidanceInput = "pred_x0",
     ignore_index: int = 255,
     settings: GuidanceSettings = GuidanceSettings(),
 ) -> Predict:
@@ -104,7 +105,7 @@ def guided_prediction(
     t: int,
     image_gradient: Callable[[Tensor], Tensor],
     *,
-    guidance_input: Literal["x_t", "pred_x0"] = "x_t",
+    guidance_input: GuidanceInput = "x_t",
     differentiate_denoiser: bool = False,
 ) -> tuple[Prediction, Tensor]:
     """Predict at step ``t``, and bring the gradient that an image gets back to ``x_t``.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.checks import check_holds_ignore, check_labels, describe
-from seco.common.images import check_pair, labels_to_batch, to_batch
+from seco.common.images import Map, check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
@@ -23,8 +23,6 @@ from sgg.options import Guidance, GuidanceInput, Precision, TranslationOptions
 from sgg.sampling import Predict, Sampler, add_noise, reverse_process, reverse_timesteps
 from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
 from sgg.settings import GuidanceSettings
-
-Image = TypeVar("Image", Array, Tensor)
 
 _PRECISIONS: Mapping[torch.dtype | None, Precision | None] = {
     None: None,
@@ -36,7 +34,7 @@ _DDIM_STEPS = 50
 
 
 def translate(
-    src_img: Image,
+    src_img: Map,
     src_label: Array | Tensor,
     diffusion: Any,
     seg_model: object,
@@ -56,7 +54,7 @@ def translate(
     dtype: torch.dtype | None = None,
     generator: torch.Generator | None = None,
     progress: bool = False,
-) -> Image:
+) -> Map:
     """Translate labelled source images to the domain of a diffusion model, true to the label.
 
     The image is noised to step n and denoised by a model of the target domain; at each step the
@@ -257,7 +255,7 @@ def _progress(predict: Predict, total: int, shown: bool) -> Iterator[Predict]:
         yield reported
 
 
-def _restore(images: Tensor, like: Image) -> Image:
+def _restore(images: Tensor, like: Map) -> Map:
     """Images (B, 3, H, W) in [-1, 1] as the caller passed theirs."""
     unit = ((images.float() + 1) / 2).clamp(0, 1)
     if isinstance(like, np.ndarray):
