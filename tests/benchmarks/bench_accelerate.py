@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import write_record
+from record import summary, write_record
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -232,14 +232,6 @@ def differences(found: Tensor, reference: Tensor) -> dict[str, float]:
         "largest difference": float(f"{apart.max():.3g}"),
         "mean difference": float(f"{apart.mean():.3g}"),
         "relative difference": float(f"{apart.norm() / reference.norm():.3g}"),
-    }
-
-
-def summary(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 3),
-        "min": round(min(values), 3),
-        "max": round(max(values), 3),
     }
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from record import write_record
+from record import summary, write_record
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -176,14 +176,6 @@ def correcting(
                     beyond = value / seconds["extractor"] - 1
                     rows.setdefault(f"{kind}, share beyond the extractor", []).append(beyond)
     return {key: summary(values) for key, values in rows.items()}
-
-
-def summary(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 3),
-        "min": round(min(values), 3),
-        "max": round(max(values), 3),
-    }
 
 
 def main() -> None:

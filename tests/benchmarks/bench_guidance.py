@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from record import write_record
+from record import summary, write_record
 from torch import Tensor
 
 import sgg
@@ -96,14 +96,6 @@ def timed(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, lis
             if turn:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
-
-
-def summary(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(1000 * statistics.median(values), 2),
-        "min": round(1000 * min(values), 2),
-        "max": round(1000 * max(values), 2),
-    }
 
 
 @torch.no_grad()
@@ -178,7 +170,10 @@ def steps(options: argparse.Namespace) -> dict[str, object]:
         "classes": options.classes,
         "repeats": options.repeats,
         "largest difference of loop and batch, relative": f"{difference.item():.1e}",
-        "ms": {name: summary(values) for name, values in seconds.items()},
+        "ms": {
+            name: summary([1000 * value for value in values], digits=2)
+            for name, values in seconds.items()
+        },
         "LCG step / GSG step": round(middle["LCG step, batched"] / middle["GSG step"], 2),
         **{
             f"LCG step, margin {margin} / GSG step": round(

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_refine import crowded_regions, summary
-from record import write_record
+from bench_refine import crowded_regions
+from record import summary, write_record
 
 import seco
 from seco.demo import STREETS, street_scene
@@ -33,7 +33,7 @@ def measured(work: Callable[[], Any], repeats: int) -> tuple[dict[str, float], A
         start = time.process_time()
         work()
         times.append(1000 * (time.process_time() - start))
-    return summary(times), result
+    return summary(times, digits=4), result
 
 
 def of_regions(regions: seco.Regions, repeats: int) -> dict[str, object]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import resource
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from record import write_record
+from record import summary, write_record
 from tqdm import tqdm
 
 import seco
@@ -113,14 +112,6 @@ def crowded_scenes(count: int, size: tuple[int, int], least: int) -> list[dict[s
     return scenes
 
 
-def summary(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 4),
-        "min": round(min(values), 4),
-        "max": round(max(values), 4),
-    }
-
-
 def against_practice(images: int, size: tuple[int, int]) -> dict[str, object]:
     model = load_tiny_sam()
     sam = Timed(seco.load_sam(model))
@@ -151,7 +142,7 @@ def against_practice(images: int, size: tuple[int, int]) -> dict[str, object]:
         "size": size,
         "images": len(scenes),
         "threads": torch.get_num_threads(),
-        **{name: summary(values) for name, values in rows.items()},
+        **{name: summary(values, digits=4) for name, values in rows.items()},
     }
 
 
@@ -185,8 +176,8 @@ def in_loop(repeats: int = 30) -> dict[str, object]:
                     outside="keep",
                 )
                 seconds.append(1000 * (time.perf_counter() - start))
-            out[f"{kind}, {name}, ms"] = summary(seconds[3:])
-    out["regions found per image"] = summary([float(len(item)) for item in regions])
+            out[f"{kind}, {name}, ms"] = summary(seconds[3:], digits=4)
+    out["regions found per image"] = summary([float(len(item)) for item in regions], digits=4)
     torch.set_num_threads(threads)
     return out
 

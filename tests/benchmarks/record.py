@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import platform
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -40,6 +42,12 @@ def write_record(script: str, out: Path | None, *, device: str = "cpu", **said: 
     print(text, end="")
     if out is not None:
         write_bytes(out, text.encode())
+
+
+def summary(values: Sequence[float], *, digits: int = 3) -> dict[str, float]:
+    """The middle and the range of what was measured."""
+    found = {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return {name: round(value, digits) for name, value in found.items()}
 
 
 def _options(words: list[str]) -> list[str]:
