@@ -2,6 +2,7 @@
 
     python examples/train_diffusion.py OUT --images FOLDER --height 512 --crop 256 512
     accelerate launch examples/train_diffusion.py OUT --images FOLDER    # several GPUs
+    python examples/train_diffusion.py OUT --images FOLDER --init MODEL  # from one that knows more
     python examples/train_diffusion.py OUT --streets 4000 --half         # the bundled demo model
 
 Needs diffusers and accelerate. ``OUT/model`` is the result, a diffusers pipeline folder of the
@@ -14,6 +15,9 @@ samples out of pure noise. So only the first ``--max-t`` of the chain is trained
 weights: do not translate with a ``strength`` beyond it. The learning rate is constant after its
 warm-up and falls to 0 over the last fifth of ``--steps``; ``--steps`` may be changed when a run
 goes on.
+
+With few target images begin from a model of related ones: ``--init`` is the diffusers folder of
+such a model, as ``OUT/model`` of an earlier run. Its network, schedule and prediction are kept.
 """
 
 from __future__ import annotations
@@ -52,6 +56,7 @@ def main() -> None:
     source.add_argument("--images", type=Path, help="folder of target images, also below it")
     source.add_argument("--streets", type=int, help="generate this many camera street scenes")
     parser.add_argument("--source", type=Path, help="folder of source images for samples.png")
+    parser.add_argument("--init", type=Path, help="diffusers folder to begin from")
     parser.add_argument("--held-out", type=int, default=64, help="images that losses are told of")
     parser.add_argument("--height", type=int, help="scale images to this height before the crop")
     parser.add_argument("--crop", type=int, nargs=2, default=(64, 128), metavar=("H", "W"))
@@ -78,6 +83,10 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="write the result in half precision")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    kept = ("channels", "layers", "attention", "schedule", "prediction")
+    changed = [f"--{name}" for name in kept if getattr(args, name) != parser.get_default(name)]
+    if args.init is not None and changed:
+        parser.error(f"{', '.join(changed)}: the model of --init has its own")
     if args.workers is None:  # a crop follows from its number, whoever reads it
         args.workers = 0 if args.cpu else min(8, os.cpu_count() or 1)
     accelerator = Accelerator(mixed_precision=args.precision, cpu=args.cpu)
@@ -107,6 +116,8 @@ def render(folder: Path, domain: str, seeds: range, size: tuple[int, int]) -> No
 
 
 def make_unet(args: argparse.Namespace) -> UNet2DModel:
+    if args.init is not None:
+        return UNet2DModel.from_pretrained(args.init, subfolder="unet").float()
     count = len(args.channels)
     deep = [k >= count - args.attention for k in range(count)]
     with torch.random.fork_rng(devices=[]):
@@ -124,6 +135,8 @@ def make_unet(args: argparse.Namespace) -> UNet2DModel:
 
 
 def make_scheduler(args: argparse.Namespace) -> DDPMScheduler:
+    if args.init is not None:
+        return DDPMScheduler.from_pretrained(args.init, subfolder="scheduler")
     return DDPMScheduler(
         beta_schedule="squaredcos_cap_v2" if args.schedule == "cosine" else "linear",
         prediction_type=args.prediction,
