@@ -105,7 +105,9 @@ def find_pairs(
     if not labels.is_dir():
         inputs = single_input(labels if images is None else images, labels)
         single_input(labels, truth)  # raises as for the labels
-        return TruePairs(inputs, (truth,))
+        place = Path(labels.stem)  # whatever its image is called, as in folders
+        files = tuple(replace(one, image_place=place, place=place) for one in inputs.files)
+        return TruePairs(replace(inputs, files=files), (truth,))
     found = find_inputs(labels, truth, list_file=list_file, naming=naming, match=match)
     failures = [replace(one, reason=_renamed(one.reason)) for one in found.failures]
     pictures = {files.image: files.image for files in found.files}
@@ -139,7 +141,8 @@ def evaluate_folder(
         dilation_ratio: see :func:`seco.evaluation.boundary_overlap`.
         corrector: a fitted one, to measure how it judges the labels' connectivities.
         connectivities: folder that refining wrote with the labels, see
-            :class:`seco.folder.OutputFormat`. ``None``: their connected components are judged.
+            :class:`seco.folder.OutputFormat`; of a single label, the folder that its own lie in.
+            ``None``: their connected components are judged.
         options: how the job is run; every process measures its share, and each gets the whole.
     """
     processes, inputs = options.processes, pairs.labels

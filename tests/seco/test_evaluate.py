@@ -246,6 +246,16 @@ def test_the_regions_that_refining_found_are_judged(work, fitted):
         found["connectivities"]["count"] == len(pooled) > len(TrueConnectivities.pool(components))
     )
     assert found["connectivities"]["wrong"] == pooled.noisy.sum()
+    # a single label, whose image is called otherwise
+    (work / "images/more/3.png").rename(work / "images/frame.png")
+    result, one = evaluate(
+        work, "--corrector", work / "corrector", "--images", work / "images/frame.png",
+        "--device", "cpu", "--connectivities", work / "parts/more",
+        labels="labels/more/3.png", truth="truth/more/3.png",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert one["connectivities"]["count"] == len(judged[3]) > len(components[3])
+    (work / "images/frame.png").rename(work / "images/more/3.png")
     write_label(work / "labels" / f"{NAMES[0]}.png", np.zeros_like(draw(0)[1]), SPACE)
     result, found = evaluate(work, "--corrector", work / "corrector", *given)
     assert result.exit_code == 1
