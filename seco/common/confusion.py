@@ -61,14 +61,14 @@ class Confusion:
 
     @property
     def coverage(self) -> float:
-        """Share of the pixels with a true class that the labels do not leave out."""
-        return float(self.counts[:, :-1].sum() / max(self.counts.sum(), 1))
+        """Share of the pixels with a true class that the labels do not leave out; NaN of none."""
+        return float(ratios(self.counts[:, :-1].sum(), self.counts.sum()))
 
     @property
     def accuracy(self) -> float:
-        """Share of the pixels that are not left out whose class is right."""
+        """Share of the pixels that are not left out whose class is right; NaN if all are."""
         kept = self.counts[:, :-1]
-        return float(np.trace(kept) / max(kept.sum(), 1))
+        return float(ratios(np.trace(kept), kept.sum()))
 
 
 def confusion(label: Array | Tensor, truth: Array | Tensor, space: LabelSpace) -> Confusion:

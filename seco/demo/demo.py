@@ -174,7 +174,7 @@ def _measures(found: Confusion) -> dict[str, Any]:
         "iou": {
             name: plain(value, 4) for name, value in zip(STREETS.names, found.iou, strict=True)
         },
-        "mean_iou": round(found.mean_iou, 4),
-        "coverage": round(found.coverage, 4),
-        "accuracy": round(found.accuracy, 4),
+        "mean_iou": plain(found.mean_iou, 4),
+        "coverage": plain(found.coverage, 4),
+        "accuracy": plain(found.accuracy, 4),
     }

@@ -49,7 +49,6 @@ class LabelQuality:
         ``iou`` counts ignored pixels as misses, ``iou_labelled`` looks at labelled pixels alone.
         """
         found, labelled = self.confusion, self.confusion.labelled
-        known = bool(found.counts.any())
         per_class = {
             "iou": found.iou,
             "iou_labelled": labelled.iou,
@@ -59,8 +58,8 @@ class LabelQuality:
             "mean_iou": plain(found.mean_iou),
             "mean_iou_labelled": plain(labelled.mean_iou),
             "mean_boundary_iou": plain(self.boundary.mean_iou),
-            "accuracy": plain(found.accuracy) if labelled.counts.any() else None,
-            "coverage": plain(found.coverage) if known else None,
+            "accuracy": plain(found.accuracy),
+            "coverage": plain(found.coverage),
             "pixels": int(found.counts.sum()),
             "per_class": {
                 name: {measure: plain(values[index]) for measure, values in per_class.items()}

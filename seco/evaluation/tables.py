@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,11 +38,9 @@ def quality_table(found: LabelQuality, space: LabelSpace) -> str:
     ]
     rows.append(["**mean**", *map(percent, means), ""])
     head = ("%", "IoU", "IoU labelled", "boundary IoU", "share of truth")
-    labelled_share = percent(whole.coverage if pixels.any() else math.nan)
-    right = percent(whole.accuracy if labelled.counts.any() else math.nan)
     return (
-        f"{_table(head, rows)}\n\nOf the pixels with known truth {labelled_share} % are labelled, "
-        f"{right} % of these rightly."
+        f"{_table(head, rows)}\n\nOf the pixels with known truth {percent(whole.coverage)} % are "
+        f"labelled, {percent(whole.accuracy)} % of these rightly."
     )
 
 

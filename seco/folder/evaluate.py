@@ -106,8 +106,9 @@ def find_pairs(
         inputs = single_input(labels if images is None else images, labels)
         single_input(labels, truth)  # raises as for the labels
         place = Path(labels.stem)  # whatever its image is called, as in folders
-        files = tuple(replace(one, image_place=place, place=place) for one in inputs.files)
-        return TruePairs(replace(inputs, files=files), (truth,))
+        (single,) = inputs.files
+        own = replace(single, image_place=place, place=place)
+        return TruePairs(replace(inputs, files=(own,)), (truth,))
     found = find_inputs(labels, truth, list_file=list_file, naming=naming, match=match)
     failures = [replace(one, reason=_renamed(one.reason)) for one in found.failures]
     pictures = {files.image: files.image for files in found.files}

@@ -41,8 +41,10 @@ def test_pooling_is_addition():
 
 def test_nothing_to_compare():
     found = Confusion(np.zeros((4, 5), np.int64))
-    assert np.isnan(found.mean_iou)
-    assert (found.coverage, found.accuracy) == (0, 0)
+    assert np.isnan([found.mean_iou, found.coverage, found.accuracy]).all()
+    left_out = confusion(np.full((2, 3), -1), np.zeros((2, 3), int), SPACE)
+    assert left_out.coverage == 0
+    assert np.isnan([left_out.accuracy, left_out.labelled.coverage]).all()
 
 
 def test_sizes_differ():
