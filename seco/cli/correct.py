@@ -9,7 +9,9 @@ import typer
 
 from seco.cli.models import encoder_of, warn_of_tiny
 from seco.cli.options import (
+    Accelerate,
     Checkpoint,
+    Compile,
     ConfidenceSuffix,
     ConnectivitiesFolder,
     FittedSam,
@@ -19,6 +21,7 @@ from seco.cli.options import (
     ListRoot,
     Precision,
     PrecisionName,
+    SamChoice,
     SamModel,
     ScoreFormatName,
     ScoreFormatRule,
@@ -52,6 +55,8 @@ def correct(
     sam: FittedSam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     precision: Precision = PrecisionName.float32,
+    accelerate: Accelerate = False,
+    compile: Compile = False,
     device: Device = None,
     confidence: Annotated[
         Path | None,
@@ -97,7 +102,8 @@ def correct(
             confidence_suffix=confidence_suffix,
         )  # fmt: skip
         check_lists(inputs, out, output, root=list_root, least_share=min_labelled)
-        encoder, own = encoder_of(corrector, sam, checkpoint, device, precision)
+        chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
+        encoder, own = encoder_of(corrector, chosen, device)
     with job(overwrite=overwrite, stage=Stage("Correcting labels", resumes=True)) as options:
         if encoder is not None:
             warn_of_tiny(sam, first=options.processes.first, features=True)

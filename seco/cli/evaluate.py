@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from seco.cli.models import encoder_of
-from seco.cli.options import Checkpoint, ConnectivitiesFolder, Precision, PrecisionName, SamModel
+from seco.cli.options import (
+    Accelerate,
+    Checkpoint,
+    Compile,
+    ConnectivitiesFolder,
+    Precision,
+    PrecisionName,
+    SamChoice,
+    SamModel,
+)
 from seco.cli.unused import check_used, sam_options
 from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
 from seco.common.cli.progress import Stage
@@ -61,6 +70,8 @@ def evaluate(
     ] = SamModel.tiny,
     checkpoint: Checkpoint = None,
     precision: Precision = PrecisionName.float32,
+    accelerate: Accelerate = False,
+    compile: Compile = False,
     device: Device = None,
     list_file: Annotated[
         Path | None,
@@ -86,13 +97,14 @@ def evaluate(
     from seco.folder.evaluate import evaluate_folder, find_pairs
     from seco.refine import check_corrector
 
+    chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
     with refused():
         check_number("--boundary-ratio", boundary_ratio, low=0, high=1, low_open=True)
         if (corrector is None) != (images is None):
             raise ValueError("--corrector and --images belong together")
         if corrector is None:
             check_used({"--connectivities": connectivities}, "--corrector")
-            check_used(sam_options(sam, checkpoint, precision), "--corrector")
+            check_used(sam_options(chosen), "--corrector")
         space = find_label_space(label_space)
         pairs = find_pairs(
             labels,
@@ -104,7 +116,7 @@ def evaluate(
         )
         fitted = None
         if corrector is not None:
-            encoder, own = encoder_of(corrector, sam, checkpoint, device, precision)
+            encoder, own = encoder_of(corrector, chosen, device)
             fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=own)
             check_corrector(fitted, space)
     with job(overwrite=False, stage=Stage("Measuring")) as options:

@@ -11,7 +11,9 @@ import typer
 from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
     FEATURE_GIB,
+    Accelerate,
     Checkpoint,
+    Compile,
     ConnectivitiesFolder,
     Encoder,
     EncoderName,
@@ -20,6 +22,7 @@ from seco.cli.options import (
     Paper,
     Precision,
     PrecisionName,
+    SamChoice,
     SamModel,
     SCCAssignments,
     SCCSettingsListed,
@@ -49,6 +52,8 @@ def fit(
     sam: EncoderSam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     precision: Precision = PrecisionName.float32,
+    accelerate: Accelerate = False,
+    compile: Compile = False,
     device: Device = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is random.")] = 0,
     checkpoint_every: Annotated[
@@ -76,10 +81,11 @@ def fit(
     from seco.common.settings_text import change_settings
     from seco.folder import fit_folder
 
+    chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
     with refused():
         if encoder is EncoderName.small:
             memory = {"--feature-memory": given(feature_memory, FEATURE_GIB)}
-            check_used(sam_options(sam, checkpoint, precision) | memory, "--encoder sam")
+            check_used(sam_options(chosen) | memory, "--encoder sam")
         space = find_label_space(label_space)
         inputs = folder_inputs(
             images, labels, apart=[out], beside=[connectivities], list_file=list_file,
@@ -89,7 +95,7 @@ def fit(
         used = device_named(device)
         features = None
         if encoder is EncoderName.sam:
-            features = sam_named(sam, checkpoint, used, precision)
+            features = sam_named(chosen, used)
     with job(overwrite=overwrite) as options:
         if features is not None:
             warn_of_tiny(sam, first=options.processes.first, features=True)

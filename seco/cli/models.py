@@ -8,29 +8,38 @@ from typing import Any
 import torch
 import typer
 
-from seco.cli.options import PrecisionName, SamModel, SamName
-from seco.cli.unused import check_used, sam_options
+from seco.cli.options import PrecisionName, SamChoice, SamModel, SamName
+from seco.cli.unused import check_used, given, sam_options
 from seco.common.cli.running import device_named
 from seco.sam.protocol import PromptableSegmenter
 
 
-def sam_named(
-    sam: SamName | SamModel, checkpoint: str | None, device: str, precision: PrecisionName
-) -> PromptableSegmenter:
+def sam_named(chosen: SamChoice, device: str) -> PromptableSegmenter:
     """Load the model of ``--sam``; of one that is not for work tells :func:`warn_of_tiny`.
 
     In ``bfloat16`` runs its image encoder, most of the time; the mask decoder stays exact.
 
     Raises:
         OSError, ValueError, RuntimeError, AssertionError: as :func:`seco.load_sam`.
+        ValueError: ``--compile`` without ``--accelerate``.
+        TypeError: an encoder that cannot be accelerated.
     """
-    from seco import load_sam
+    from seco import accelerate_sam, load_sam
 
-    loaded: Any = load_sam(sam.value, checkpoint=checkpoint, device=device)
-    if precision is PrecisionName.bfloat16:
-        loaded.model.image_encoder.to(torch.bfloat16)
+    if not chosen.accelerate:
+        check_used({"--compile": given(chosen.compile, False)}, "--accelerate")
+    loaded: Any = load_sam(chosen.sam.value, checkpoint=chosen.checkpoint, device=device)
+    dtype = torch.float32
+    if chosen.precision is PrecisionName.bfloat16:
+        dtype = torch.bfloat16
+        loaded.model.image_encoder.to(dtype)  # accelerated or not, the same weights in manifests
     segmenter: PromptableSegmenter = loaded
-    return segmenter
+    if not chosen.accelerate:
+        return segmenter
+    try:
+        return accelerate_sam(segmenter, dtype=dtype, compile=chosen.compile)
+    except TypeError as error:
+        raise TypeError(f"--accelerate: {error}") from error
 
 
 def fitted_with_sam(corrector: Path) -> bool:
@@ -51,11 +60,7 @@ def fitted_with_sam(corrector: Path) -> bool:
 
 
 def encoder_of(
-    corrector: Path,
-    sam: SamModel,
-    checkpoint: str | None,
-    device: str | None,
-    precision: PrecisionName,
+    corrector: Path, chosen: SamChoice, device: str | None
 ) -> tuple[PromptableSegmenter | None, str | None]:
     """A corrector's encoder, if it has none of its own, and the device of its own one, if it has.
 
@@ -65,8 +70,8 @@ def encoder_of(
     """
     used = device_named(device)
     if fitted_with_sam(corrector):
-        return sam_named(sam, checkpoint, used, precision), None
-    check_used(sam_options(sam, checkpoint, precision), "a corrector that was fitted with a SAM")
+        return sam_named(chosen, used), None
+    check_used(sam_options(chosen), "a corrector that was fitted with a SAM")
     return None, used
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,6 +46,17 @@ class PrecisionName(str, Enum):
 
     float32 = "float32"
     bfloat16 = "bfloat16"
+
+
+@dataclass(frozen=True)
+class SamChoice:
+    """The options that name a SAM and say how its encoder computes, as they were given."""
+
+    sam: SamName | SamModel
+    checkpoint: str | None = None
+    precision: PrecisionName = PrecisionName.float32
+    accelerate: bool = False
+    compile: bool = False
 
 
 class Method(str, Enum):
@@ -143,6 +155,22 @@ Precision = Annotated[
         "--precision",
         help="What the image encoder of --sam computes in. bfloat16 is several times faster on a "
         "GPU; masks differ a little, and what was made with it is not mixed with the other.",
+    ),
+]
+Accelerate = Annotated[
+    bool,
+    typer.Option(
+        "--accelerate",
+        help="Compute what the image encoder of --sam does with less work (seco.accelerate_sam). "
+        "In float32 labels stay the same; in bfloat16 what was made with it is not mixed with what "
+        "was made without.",
+    ),
+]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="With --accelerate: by torch.compile, which takes a minute or more at the start.",
     ),
 ]
 Encoder = Annotated[

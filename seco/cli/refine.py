@@ -9,8 +9,10 @@ import typer
 
 from seco.cli.models import fitted_with_sam, warn_of_tiny
 from seco.cli.options import (
+    Accelerate,
     Assignments,
     Checkpoint,
+    Compile,
     Confidence,
     ConfidenceSuffix,
     ConfidenceThreshold,
@@ -29,6 +31,7 @@ from seco.cli.options import (
     Precision,
     PrecisionName,
     PSAMethod,
+    SamChoice,
     SamName,
     SamOrNone,
     SaveConnectivities,
@@ -68,6 +71,8 @@ def refine(
     sam: SamOrNone = SamName.tiny,
     checkpoint: Checkpoint = None,
     precision: Precision = PrecisionName.float32,
+    accelerate: Accelerate = False,
+    compile: Compile = False,
     device: Device = None,
     regions: Annotated[
         Path | None,
@@ -151,7 +156,8 @@ def refine(
             check_lists(inputs, out, output, root=list_root, least_share=min_labelled)
         check_selection(inputs, confidence, keep_fraction, confidence_threshold)
         refiner = refiner_of(
-            sam, checkpoint=checkpoint, precision=precision, device=device, label_space=space,
+            SamChoice(sam, checkpoint, precision, accelerate, compile),
+            device=device, label_space=space,
             encodes=corrector is not None and fitted_with_sam(corrector),
             keep_fraction=keep_fraction, confidence_threshold=confidence_threshold,
             outside=outside, paper=paper, assignments=assignments, method=method,

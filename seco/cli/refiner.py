@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from seco.cli.models import sam_named
-from seco.cli.options import Method, Outside, PrecisionName, SamModel, SamName
+from seco.cli.options import Method, Outside, SamChoice, SamName
 from seco.cli.unused import check_used, sam_options
 from seco.common.cli.running import device_named
 from seco.common.labels import LabelSpace
@@ -18,10 +18,8 @@ from seco.settings import PAPER, PSASettings
 
 
 def refiner_of(
-    sam: SamName | SamModel,
+    chosen: SamChoice,
     *,
-    checkpoint: str | None,
-    precision: PrecisionName,
     device: str | None,
     label_space: LabelSpace,
     encodes: bool,
@@ -37,13 +35,11 @@ def refiner_of(
     """Load the model and put the settings together.
 
     Args:
-        sam: as the following, an option of the commands.
-        checkpoint: see ``sam``.
-        precision: see there.
-        device: see there.
+        chosen: the SAM.
+        device: an option of the commands, as those that are not explained here.
         label_space: the classes.
         encodes: whether the SAM is also the encoder of a corrector.
-        keep_fraction: see ``sam``; this and all that follow.
+        keep_fraction: see ``device``; this and all that follow.
         confidence_threshold: see there.
         outside: see there.
         paper: see there.
@@ -57,8 +53,8 @@ def refiner_of(
         OSError, RuntimeError, AssertionError: as :func:`seco.cli.models.sam_named`.
     """
     assigned = list(assignments or [])
-    if sam is SamName.none:
-        check_used(sam_options(sam, checkpoint, precision), "another --sam than none")
+    if chosen.sam is SamName.none:
+        check_used(sam_options(chosen), "another --sam than none")
         if encodes:
             raise ValueError("--corrector was fitted with a SAM: expected the same --sam, got none")
     if regions is not None:
@@ -79,7 +75,7 @@ def refiner_of(
     if regions is not None and settings.method == "prompts":
         raise ValueError(f"--regions: expected none with method prompts, got {regions}")
     used = device_named(device)
-    model = None if sam is SamName.none else sam_named(sam, checkpoint, used, precision)
+    model = None if chosen.sam is SamName.none else sam_named(chosen, used)
     if model is not None and regions is None:
         found = replace(start, proposals=proposal_settings_of(model))
         settings = change_settings(found, assigned)

@@ -9,12 +9,15 @@ import typer
 
 from seco.cli.models import sam_named, warn_of_tiny
 from seco.cli.options import (
+    Accelerate,
     Checkpoint,
+    Compile,
     Precision,
     PrecisionName,
     ProposalAssignments,
     ProposalSettingsListed,
     Sam,
+    SamChoice,
     SamModel,
 )
 from seco.common.cli.options import (
@@ -35,6 +38,8 @@ def regions(
     sam: Sam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     precision: Precision = PrecisionName.float32,
+    accelerate: Accelerate = False,
+    compile: Compile = False,
     device: Device = None,
     assignments: ProposalAssignments = None,
     settings_listed: ProposalSettingsListed = False,
@@ -58,7 +63,8 @@ def regions(
             images, None, apart=[out], list_file=list_file, naming=naming,
             image_suffix=image_suffix,
         )  # fmt: skip
-        model = sam_named(sam, checkpoint, device_named(device), precision)
+        chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
+        model = sam_named(chosen, device_named(device))
         settings = change_settings(proposal_settings_of(model), assignments or [])
     with job(overwrite=overwrite, stage=Stage("Finding regions", resumes=True)) as options:
         warn_of_tiny(sam, first=options.processes.first)

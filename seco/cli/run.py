@@ -11,8 +11,10 @@ import typer
 from seco.cli.models import warn_of_tiny
 from seco.cli.options import (
     FEATURE_GIB,
+    Accelerate,
     Assignments,
     Checkpoint,
+    Compile,
     Confidence,
     ConfidenceSuffix,
     ConfidenceThreshold,
@@ -28,6 +30,7 @@ from seco.cli.options import (
     Precision,
     PrecisionName,
     Sam,
+    SamChoice,
     SamModel,
     SettingsListed,
 )
@@ -84,6 +87,8 @@ def run(
     sam: Sam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     precision: Precision = PrecisionName.float32,
+    accelerate: Accelerate = False,
+    compile: Compile = False,
     device: Device = None,
     regions: Annotated[
         Path | None,
@@ -182,7 +187,8 @@ def run(
             )
             truths = {files.image: files.label for files in found.files if files.label is not None}
         refiner = refiner_of(
-            sam, checkpoint=checkpoint, precision=precision, device=device, label_space=space,
+            SamChoice(sam, checkpoint, precision, accelerate, compile),
+            device=device, label_space=space,
             encodes=encoder is EncoderName.sam,
             keep_fraction=keep_fraction, confidence_threshold=confidence_threshold,
             outside=outside, paper=paper, assignments=assignments,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
-from seco.cli.options import PrecisionName, SamModel, SamName
+from seco.cli.options import PrecisionName, SamChoice
 
 
 def check_used(options: Mapping[str, object], wanted: str) -> None:
@@ -36,12 +36,12 @@ def given(value: object, default: object) -> object:
     return value.value if isinstance(value, Enum) else value
 
 
-def sam_options(
-    sam: SamName | SamModel, checkpoint: str | None, precision: PrecisionName
-) -> dict[str, object]:
+def sam_options(chosen: SamChoice) -> dict[str, object]:
     """The options of a SAM for :func:`check_used`, where none is run."""
     return {
-        "--sam": None if sam.value in ("none", "tiny") else sam.value,
-        "--checkpoint": checkpoint,
-        "--precision": given(precision, PrecisionName.float32),
+        "--sam": None if chosen.sam.value in ("none", "tiny") else chosen.sam.value,
+        "--checkpoint": chosen.checkpoint,
+        "--precision": given(chosen.precision, PrecisionName.float32),
+        "--accelerate": given(chosen.accelerate, False),
+        "--compile": given(chosen.compile, False),
     }

@@ -136,9 +136,18 @@ class AcceleratedEncoder:
         return ready.network(images.to(self.dtype)).clone()
 
     def describe(self) -> dict[str, str]:
-        """What of its answers is neither the weights' doing nor rounding, for manifests."""
-        own = dtype_of(self._encoder)
-        return {} if self.dtype == own else {"image_encoder": f"in {self.dtype}"}
+        """What of its answers is neither the weights' doing nor rounding, for manifests.
+
+        Below single precision rounding shows in the masks, so how it came about is said as well.
+        """
+        own, used = dtype_of(self._encoder), self.dtype
+        if used in (torch.float32, torch.float64):
+            return {} if used == own else {"image_encoder": f"in {used}"}
+        said = [f"in {used}", "accelerated"]
+        said += [f"{name} {kind}" for name, kind in self._kinds.items() if kind != "bias"]
+        if self._compile:
+            said.append("compiled")
+        return {"image_encoder": ", ".join(said)}
 
     def _prepared(self) -> _Ready:
         check_stock_encoder(self._encoder)

@@ -13,8 +13,10 @@ from torch import nn
 
 import seco
 from seco.cli.models import sam_named
-from seco.cli.options import PrecisionName, SamModel
+from seco.cli.options import PrecisionName, SamChoice, SamModel
+from seco.common.files import read_label, write_label
 from seco.common.modules import fingerprint
+from seco.demo import STREETS, street_scene
 
 COMMANDS = ("regions", "refine", "fit", "correct", "run", "evaluate")
 
@@ -72,11 +74,11 @@ def test_every_command_sets_the_precision_and_hashes_the_weights_once(call, comm
 
 
 def test_the_encoder_alone_is_in_half_precision_and_says_so():
-    half = sam_named(SamModel.tiny, None, "cpu", PrecisionName.bfloat16)
+    half = sam_named(SamChoice(SamModel.tiny, precision=PrecisionName.bfloat16), "cpu")
     assert half.describe()["image_encoder"] == "in torch.bfloat16"
     assert {p.dtype for p in half.model.image_encoder.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in half.model.mask_decoder.parameters()} == {torch.float32}
-    whole = sam_named(SamModel.tiny, None, "cpu", PrecisionName.float32)
+    whole = sam_named(SamChoice(SamModel.tiny), "cpu")
     assert "image_encoder" not in whole.describe()
     assert {p.dtype for p in whole.model.parameters()} == {torch.float32}
 
@@ -90,6 +92,86 @@ def test_what_bfloat16_made_is_not_mixed_with_the_rest(call, tmp_path):
     refused = call("regions", *quick)
     assert refused.exit_code == 2
     assert "image_encoder in torch.bfloat16" in refused.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_accelerates(call, command, monkeypatch):
+    asked = []
+
+    def stand_in(sam, **options):
+        asked.append(options)
+        raise TypeError("sam: expected another encoder")
+
+    monkeypatch.setattr(seco, "accelerate_sam", stand_in)
+    for more in (), ("--precision", "bfloat16", "--compile"):
+        result = call(command, "--accelerate", *more)
+        assert result.exit_code == 2
+        assert "--accelerate: sam: expected another encoder" in result.stderr
+    assert asked == [
+        {"dtype": torch.float32, "compile": False},
+        {"dtype": torch.bfloat16, "compile": True},
+    ]
+
+
+def test_an_encoder_that_cannot_be_accelerated_is_refused(call, monkeypatch, tmp_path):
+    tiny = seco.load_sam("tiny")
+    tiny.model.image_encoder.blocks[0].register_forward_hook(lambda *given: None)
+    monkeypatch.setattr(seco, "load_sam", lambda name, **options: tiny)
+    result = call("regions", "--accelerate")
+    assert result.exit_code == 2
+    assert "--accelerate: sam.image_encoder.blocks.0: expected a plain Block" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_accelerated_labels_are_the_same(call, tmp_path):
+    scene = street_scene(3, size=(64, 96))
+    Image.fromarray(scene.image).save(tmp_path / "images/a.png")
+    write_label(tmp_path / "labels/a.png", scene.label, STREETS)
+    (tmp_path / "streets.json").write_text(STREETS.to_json())
+    usual = ("--label-space", "streets.json", "--set", "points_per_side=4")
+    assert call("refine", *usual).exit_code == 0
+    expected = (tmp_path / "out/a.png").read_bytes()
+    assert len(np.unique(read_label(tmp_path / "out/a.png"))) > 2
+    gone_on = call("refine", *usual, "--accelerate")
+    assert "0 refined, 1 skipped" in gone_on.stdout
+    anew = call("refine", *usual, "--accelerate", "--overwrite")
+    assert "1 refined, 0 skipped" in anew.stdout
+    assert (tmp_path / "out/a.png").read_bytes() == expected
+
+
+def test_what_accelerated_bfloat16_made_is_not_mixed_with_the_rest(call, tmp_path):
+    half = ("--set", "points_per_side=1", "--precision", "bfloat16")
+    made = call("regions", *half, "--accelerate")
+    assert made.exit_code == 0, made.stderr
+    said = json.loads((tmp_path / "out/manifest.json").read_text())["models"]["sam"]
+    assert said.endswith("image_encoder in torch.bfloat16, accelerated")
+    for other in (half, (*half[:2], "--accelerate")):
+        refused = call("regions", *other)
+        assert refused.exit_code == 2
+        assert "image_encoder in torch.bfloat16, accelerated" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "before", "wanted"),
+    [
+        ("refine", "--sam none --regions regions", "another --sam than none"),
+        ("correct", "", "a corrector that was fitted with a SAM"),
+        ("evaluate", "", "a corrector that was fitted with a SAM"),
+        ("fit", "--encoder small", "--encoder sam"),
+    ],
+)
+def test_accelerating_nothing_is_refused(call, command, before, wanted):
+    for option in ("--accelerate", "--compile"):
+        result = call(command, *before.split(), option, corrector="small")
+        assert result.exit_code == 2, result.output
+        assert f"{option}: expected only with {wanted}, got True" in result.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_only_what_is_accelerated_is_compiled(call, command):
+    result = call(command, "--compile")
+    assert result.exit_code == 2
+    assert "--compile: expected only with --accelerate, got True" in result.stderr
 
 
 VOTE = "--sam none --regions regions"

@@ -407,7 +407,16 @@ def test_manifests_tell_precisions_apart(small_sam: Any) -> None:
     assert describe_model(accelerate_sam(small_sam)) == stock
     assert describe_model(accelerate_sam(small_sam, dtype=torch.float32)) == stock
     half = describe_model(accelerate_sam(small_sam, dtype=torch.bfloat16))
-    assert half == f"{stock}, image_encoder in torch.bfloat16"
+    assert half == f"{stock}, image_encoder in torch.bfloat16, accelerated"
+    other = accelerate_sam(
+        small_sam, dtype=torch.bfloat16, global_attention="channels", compile=True
+    )
+    said = "accelerated, global_attention channels, compiled"
+    assert describe_model(other) == f"{stock}, image_encoder in torch.bfloat16, {said}"
+    small_sam.image_encoder.to(torch.bfloat16)
+    own = describe_model(SegmentAnythingBackend(small_sam))
+    assert own.endswith("image_encoder in torch.bfloat16")
+    assert describe_model(accelerate_sam(small_sam)) == f"{own}, accelerated"
 
 
 # What is refused.
