@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from seco.common.checks import describe
+from seco.common.inputs import ImageFiles
 from seco.region_maps import from_region_map, read_region_map
 from seco.regions import Regions
+
+if TYPE_CHECKING:
+    from seco.common.jobs.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,15 @@ class LoadRegions:
         images: the folder IMAGES, if the pipeline knows only the whole path of an image (mmseg
             1.x); ``None`` takes the name that 0.x keeps, relative to ``img_prefix``.
         key: the name of the field.
+        check_images: refuse the regions of an image whose file is another one now than the one
+            that ``seco regions`` saw; of each image, the first time that a process meets it, by
+            size and time of change, and only where that differs by content. ``False`` if the
+            training reads other files than those on purpose (other compression, an archive).
 
     Raises:
         FileNotFoundError: when called, no regions of that image.
         ValueError: when called, an image of another size than its regions, one that has been
-            flipped already, or one not in ``images``.
+            flipped already or has changed since, or one not in ``images``.
 
     Example:
         >>> LoadRegions("regions")({"img_info": {"filename": "a/1.png"}, "seg_fields": []})
@@ -48,10 +57,14 @@ class LoadRegions:
     folder: str
     images: str | None = None
     key: str = "regions"
+    check_images: bool = True
 
     def __call__(self, results: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Add the two entries to ``results``, and give it back."""
-        region_map, table = read_region_map(self._file_of(results))
+        files = self._files_of(results)
+        region_map, table = read_region_map(
+            Path(self.folder) / files.place.with_name(files.place.name + ".npz")
+        )
         size = tuple(results["img"].shape[:2]) if "img" in results else region_map.shape
         if size != region_map.shape or results.get("flip"):
             state = "flipped" if results.get("flip") else f"of {size}"
@@ -59,11 +72,40 @@ class LoadRegions:
                 f"img: expected the image of {region_map.shape} as its regions saw it, got one "
                 f"{state}; LoadRegions comes before whatever moves the image"
             )
+        if self.check_images and files.place not in self._checked:
+            self._check_image(files)
+            self._checked.add(files.place)
         results[self.key], results[f"{self.key}_table"] = region_map, table
         results.setdefault("seg_fields", []).append(self.key)
         return results
 
-    def _file_of(self, results: Mapping[str, Any]) -> Path:
+    @cached_property
+    def _found(self) -> Journal | None:
+        """What ``seco regions`` has noted of its images, read once per process."""
+        from seco.folder.regions import found_in
+
+        return found_in(Path(self.folder))
+
+    @cached_property
+    def _checked(self) -> set[Path]:
+        """The images that need not be looked at again."""
+        return set()
+
+    def _check_image(self, files: ImageFiles) -> None:
+        from seco.folder.regions import check_age
+
+        if self._found is None:  # the regions were not found by ``seco regions``
+            return
+        try:
+            check_age(files, Path(self.folder), self._found)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} (compared with {files.image}); LoadRegions(check_images=False) takes "
+                "them as they are"
+            ) from error
+
+    def _files_of(self, results: Mapping[str, Any]) -> ImageFiles:
+        """The image, and what its regions are called."""
         if self.images is None:
             if "img_info" not in results:
                 raise ValueError(
@@ -71,13 +113,15 @@ class LoadRegions:
                     "results['img_info'], got None"
                 )
             place = Path(results["img_info"]["filename"])
+            image = Path(results.get("img_prefix") or "", place)
         else:
-            whole = results["img_path"] if "img_path" in results else results["filename"]
+            image = Path(results["img_path"] if "img_path" in results else results["filename"])
             try:
-                place = Path(whole).absolute().relative_to(Path(self.images).absolute())
+                place = image.absolute().relative_to(Path(self.images).absolute())
             except ValueError as error:
-                raise ValueError(f"images: expected a folder that holds {whole}") from error
-        return Path(self.folder) / place.with_suffix(".npz")
+                raise ValueError(f"images: expected a folder that holds {image}") from error
+        name = place.with_suffix("")
+        return ImageFiles(image, None, None, image_place=name, place=name)
 
 
 def regions_of(metas: Sequence[Mapping[str, Any] | Any], *, key: str = "regions") -> list[Regions]:

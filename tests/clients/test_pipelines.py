@@ -136,6 +136,22 @@ def test_what_the_command_writes_is_what_the_step_reads(data, monkeypatch):
     stored = Regions.load((out / NAMES[0]).with_suffix(".npz"))
     assert torch.equal(regions_of([results])[0].masks(), stored.masks())
 
+    # an image that is replaced by one of the same size
+    again = partial(load, str(data / "leftImg8bit"), NAMES[1])
+    step = LoadRegions(str(out))
+    step(again())
+    image = data / "leftImg8bit" / NAMES[1]
+    content = image.read_bytes()
+    assert cv2.imwrite(str(image), np.full((*SIZE, 3), 7, np.uint8))
+    step(again())  # once per file and process
+    for changed in (again(), {**again(), "img_path": str(image)}):
+        images = str(data / "leftImg8bit") if "img_path" in changed else None
+        with pytest.raises(ValueError, match=r"another version of it.*check_images=False"):
+            LoadRegions(str(out), images)(changed)
+        LoadRegions(str(out), images, check_images=False)(changed)
+    image.write_bytes(content)  # copied: another time, the same image
+    LoadRegions(str(out))(again())
+
 
 @dataclass
 class DataSample:
