@@ -94,6 +94,7 @@ def evaluate(
     from seco.common.checks import check_number
     from seco.common.files import write_bytes
     from seco.evaluation.tables import connectivity_table, quality_table
+    from seco.folder.connectivities import warn_if_fitted_otherwise
     from seco.folder.evaluate import evaluate_folder, find_pairs
     from seco.refine import check_corrector
 
@@ -120,6 +121,8 @@ def evaluate(
             fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=own)
             check_corrector(fitted, space)
     with job(overwrite=False, stage=Stage("Measuring")) as options:
+        if corrector is not None and options.processes.first:
+            warn_if_fitted_otherwise(corrector, regions=connectivities is not None)
         found = evaluate_folder(
             pairs,
             space,

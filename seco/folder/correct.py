@@ -16,7 +16,7 @@ from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
-from seco.folder.connectivities import connectivities_of
+from seco.folder.connectivities import connectivities_of, warn_if_fitted_otherwise
 from seco.folder.outputs import LabelResult, OutputFormat, connectivities_file, write_result
 from seco.folder.provenance import manifest_of
 from seco.folder.stage import count_decisions, input_settings
@@ -55,8 +55,14 @@ def correct_folder(
 
     Raises:
         ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`, or no corrector.
+
+    Warns:
+        UserWarning: the corrector was fitted with connectivities and judges without, or the other
+            way round.
     """
     fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=device)
+    if options.processes.first:
+        warn_if_fitted_otherwise(corrector, regions=connectivities is not None)
     space = fitted.label_space
     manifest = manifest_of(
         "seco correct",

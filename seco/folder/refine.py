@@ -21,6 +21,7 @@ from seco.common.jobs.journal import Journal
 from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
+from seco.folder.connectivities import warn_if_fitted_otherwise
 from seco.folder.outputs import LabelResult, OutputFormat, ResultFiles, write_result
 from seco.folder.provenance import manifest_of
 from seco.folder.regions import check_age, found_in, regions_file
@@ -176,9 +177,14 @@ def refine_folder(
 
     Raises:
         ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`.
+
+    Warns:
+        UserWarning: the corrector was fitted to connected components, and judges regions here.
     """
     space = refiner.label_space
     _ = refiner.loaded, refiner.found  # what is wrong with them is no file's fault
+    if refiner.corrector is not None and options.processes.first:
+        warn_if_fitted_otherwise(refiner.corrector, regions=True)
     manifest = manifest_of(
         "seco refine",
         {
@@ -235,8 +241,13 @@ def refine_file(inputs: Inputs, label: Path, scores: Path | None, refiner: Refin
     Raises:
         TypeError, ValueError: as :func:`seco.refine_pseudo_labels`.
         OSError: a file cannot be read or written.
+
+    Warns:
+        UserWarning: as :func:`refine_folder`.
     """
     (files,) = inputs.files
+    if refiner.corrector is not None:
+        warn_if_fitted_otherwise(refiner.corrector, regions=True)
     result = refiner.refine(refiner.read(files, inputs))
     written = ResultFiles(label, scores)
     for path in written.listed:

@@ -23,6 +23,7 @@ from seco import (
     connected_components,
 )
 from seco.common.files import write_label
+from seco.common.jobs import Manifest
 from seco.evaluation import (
     TrueConnectivities,
     boundary_overlap,
@@ -256,6 +257,9 @@ def test_the_regions_that_refining_found_are_judged(work, fitted):
     assert result.exit_code == 0, result.output
     assert one["connectivities"]["count"] == len(judged[3]) > len(components[3])
     (work / "images/frame.png").rename(work / "images/more/3.png")
+    Manifest("seco fit", {"connectivities": True}).write(work / "corrector")
+    with pytest.warns(UserWarning, match="was fitted to the regions of refined labels"):
+        evaluate(work, "--corrector", work / "corrector", *given[:-2])
     write_label(work / "labels" / f"{NAMES[0]}.png", np.zeros_like(draw(0)[1]), SPACE)
     result, found = evaluate(work, "--corrector", work / "corrector", *given)
     assert result.exit_code == 1

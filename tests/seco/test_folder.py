@@ -29,7 +29,9 @@ from seco.folder import (
     find_inputs,
     find_regions,
     fit_folder,
+    refine_file,
     refine_folder,
+    single_input,
 )
 from seco.folder.chain import run_chain
 from seco.folder.connectivities import read_connectivities, write_connectivities
@@ -484,8 +486,33 @@ def test_what_refining_found_is_fitted_and_corrected_and_not_its_components(work
     # Without them it is another corrector, of the components.
     with pytest.raises(ValueError, match=r"settings\.connectivities is False, was True"):
         fit(work, "refined")
-    with pytest.raises(ValueError, match=r"settings\.connectivities is False, was True"):
+    with (
+        pytest.warns(UserWarning, match="was fitted to the regions of refined labels"),
+        pytest.raises(ValueError, match=r"settings\.connectivities is False, was True"),
+    ):
         correct(work, "corrected", output=after)
+
+
+def test_judging_other_units_than_were_fitted_is_told(work):
+    vote_in_parts(work)
+    fit(work, "refined", work / "parts")
+    with pytest.warns(UserWarning, match="corrector: was fitted to the regions of refined labels"):
+        correct(work, "by components")
+    correct(work, "by regions", connectivities=work / "parts")  # no warning, or the test fails
+    (work / "corrector/manifest.json").unlink()  # as ConnectivityCorrector.save leaves it
+    correct(work, "unknown")
+    fit(work, "refined", overwrite=True)
+    told = "corrector: was fitted to the connected components of labels"
+    with pytest.warns(UserWarning, match=told):
+        correct(work, "other way round", connectivities=work / "parts")
+    correct(work, "both by components")
+    refiner = Refiner(None, CITYSCAPES, regions=work / "regions", corrector=work / "corrector")
+    with pytest.warns(UserWarning, match=told):
+        refine_folder(find_inputs(work / "images", work / "labels"), work / "out", refiner)
+    shutil.copy(work / "regions/part0/0.npz", work / "regions")
+    one = single_input(work / "images/part0/0.png", work / "labels/part0/0.png")
+    with pytest.warns(UserWarning, match=told):
+        refine_file(one, work / "one.png", None, refiner)
 
 
 def test_connectivities_are_outputs_and_inputs_as_labels_are(work):
@@ -538,14 +565,12 @@ def test_a_new_corrector_refines_anew_and_a_corrector_at_all_is_a_setting(work):
         inputs = find_inputs(work / "images", work / "labels")
         return refine_folder(inputs, work / "out", refiner)
 
-    fit(work)
+    vote_in_parts(work)
+    fit(work, "refined", work / "parts")
     assert statuses(refine(work / "corrector")) == {"written": 6}
     assert statuses(refine(work / "corrector")) == {"skipped": 6}
-    label = work / "labels/part0/0.png"
-    data = label.read_bytes()
-    write_label(label, np.zeros(SIZE, np.uint8), CITYSCAPES)
-    fit(work)
-    label.write_bytes(data)
+    (work / "refined/part0/0.png").write_bytes(b"")
+    assert statuses(fit(work, "refined", work / "parts")) == {"failed": 1, "written": 1}
     assert statuses(refine(work / "corrector")) == {"written": 6}
     with pytest.raises(ValueError, match=r"settings\.corrector is False, was True"):
         refine(None)
