@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -124,26 +126,40 @@ def refine_in_loop(
     free = before > 0
     if valid is not None:
         free &= _valid_to_batch(valid, pseudo_label)
-    found = refine_with_details(
-        target_img,
-        pseudo_label,
-        sam,
-        label_space=label_space,
-        confidence=confidence,
-        keep_fraction=keep_fraction,
-        confidence_threshold=confidence_threshold,
-        valid=free,
-        normalization=normalization,
-        regions=regions,
-        outside=outside,
-        corrector=corrector,
-        settings=settings,
-    )
+    with _own_names():
+        found = refine_with_details(
+            target_img,
+            pseudo_label,
+            sam,
+            label_space=label_space,
+            confidence=confidence,
+            keep_fraction=keep_fraction,
+            confidence_threshold=confidence_threshold,
+            valid=free,
+            normalization=normalization,
+            regions=regions,
+            outside=outside,
+            corrector=corrector,
+            settings=settings,
+        )
     if weight == "keep":
         return found.labels, pseudo_weight
     ignore = label_space.ignore_index
     factor = _factor(weight, found, pseudo_label, torch.where(free, before, 0), ignore)
     return found.labels, torch.where(free, before * factor, before).to(before.dtype)
+
+
+@contextmanager
+def _own_names() -> Iterator[None]:
+    """Name the arguments of this call in the errors of the one that it makes."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        said = re.sub(r"\bimg\b", "target_img", str(error))
+        said = re.sub(r"\bpl\b", "pseudo_label", said)
+        if said == str(error) or type(error) not in (TypeError, ValueError):
+            raise
+        raise type(error)(said) from error
 
 
 def _is_due(iteration: int | None, warm_up: int, interval: int) -> bool:

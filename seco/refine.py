@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -286,7 +286,7 @@ def _regions_per_image(
 ) -> Sequence[Regions] | None:
     if regions is None:
         return None
-    listed = [regions] if isinstance(regions, Regions) else list(regions)
+    listed = list(regions) if isinstance(regions, Iterable) else [regions]
     for item in listed:
         if not isinstance(item, Regions):
             raise TypeError(f"regions: expected seco.Regions, got {describe(item)}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from seco.common.arrays import Array
@@ -101,7 +102,7 @@ def check_label_map(name: str, label: object, *, batched: bool = True) -> None:
         batched: whether (B, H, W) is right besides (H, W).
 
     Raises:
-        TypeError: neither numpy array nor tensor, or not of an integer (or bool) dtype.
+        TypeError: neither numpy array nor dense tensor, or not of an integer (or bool) dtype.
         ValueError: another number of dimensions, or a side of length 0.
 
     Example:
@@ -111,6 +112,7 @@ def check_label_map(name: str, label: object, *, batched: bool = True) -> None:
         TypeError: pl: expected an integer dtype, got float64
     """
     if isinstance(label, Tensor):
+        check_dense(name, label)
         integral = not (label.dtype.is_floating_point or label.dtype.is_complex)
     elif isinstance(label, np.ndarray):
         integral = label.dtype.kind in "iub"
@@ -122,6 +124,22 @@ def check_label_map(name: str, label: object, *, batched: bool = True) -> None:
         shapes = "(H, W) or (B, H, W)" if batched else "(H, W)"
         raise ValueError(
             f"{name}: expected shape {shapes} with no side of length 0, got {tuple(label.shape)}"
+        )
+
+
+def check_dense(name: str, tensor: Tensor) -> None:
+    """Raise ``TypeError`` unless a tensor holds a number for each of its elements.
+
+    Example:
+        >>> check_dense("pl", torch.zeros(2, 2).to_sparse())
+        Traceback (most recent call last):
+            ...
+        TypeError: pl: expected a dense tensor with values, got a sparse_coo one on cpu
+    """
+    if tensor.layout != torch.strided or tensor.is_meta:
+        layout = str(tensor.layout).removeprefix("torch.")
+        raise TypeError(
+            f"{name}: expected a dense tensor with values, got a {layout} one on {tensor.device}"
         )
 
 

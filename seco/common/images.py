@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seco.common.arrays import Array
-from seco.common.checks import check_label_map, describe, dtype_name
+from seco.common.checks import check_dense, check_label_map, describe, dtype_name
 
 Statistic = Sequence[float] | Tensor | Array
 Normalization = tuple[Statistic, Statistic]
@@ -68,6 +68,7 @@ def to_batch(
             raise ValueError(f"{name}: expected an array of shape (H, W, 3), got {img.shape}")
         batch = _from_numpy(img).permute(2, 0, 1)[None]
     elif isinstance(img, Tensor):
+        check_dense(name, img)
         if img.dtype != torch.uint8 and not img.dtype.is_floating_point:
             raise TypeError(
                 f"{name}: expected a uint8 or floating point tensor, got {describe(img)}"
@@ -286,6 +287,7 @@ def _beside(name: str, array: Array | Tensor, like: Tensor) -> Tensor:
             raise TypeError(f"{name}: expected numbers, got {dtype_name(array)}")
         tensor = _from_numpy(array)
     elif isinstance(array, Tensor):
+        check_dense(name, array)
         tensor = array
     else:
         raise TypeError(f"{name}: expected a numpy array or a torch tensor, got {describe(array)}")
@@ -307,6 +309,8 @@ def _from_numpy(array: Array) -> Tensor:
         array = array.copy()
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype == np.longdouble:  # more digits than torch knows
+        array = array.astype(np.float64)
     return torch.from_numpy(array)
 
 
@@ -335,7 +339,12 @@ def _affine(normalization: Normalization, batch: Tensor) -> tuple[Tensor, Tensor
 
 
 def _statistic(name: str, value: Statistic, batch: Tensor) -> Tensor:
-    tensor = torch.as_tensor(value, dtype=torch.float32, device=batch.device).detach()
+    try:
+        tensor = torch.as_tensor(value, dtype=torch.float32, device=batch.device).detach()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"normalization: expected {name} of three numbers, got {describe(value)}"
+        ) from error
     if tensor.shape in ((3,), (3, 1, 1)):
         tensor = tensor.reshape(1, 3, 1, 1)
     if tensor.ndim != 4 or tensor.shape[1:] != (3, 1, 1) or len(tensor) not in (1, len(batch)):

@@ -73,6 +73,12 @@ def test_neither_array_nor_tensor(other):
         check_label_map("pl", other)
 
 
+def test_tensors_without_values():
+    for label in (torch.ones(2, 2).long().to_sparse(), torch.zeros(2, 2, device="meta").long()):
+        with pytest.raises(TypeError, match="pl: expected a dense tensor with values, got a s"):
+            check_labels("pl", label, SPACE)
+
+
 @pytest.mark.parametrize("value", [0, 0.5, 1, np.float32(0.25), np.int64(1)])
 def test_numbers_in_the_interval_pass(value):
     assert check_number("tau", value, low=0, high=1) == float(value)

@@ -100,6 +100,9 @@ def test_normalization_that_was_not_applied_is_noticed():
         to_batch(picture(), normalization=(MEAN_255, STD_255))
     with pytest.raises(TypeError, match=r"expected \(mean, std\)"):
         to_batch(torch.zeros(3, 4, 4), normalization=0.5)
+    for std in ("imagenet", [[1], [2, 3]], None):
+        with pytest.raises(TypeError, match="normalization: expected std of three numbers, got"):
+            to_batch(torch.zeros(3, 4, 4), normalization=(MEAN_1, std))
 
 
 def test_floats_outside_0_1_are_refused_with_advice():
@@ -132,6 +135,8 @@ def test_one_bad_pixel_is_noticed(value, normalization):
         (torch.zeros(4, 4), ValueError),
         (torch.zeros(0, 3, 4, 4), ValueError),
         (torch.zeros(1, 1, 3, 4, 4), ValueError),
+        (torch.zeros(3, 4, 4).to_sparse(), TypeError),
+        (torch.zeros(3, 4, 4, device="meta"), TypeError),
         ([[1, 2, 3]], TypeError),
         (None, TypeError),
     ],
@@ -223,8 +228,9 @@ def test_confidences(kind, dtype):
         confidence_to_batch("confidence", kind(np.zeros((2, 1, 2), np.int64)), like)
 
 
-def test_confidence_in_foreign_byte_order():
-    values = np.array([[0.25, 0.5]], ">f4")
+@pytest.mark.parametrize("dtype", [">f4", np.longdouble])
+def test_confidence_in_a_dtype_that_torch_does_not_know(dtype):
+    values = np.array([[0.25, 0.5]], dtype)
     batch = confidence_to_batch("confidence", values, torch.zeros(1, 1, 2, dtype=torch.int64))
     assert batch.tolist() == [[[0.25, 0.5]]]
 

@@ -264,6 +264,14 @@ def test_corrected_in_the_loop():
         ({"valid": torch.ones(1, 2, 3).bool()}, ValueError, "valid: expected shape"),
         ({"regions": None}, ValueError, "sam: expected a segmenter where no regions"),
         ({"regions": []}, ValueError, "regions: expected one per image, 1, got 0"),
+        ({"regions": 3}, TypeError, "regions: expected seco.Regions, got int 3"),
+        (
+            {"pseudo_label": torch.full((1, 2, 2), -100)},
+            ValueError,
+            r"^pseudo_label: expected class ids",
+        ),
+        ({"target_img": torch.ones(1, 3, 2, 9)}, ValueError, "pseudo_label: .* as target_img has"),
+        ({"target_img": torch.ones(1, 3, 2, 2), "sam": object()}, TypeError, "^sam: expected"),
     ],
 )
 def test_wrong_arguments_are_named(change, error, message):
