@@ -16,6 +16,8 @@ Guidance = Literal["sgg", "local", "global", "none"]
 GuidanceInput = Literal["x_t", "pred_x0"]
 Precision = Literal["bfloat16", "float16"]
 
+_ROUNDING = ("tiles_per_batch",)
+
 
 @dataclass(frozen=True)
 class TranslationOptions:
@@ -32,6 +34,7 @@ class TranslationOptions:
         settings: see there.
         tile_size: see there.
         tile_overlap: see there.
+        tiles_per_batch: see there.
         dtype: by name; see there; ``None`` is the models' own precision.
 
     Raises:
@@ -54,6 +57,7 @@ class TranslationOptions:
     settings: GuidanceSettings = GuidanceSettings()
     tile_size: TileSize = "auto"
     tile_overlap: int | None = None
+    tiles_per_batch: int = 1
     dtype: Precision | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +81,7 @@ class TranslationOptions:
         check_tile_size(self.tile_size)
         if self.tile_overlap is not None:
             check_integer("tile_overlap", self.tile_overlap, low=0)
+        check_integer("tiles_per_batch", self.tiles_per_batch, low=1)
         check_choice("dtype", self.dtype, (None, "bfloat16", "float16"))
 
     @property
@@ -90,5 +95,11 @@ class TranslationOptions:
         return given | {"dtype": None if self.dtype is None else getattr(torch, self.dtype)}
 
     def describe(self) -> dict[str, Any]:
-        """All of it as JSON holds it, for a manifest."""
-        return asdict(self)
+        """All of it as JSON holds it, for a manifest.
+
+        What changes images by rounding only is left out where it is the default, so that sets of
+        before there was the option are gone on with.
+        """
+        changed = {name for name in _ROUNDING if getattr(self, name) != getattr(type(self), name)}
+        said = asdict(self)
+        return {name: said[name] for name in said if name not in _ROUNDING or name in changed}

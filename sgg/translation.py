@@ -51,6 +51,7 @@ def translate(
     settings: GuidanceSettings = GuidanceSettings(),
     tile_size: TileSize = "auto",
     tile_overlap: int | None = None,
+    tiles_per_batch: int = 1,
     dtype: torch.dtype | None = None,
     generator: torch.Generator | None = None,
     progress: bool = False,
@@ -94,6 +95,8 @@ def translate(
             ``config.sample_size``, guided-diffusion's ``image_size``), else whole images.
         tile_overlap: least overlap of neighbouring tiles in pixels; ``None`` is a quarter of the
             tiles' shorter side.
+        tiles_per_batch: tiles that the denoiser is asked about at once, which fills a GPU; memory
+            grows with it. It changes the image by rounding only.
         dtype: ``torch.bfloat16`` or ``torch.float16`` to run the models in autocast; ``None`` for
             their own precision, whatever the caller's autocast.
         generator: decides the noise: it gives one seed per image, so a batch is its images one
@@ -127,7 +130,7 @@ def translate(
         strength=strength, num_inference_steps=num_inference_steps, sampler=sampler, eta=eta,
         guidance=guidance, guidance_scale=guidance_scale, guidance_input=guidance_input,
         settings=settings, tile_size=tile_size, tile_overlap=tile_overlap,
-        dtype=_PRECISIONS[dtype],
+        tiles_per_batch=tiles_per_batch, dtype=_PRECISIONS[dtype],
     )  # fmt: skip
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(f"generator: expected a torch.Generator, got {describe(generator)}")
@@ -155,7 +158,14 @@ def translate(
             ignore_index,
         )
         x_0 = model.encode(images)
-        model = tiled(model, images, x_0, tile_size=tile_size, tile_overlap=tile_overlap)
+        model = tiled(
+            model,
+            images,
+            x_0,
+            tile_size=tile_size,
+            tile_overlap=tile_overlap,
+            tiles_per_batch=tiles_per_batch,
+        )
         predict = _unguided(model)
         if options.guided and segmenter is not None and guidance != "none":
             space = _label_space(segmenter, images, ignore_index)

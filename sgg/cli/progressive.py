@@ -44,6 +44,7 @@ from sgg.cli.translation import (
     Steps,
     TileOverlap,
     TileSizeText,
+    TilesPerBatch,
     say_left_out,
     translation_options,
 )
@@ -144,6 +145,7 @@ def progressive(
     paper: Paper = False,
     tile_size: TileSizeText = "auto",
     tile_overlap: TileOverlap = None,
+    tiles_per_batch: TilesPerBatch = 1,
     precision: PrecisionName = Precision.own,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise and of fine-tuning.")] = 0,
     device: Device = None,
@@ -178,7 +180,7 @@ def progressive(
             strength=None, steps=steps, sampler=sampler, eta=eta, guidance=guidance,
             guidance_scale=guidance_scale, guidance_input=guidance_input,
             assignments=assignments, paper=paper, tile_size=tile_size,
-            tile_overlap=tile_overlap, precision=precision,
+            tile_overlap=tile_overlap, tiles_per_batch=tiles_per_batch, precision=precision,
         )  # fmt: skip
         if finetune is not None and finetune_assignments:
             raise ValueError("--set-finetune is of the built-in trainer: expected no --finetune")

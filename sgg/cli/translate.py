@@ -42,6 +42,7 @@ from sgg.cli.translation import (
     Steps,
     TileOverlap,
     TileSizeText,
+    TilesPerBatch,
     say_left_out,
     translation_options,
 )
@@ -80,6 +81,7 @@ def translate(
     paper: Paper = False,
     tile_size: TileSizeText = "auto",
     tile_overlap: TileOverlap = None,
+    tiles_per_batch: TilesPerBatch = 1,
     precision: PrecisionName = Precision.own,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     device: Device = None,
@@ -108,7 +110,7 @@ def translate(
             strength=strength, steps=steps, sampler=sampler, eta=eta, guidance=guidance,
             guidance_scale=guidance_scale, guidance_input=guidance_input,
             assignments=assignments, paper=paper, tile_size=tile_size,
-            tile_overlap=tile_overlap, precision=precision,
+            tile_overlap=tile_overlap, tiles_per_batch=tiles_per_batch, precision=precision,
         )  # fmt: skip
         if translation.guided and segmenter is None:
             stop("--segmenter: expected a model that guides, or --guidance none, got neither")

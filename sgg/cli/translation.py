@@ -129,6 +129,12 @@ TileSizeText = Annotated[
 TileOverlap = Annotated[
     int | None, typer.Option(help="Pixels; by default a quarter of the tiles' shorter side.")
 ]
+TilesPerBatch = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Tiles that the denoiser is asked about at once: fills a GPU, takes memory."
+    ),
+]
 PrecisionName = Annotated[
     Precision,
     typer.Option(
@@ -172,6 +178,7 @@ def translation_options(
     paper: bool,
     tile_size: str,
     tile_overlap: int | None,
+    tiles_per_batch: int,
     precision: Precision,
 ) -> TranslationOptions:
     """From a command's options to those of :func:`sgg.translate`.
@@ -190,6 +197,7 @@ def translation_options(
         "guidance_scale": guidance_scale,
         "guidance_input": guidance_input and guidance_input.value,
         "tile_overlap": tile_overlap,
+        "tiles_per_batch": tiles_per_batch,
         "dtype": None if precision is Precision.own else precision.value,
     }
     base = TranslationOptions(**PAPER) if paper else DEFAULT

@@ -7,7 +7,8 @@ step, not the final images: there is one sample, with one noise, and the tiles a
 from __future__ import annotations
 
 import math
-from typing import Literal
+from types import EllipsisType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from seco.common.checks import check_integer, describe
 from sgg.diffusion.protocol import DiffusionModel, Prediction
 
+_Place = tuple[EllipsisType, slice, slice]
 TileSize = int | tuple[int, int] | Literal["auto"] | None
 
 
@@ -24,18 +26,20 @@ class TiledDiffusion:
 
     Predictions are averaged where tiles overlap, with weights that rise from the tiles' edges. All
     tiles have one size and lie on the grid that the model's sides are multiples of, evenly spread.
-    They are asked one after the other, all images of a batch together; gradients through the
-    denoiser recompute a tile at a time. So memory is that of one tile. The autoencoder of a latent
-    model sees whole images (diffusers' have an ``enable_tiling()`` of their own).
+    They are asked ``per_batch`` at a time, of all images of a batch together; gradients through
+    the denoiser recompute as many at a time. So memory is that of so many tiles. The autoencoder of
+    a latent model sees whole images (diffusers' have an ``enable_tiling()`` of their own).
 
     Args:
         model: the diffusion model.
         tile_size: (height, width) in pixels of images; samples that are smaller are one tile.
         overlap: least overlap of neighbours in pixels; it is rounded up to the grid.
         reduction: side of an image divided by that of its sample, 1 in pixel space.
+        per_batch: tiles that the denoiser is asked about at once.
 
     Raises:
-        ValueError: sides that the model cannot take, or an overlap that leaves no way forward.
+        ValueError: sides that the model cannot take, an overlap that leaves no way forward, or
+            fewer tiles at once than one.
 
     Example:
         >>> from sgg import CallableDiffusion
@@ -55,6 +59,7 @@ class TiledDiffusion:
         overlap: int,
         *,
         reduction: int = 1,
+        per_batch: int = 1,
     ) -> None:
         multiple = model.size_multiple
         for side in tile_size:
@@ -73,6 +78,9 @@ class TiledDiffusion:
         self.tile_size = tile_size
         self._overlap = cells
         self._cell = multiple // reduction
+        self._per_batch = check_integer("tiles_per_batch", per_batch, low=1)
+        # The last samples' tiles: each weight that goes to a GPU waits for what is under way there.
+        self._known: tuple[tuple[Any, ...], list[tuple[_Place, Tensor]]] | None = None
 
     @property
     def alphas_cumprod(self) -> Tensor:
@@ -91,25 +99,22 @@ class TiledDiffusion:
 
     def predict(self, x_t: Tensor, t: int) -> Prediction:
         """See :meth:`sgg.diffusion.DiffusionModel.predict`."""
-        rows, columns = (
-            _tiles(length // self._cell, side // self.size_multiple, self._overlap, self._cell)
-            for length, side in zip(x_t.shape[-2:], self.tile_size, strict=True)
-        )
-        if len(rows) == len(columns) == 1:
+        tiles = self._layout(x_t)
+        if len(tiles) == 1:
             return self.model.predict(x_t, t)
         pred_x0, epsilon = torch.zeros_like(x_t), torch.zeros_like(x_t)
         fractions = torch.zeros_like(x_t)
         fraction: Tensor | float = 0.0
-        for vertical, tall in rows:
-            for horizontal, wide in columns:
-                place = (..., vertical, horizontal)
-                weight = (tall[:, None] * wide).to(x_t)
-                found = self._ask(x_t[place], t)
-                pred_x0[place] += weight * found.pred_x0
-                epsilon[place] += weight * found.epsilon
-                fraction = found.variance_fraction
+        for start in range(0, len(tiles), self._per_batch):
+            asked = tiles[start : start + self._per_batch]
+            found = self._ask(torch.cat([x_t[place] for place, _ in asked]), t)
+            fraction = found.variance_fraction
+            for index, (place, weight) in enumerate(asked):
+                own = slice(index * len(x_t), (index + 1) * len(x_t))
+                pred_x0[place] += weight * found.pred_x0[own]
+                epsilon[place] += weight * found.epsilon[own]
                 if isinstance(fraction, Tensor):
-                    fractions[place] += weight * fraction
+                    fractions[place] += weight * fraction[own]
         return Prediction(pred_x0, epsilon, fractions if isinstance(fraction, Tensor) else fraction)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -120,11 +125,29 @@ class TiledDiffusion:
         """See :meth:`sgg.diffusion.DiffusionModel.decode`."""
         return self.model.decode(x_0)
 
-    def _ask(self, tile: Tensor, t: int) -> Prediction:
-        if not tile.requires_grad:
-            return self.model.predict(tile, t)
+    def _layout(self, x_t: Tensor) -> list[tuple[_Place, Tensor]]:
+        """Places of all tiles of such samples and their weights, which sum to 1."""
+        like = (*x_t.shape[-2:], x_t.dtype, x_t.device)
+        if self._known is None or self._known[0] != like:
+            rows, columns = (
+                _tiles(length // self._cell, side // self.size_multiple, self._overlap, self._cell)
+                for length, side in zip(x_t.shape[-2:], self.tile_size, strict=True)
+            )
+            self._known = (
+                like,
+                [
+                    ((..., vertical, horizontal), (tall[:, None] * wide).to(x_t))
+                    for vertical, tall in rows
+                    for horizontal, wide in columns
+                ],
+            )
+        return self._known[1]
+
+    def _ask(self, tiles: Tensor, t: int) -> Prediction:
+        if not tiles.requires_grad:
+            return self.model.predict(tiles, t)
         found: Prediction = checkpoint(
-            self.model.predict, tile, t, use_reentrant=False, preserve_rng_state=False
+            self.model.predict, tiles, t, use_reentrant=False, preserve_rng_state=False
         )
         return found
 
@@ -136,6 +159,7 @@ def tiled(
     *,
     tile_size: TileSize = "auto",
     tile_overlap: int | None = None,
+    tiles_per_batch: int = 1,
 ) -> DiffusionModel:
     """Return a model that sees images of a size in tiles, or the model itself.
 
@@ -146,9 +170,10 @@ def tiled(
         tile_size: side or (height, width) in pixels; ``None`` for no tiles, ``"auto"`` for what
             the model has as ``tile_size``, if anything.
         tile_overlap: in pixels; ``None`` is a quarter of the tiles' shorter side.
+        tiles_per_batch: tiles that the denoiser is asked about at once.
 
     Raises:
-        TypeError, ValueError: a size or overlap of another kind or range.
+        TypeError, ValueError: a size, overlap or number of another kind or range.
     """
     size = check_tile_size(tile_size)
     if size == "auto":
@@ -157,7 +182,7 @@ def tiled(
         return model
     overlap = min(size) // 4 if tile_overlap is None else tile_overlap
     reduction = images.shape[-1] // x_0.shape[-1]
-    return TiledDiffusion(model, size, overlap, reduction=reduction)
+    return TiledDiffusion(model, size, overlap, reduction=reduction, per_batch=tiles_per_batch)
 
 
 def tile_size_of(network: object, trained_size: object) -> tuple[int, int] | None:

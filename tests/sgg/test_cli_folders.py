@@ -102,7 +102,8 @@ def test_every_option_is_passed_on(gta, tmp_path, monkeypatch):
     done = run(
         "--strength", "0.75", "--steps", "3", "--sampler", "ddpm", "--eta", "0.5", "--guidance",
         "global", "--guidance-scale", "0.25", "--guidance-input", "x_t", "--tile-size", "8x16",
-        "--tile-overlap", "4", "--precision", "bfloat16", "--labels", "copy",
+        "--tile-overlap", "4", "--tiles-per-batch", "3", "--precision", "bfloat16",
+        "--labels", "copy",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     for name in ("generator", "ignore_index", "settings"):
@@ -111,7 +112,7 @@ def test_every_option_is_passed_on(gta, tmp_path, monkeypatch):
     assert seen[0] == {
         "strength": 0.75, "num_inference_steps": 3, "sampler": "ddpm", "eta": 0.5,
         "guidance": "global", "guidance_scale": 0.25, "guidance_input": "x_t",
-        "tile_size": (8, 16), "tile_overlap": 4,
+        "tile_size": (8, 16), "tile_overlap": 4, "tiles_per_batch": 3,
     }  # fmt: skip
     assert not (tmp_path / "out/labels").is_symlink()
 

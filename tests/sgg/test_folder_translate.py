@@ -450,6 +450,15 @@ def test_the_options_are_those_of_the_call():
     assert TranslationOptions(dtype="float16").arguments()["dtype"] is torch.float16
 
 
+def test_what_changes_images_by_rounding_only_is_said_where_it_is_chosen():
+    known = set(TranslationOptions().describe())
+    assert "tile_size" in known  # as in manifests of before there were these options
+    for name, value in (("tiles_per_batch", 2),):
+        assert name not in known
+        said = TranslationOptions(**{name: value}).describe()
+        assert said == TranslationOptions().describe() | {name: value}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -121,6 +121,35 @@ def test_gradients_go_through_all_tiles_and_hold_one_at_a_time():
     assert len(held) == 3 + 3 + 3  # forward, again in backward, and the loop of this test
 
 
+@pytest.mark.parametrize("per_batch", [2, 4, 99])
+@pytest.mark.parametrize("through", [False, True])
+def test_tiles_asked_together_say_what_each_says(per_batch, through):
+    x_t, slopes = sample(0, 11, 13), sample(1, 11, 13)  # 3 x 3 tiles
+    sizes = []
+
+    def denoiser(x, steps):
+        assert len(steps) == len(x)
+        sizes.append(len(x))
+        return of_its_tile(x, steps)
+
+    def found(tiles):
+        return guided_prediction(
+            tiles, x_t, 3, lambda images: slopes,
+            guidance_input="pred_x0", differentiate_denoiser=through,
+        )  # fmt: skip
+
+    options = {"variance_type": "learned_range"}
+    together = found(TiledDiffusion(model(denoiser, **options), (5, 5), 1, per_batch=per_batch))
+    expected = found(TiledDiffusion(model(of_its_tile, **options), (5, 5), 1))
+    for name in ("pred_x0", "epsilon", "variance_fraction"):
+        assert torch.equal(getattr(together[0], name), getattr(expected[0], name))
+    torch.testing.assert_close(together[1], expected[1], rtol=1e-12, atol=1e-12)
+    calls = math.ceil(9 / per_batch)
+    assert len(sizes) == calls * (2 if through else 1)
+    assert max(sizes) == 2 * min(per_batch, 9)  # of two images
+    assert sum(sizes[:calls]) == 2 * 9
+
+
 def by_colour(x):
     return torch.cat([torch.zeros_like(x[:, :1]), 4 * x - 2], 1)
 
@@ -236,6 +265,9 @@ def test_the_models_size_is_the_default():
     assert set(seen) == {(8, 8)}
     assert len(seen) == 4 * 3  # 20 = 8 + 6 + 6: overlaps of 2, a quarter
     seen.clear()
+    run(image, label, known, tiles_per_batch=2)
+    assert len(seen) == 4 * 2
+    seen.clear()
     run(image, label, known, tile_size=None)
     assert set(seen) == {(8, 20)}
     images = torch.zeros(1, 3, 8, 20)
@@ -252,6 +284,7 @@ def test_the_models_size_is_the_default():
         ({"tile_size": 8.0}, TypeError, "tile_size: expected an integer"),
         ({"tile_size": 10}, ValueError, "tile_size: expected multiples of 4"),
         ({"tile_size": 8, "tile_overlap": -1}, ValueError, "tile_overlap: expected an integer"),
+        ({"tiles_per_batch": 0}, ValueError, "tiles_per_batch: expected an integer >= 1"),
         ({"tile_size": 8, "tile_overlap": 5}, ValueError, "tile_overlap: expected less than 8"),
     ],
 )
