@@ -253,14 +253,16 @@ def _files_in(
 ) -> list[Path]:
     """The files of a folder and its subfolders in these formats, within it, sorted.
 
-    Subfolders that cannot be read are added to ``failures``.
+    Links are followed, but not back to a folder that they are in: else every file would be found
+    some forty times. Subfolders that cannot be read are added to ``failures``.
 
     Raises:
         OSError: the folder itself cannot be read.
     """
     found = []
     errors: list[OSError] = []
-    for parent, _, names in os.walk(folder, followlinks=True, onerror=errors.append):
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=errors.append):
+        folders[:] = [name for name in folders if not _leads_back(Path(parent, name))]
         for name in names:
             path = Path(parent, name)
             if not name.startswith(".") and path.suffix.lower() in formats:
@@ -271,6 +273,14 @@ def _files_in(
         if failures is not None:
             failures.append(failure(str(error.filename), error))
     return sorted(found)
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it is in, by whatever links it was come to."""
+    if not folder.is_symlink():
+        return False
+    target, above = folder.resolve(), [parent.resolve() for parent in folder.parents]
+    return any(target == one or target in one.parents for one in above)
 
 
 def _complaint(kind: str, files: list[Path]) -> str:

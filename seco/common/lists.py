@@ -36,8 +36,8 @@ def read_list(path: PathLike, *, labels: bool = True) -> list[Line]:
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: no line, a line with another number of columns (a path with a space in it has
-            too many), or an image or label that is listed twice.
+        ValueError: no text, no line, a line with another number of columns (a path with a space
+            in it has too many), or an image or label that is listed twice.
 
     Example:
         >>> import tempfile
@@ -50,7 +50,11 @@ def read_list(path: PathLike, *, labels: bool = True) -> list[Line]:
     lines: list[Line] = []
     columns = 0
     seen: dict[str, int] = {}
-    for number, text in enumerate(Path(path).read_text("utf-8").splitlines(), start=1):
+    try:
+        content = Path(path).read_text("utf-8-sig")  # with the mark that Windows puts first, or not
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8, got {error}") from error
+    for number, text in enumerate(content.splitlines(), start=1):
         words = text.split()
         if not words or words[0].startswith("#"):
             continue

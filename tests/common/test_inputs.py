@@ -152,6 +152,17 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch):
         find_inputs(tmp_path / "i", tmp_path / "l")
 
 
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    touch(tmp_path / "elsewhere", "b.png", "deep/c.png")
+    touch(tmp_path / "i", "a.png", "sub/d.png")
+    (tmp_path / "i/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "i/sub/up").symlink_to(tmp_path / "i")
+    (tmp_path / "i/root").symlink_to(tmp_path)
+    (tmp_path / "elsewhere/deep/back").symlink_to(tmp_path / "i")  # a circle of two links
+    names = ["a", "linked/b", "linked/deep/c", "sub/d"]
+    assert [files.name for files in find_inputs(tmp_path / "i").files] == names
+
+
 def test_lists(tmp_path):
     touch(tmp_path / "i", "a/1.jpg", "a/2.jpg")
     touch(tmp_path / "l", "x/1.png", "x/2.png", "c/1.npy")
@@ -186,6 +197,15 @@ def test_lists_that_are_wrong_are_refused(tmp_path, text, message):
     (tmp_path / "list").write_text(text)
     with pytest.raises(ValueError, match=message):
         find_inputs(tmp_path, tmp_path, list_file=tmp_path / "list")
+
+
+def test_lists_of_other_editors(tmp_path):
+    path = tmp_path / "list"
+    path.write_bytes("é.png l/é.png\r\n".encode("utf-8-sig"))
+    assert read_list(path)[0].image == "é.png"
+    path.write_bytes("é.png l/é.png\n".encode("utf-16"))
+    with pytest.raises(ValueError, match="list: expected text in UTF-8"):
+        read_list(path)
 
 
 def test_written_lists_are_read_again_and_spaces_refused(tmp_path):
