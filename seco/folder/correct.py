@@ -64,6 +64,7 @@ def correct_folder(
     if options.processes.first:
         warn_if_fitted_otherwise(corrector, regions=connectivities is not None)
     space = fitted.label_space
+    output.check_space(space)
     manifest = manifest_of(
         "seco correct",
         {

@@ -88,6 +88,15 @@ class OutputFormat:
         proda = NAMINGS["proda"].ignore_index
         return proda if self.layout == "proda" and proda is not None else space.ignore_index
 
+    def check_space(self, space: LabelSpace) -> None:
+        """Raise ``ValueError`` unless all ids of a label space can be written."""
+        ignore, classes = self.ignore_index(space), space.num_classes
+        if classes > 256 or not 0 <= ignore <= 255 or ignore < classes:
+            raise ValueError(
+                "label_space: expected ids in 0..255, as an 8-bit PNG holds, got "
+                f"{classes} classes, to be written with ignore_index {ignore}"
+            )
+
     def describe(self) -> dict[str, str]:
         """What of it changes the files, for a manifest."""
         scores = "" if self.scores is None else f" and scores as {self.score_format}"

@@ -182,6 +182,7 @@ def refine_folder(
         UserWarning: the corrector was fitted to connected components, and judges regions here.
     """
     space = refiner.label_space
+    output.check_space(space)
     _ = refiner.loaded, refiner.found  # what is wrong with them is no file's fault
     if refiner.corrector is not None and options.processes.first:
         warn_if_fitted_otherwise(refiner.corrector, regions=True)
@@ -246,6 +247,7 @@ def refine_file(inputs: Inputs, label: Path, scores: Path | None, refiner: Refin
         UserWarning: as :func:`refine_folder`.
     """
     (files,) = inputs.files
+    OutputFormat().check_space(refiner.label_space)
     if refiner.corrector is not None:
         warn_if_fitted_otherwise(refiner.corrector, regions=True)
     result = refiner.refine(refiner.read(files, inputs))

@@ -576,6 +576,29 @@ def test_a_new_corrector_refines_anew_and_a_corrector_at_all_is_a_setting(work):
         refine(None)
 
 
+@pytest.mark.parametrize(
+    ("space", "layout"),
+    [
+        (replace(CITYSCAPES, ignore_index=65535), "palette"),
+        (seco.LabelSpace(tuple(map(str, range(252)))), "proda"),
+    ],
+)
+def test_ids_that_cannot_be_written_are_refused_before_the_work(work, space, layout):
+    output, inputs = OutputFormat(layout), find_inputs(work / "images", work / "labels")
+    with pytest.raises(ValueError, match=r"label_space: expected ids in 0\.\.255"):
+        refine_folder(
+            inputs, work / "out", Refiner(None, space, regions=work / "regions"), output=output
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+        image, label, _ = scene(0)
+        corrector = ConnectivityCorrector(space, settings=QUICK)
+        corrector.fit([(image, label.astype(np.uint16))]).save(work / "corrector")
+    with pytest.raises(ValueError, match=r"label_space: expected ids in 0\.\.255"):
+        correct_folder(inputs, work / "corrector", work / "out", output=output)
+    assert not (work / "out").exists()
+
+
 def test_a_corrector_for_other_classes_is_refused_before_the_work(work):
     fit(work)
     refiner = Refiner(None, seco.CAMVID, regions=work / "regions", corrector=work / "corrector")
