@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -136,11 +136,16 @@ def regions_of(metas: Sequence[Mapping[str, Any] | Any], *, key: str = "regions"
         The regions of every image as it was augmented, those with a pixel left.
 
     Raises:
+        TypeError: no meta data.
         ValueError: meta data without them.
     """
+    if isinstance(metas, Mapping) or not isinstance(metas, Iterable):
+        raise TypeError(f"metas: expected meta data of every image, got {describe(metas)}")
     found = []
     for item in metas:
         meta = getattr(item, "metainfo", item)
+        if not isinstance(meta, Mapping):
+            raise TypeError(f"metas: expected meta data of every image, got {describe(meta)}")
         if key not in meta or f"{key}_table" not in meta:
             raise ValueError(
                 f"metas: expected {key} and {key}_table in each, got {describe(sorted(meta))}; "

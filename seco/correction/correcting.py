@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -84,6 +84,10 @@ def correct_images(
 def _checked(
     connectivities: Sequence[Connectivities], labels: Tensor, space: LabelSpace
 ) -> list[Connectivities]:
+    if not isinstance(connectivities, Iterable):
+        raise TypeError(
+            f"connectivities: expected seco.Connectivities, got {describe(connectivities)}"
+        )
     listed = list(connectivities)
     if len(listed) != len(labels):
         raise ValueError(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
-from seco.common.checks import check_labels
+from seco.common.checks import check_labels, describe
 from seco.common.images import Normalization, check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
 from seco.components import connected_components
@@ -70,7 +70,20 @@ def read_scene(
 
 
 def check_connectivities(item: Connectivities, size: tuple[int, int], space: LabelSpace) -> None:
-    """Raise ``ValueError`` unless connectivities fit an image and a label space."""
+    """Raise unless connectivities fit an image and a label space.
+
+    Raises:
+        TypeError: parts of another kind or dtype.
+        ValueError: another size, or ids or classes out of range.
+    """
+    for name, wanted in (("ids", "integer"), ("classes", "integer"), ("scores", "floating point")):
+        part = getattr(item, name)
+        floats = isinstance(part, Tensor) and part.dtype.is_floating_point
+        if not isinstance(part, Tensor) or floats != (name == "scores"):
+            raise TypeError(
+                f"connectivities: expected {name} to be a tensor of {wanted} dtype, "
+                f"got {describe(part)}"
+            )
     if tuple(item.ids.shape) != size:
         raise ValueError(
             f"connectivities: expected the size {size} of the image, got {tuple(item.ids.shape)}"

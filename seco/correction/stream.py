@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -52,7 +52,8 @@ class SampleStream:
         readers: int = 0,
     ) -> None:
         indexed = hasattr(samples, "__getitem__") and hasattr(samples, "__len__")
-        if not indexed and (isinstance(samples, Iterator) or not isinstance(samples, Iterable)):
+        once = isinstance(samples, Iterator) or not isinstance(samples, Iterable)
+        if isinstance(samples, Mapping) or (not indexed and once):
             raise TypeError(
                 "samples: expected (img, label) pairs that can be gone through several times, such "
                 f"as a list or a Dataset, got {describe(samples)}"

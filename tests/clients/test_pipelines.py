@@ -196,6 +196,9 @@ def test_what_is_wrong_is_said(data):
     results = run(fresh(), [LoadRegions(folder), collect(META_KEYS)])
     with pytest.raises(ValueError, match="metas: expected regions and regions_table"):
         regions_of([results["img_metas"]])
+    for other in (results["img_metas"], None, ["regions"]):
+        with pytest.raises(TypeError, match="metas: expected meta data of every image, got"):
+            regions_of(other)
     # HRDA's synchronised crop cuts the tensors after the pipeline, where no field follows
     results = run(fresh(), [LoadRegions(folder), collect((*META_KEYS, *TABLES))])
     label = torch.zeros(1, 16, 16, dtype=torch.int64)

@@ -370,6 +370,15 @@ BAD = {
     "mask": ({"valid": LABEL * 1.0}, "valid: expected bool"),
     "two for one": ({"connectivities": [FIT, FIT]}, "connectivities: expected one per image, 1"),
     "masks": ({"connectivities": [LABEL]}, "connectivities: expected seco.Connectivities"),
+    "a number": ({"connectivities": 3}, "connectivities: expected seco.Connectivities, got int 3"),
+    "classes that are no ids": (
+        {"connectivities": replace(FIT, classes=torch.tensor([1.0]))},
+        "connectivities: expected classes to be a tensor of integer dtype, got Tensor of shape",
+    ),
+    "arrays": (
+        {"connectivities": replace(FIT, ids=FIT.ids.numpy())},
+        "connectivities: expected ids to be a tensor of integer dtype, got ndarray of shape",
+    ),
     "of another size": (
         {"connectivities": replace(FIT, ids=FIT.ids[1:])},
         r"connectivities: expected the size \(32, 48\)",

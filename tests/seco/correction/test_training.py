@@ -459,6 +459,7 @@ def test_nothing_to_learn_from(nothing):
 
 IMAGE, LABEL, _ = patches(0)
 BAD = {
+    "a dict": (lambda: dict(enumerate(samples())), TypeError, "several times, .* got dict"),
     "generator": (lambda: (pair for pair in samples()), TypeError, "several times, .*generator"),
     "number": (lambda: 5, TypeError, "samples: expected .* got int 5"),
     "no pair": (lambda: [IMAGE], TypeError, r"samples\[0\]: expected a pair \(img, label\)"),
