@@ -9,7 +9,9 @@ variant is warmed up and then takes turns with the others, so that a slower mome
 meets all. Figures are medians over turns with the range. With one thread on a CPU the time that the
 process ran is given too, which other processes disturb less; images/s, ratio and ``achieved`` are
 of that. ``achieved`` counts what the architecture asks for (2 per multiply-add, padding of windows
-not computed twice), whoever computes it, and not what a variant happens to do.
+not computed twice), whoever computes it, and not what a variant happens to do; beside it stands
+what torch's counter counts in the original. The peak is bfloat16's: of a known card that of its
+data sheet, of other devices the best product of large matrices seen here.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from measuring import synchronize
+from models import MODELS, load_model
 from record import summary, write_record
+from roofline import counted_flops, needed_bytes, needed_flops, peak_of
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -32,69 +37,9 @@ from seco.demo import street_scene
 from seco.demo.scenes import DEV_SEEDS
 from seco.sam.accelerated_encoder import AcceleratedEncoder
 from seco.sam.inputs import prepare_images
-from seco.sam.tiny import load_tiny_sam
 
-# Dense bfloat16 FLOP/s without sparsity, and bytes/s of memory, from the vendor's data sheets.
-CARDS = {
-    "H200": (989.4e12, 4.8e12),
-    "H100 PCIe": (756.5e12, 2.0e12),
-    "H100": (989.4e12, 3.35e12),
-    "A100": (312e12, 2.039e12),
-}
-MODELS = ("tiny", "vit_b", "vit_l", "vit_h")
 BASE = "stock, float32"  # always the first
 Encoder = Callable[[Tensor], Tensor]
-
-
-def load_encoder(name: str, side: int) -> Any:
-    """The bundled encoder, or an architecture with random weights that carry signal.
-
-    With ``side`` below 1024 it looks at smaller images, for slow machines: position tables shrink.
-    """
-    if name == "tiny":
-        return load_tiny_sam().image_encoder
-    from segment_anything import sam_model_registry
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        encoder = sam_model_registry[name]().image_encoder
-        for key, parameter in encoder.named_parameters():
-            if "rel_pos" in key or key == "pos_embed":  # made of zeros
-                nn.init.normal_(parameter, std=0.1)
-    if side != encoder.img_size:
-        tokens = side // encoder.patch_embed.proj.kernel_size[0]
-        encoder.img_size = side
-        encoder.pos_embed = nn.Parameter(encoder.pos_embed.data[:, :tokens, :tokens].clone())
-    return encoder
-
-
-def flops_of(encoder: Any) -> float:
-    """Of one image: the linear layers on every token, attention on every query and its keys."""
-    height = width = encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
-    tokens, total = height * width, 0
-    for block in encoder.blocks:
-        layers = (block.attn.qkv, block.attn.proj, block.mlp.lin1, block.mlp.lin2)
-        total += tokens * sum(layer.weight.numel() for layer in layers)
-        channels = block.attn.proj.in_features
-        sides = (block.window_size,) * 2 if block.window_size else (height, width)
-        total += tokens * 2 * sides[0] * sides[1] * channels
-        if block.attn.use_rel_pos:
-            total += tokens * sum(sides) * channels
-    convolutions = (encoder.patch_embed.proj, encoder.neck[0], encoder.neck[2])
-    total += tokens * sum(layer.weight.numel() for layer in convolutions)
-    return 2.0 * total
-
-
-def bytes_of(encoder: Any, batch: int) -> float:
-    """Of a batch in bfloat16: weights once, what goes into and comes out of every layer once."""
-    side = encoder.img_size // encoder.patch_embed.proj.kernel_size[0]
-    moved = 0
-    for block in encoder.blocks:
-        for layer in (block.attn.qkv, block.attn.proj, block.mlp.lin1, block.mlp.lin2):
-            moved += layer.in_features + layer.out_features
-        moved += 4 * block.attn.proj.in_features  # attention itself
-    weights = sum(parameter.numel() for parameter in encoder.parameters())
-    return 2.0 * (weights + batch * side * side * moved)
 
 
 def variants(args: argparse.Namespace, encoder: Any) -> dict[str, Callable[[], Encoder]]:
@@ -140,14 +85,13 @@ def images_for(encoder: Any, batch: int, device: torch.device) -> Tensor:
 def timed(encoder: Encoder, images: Tensor) -> tuple[Tensor, dict[str, float]]:
     """One pass: its result, milliseconds per image, and on a GPU the peak above what was there."""
     on_gpu = images.device.type == "cuda"
+    synchronize(images.device)
     if on_gpu:
-        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated() if on_gpu else 0
     ran, start = time.process_time(), time.perf_counter()
     found = encoder(images)
-    if on_gpu:
-        torch.cuda.synchronize()
+    synchronize(images.device)
     said = {"ms per image": 1000 * (time.perf_counter() - start) / len(images)}
     if on_gpu:
         said["peak MB"] = (torch.cuda.max_memory_allocated() - before) / 1e6
@@ -188,8 +132,7 @@ def compare(
             turns[label].append(timed(made, images)[1])
     clock = list(turns[BASE][0])[-1] if args.device.type == "cpu" else "ms per image"
     base = statistics.median(turn[clock] for turn in turns[BASE])
-    flops = flops_of(encoder)
-    card = next((CARDS[key] for key in CARDS if key in args.machine), None)
+    flops = needed_flops(encoder)
     for label, made in turns.items():
         median = statistics.median(turn[clock] for turn in made)
         rows[label] |= {
@@ -201,28 +144,30 @@ def compare(
             "images/s": round(1000 / median, 2),
             "times as fast as stock": round(base / median, 2),
             "achieved TFLOP/s": round(flops / median / 1e9, 3),
+            "share of the bfloat16 peak": round(1000 * flops / median / args.peak.flops, 3),
         }
-        if card is not None:
-            rows[label]["share of the card's bfloat16 peak"] = round(
-                1000 * flops / median / card[0], 3
-            )
         if "peak MB" in made[0]:
             rows[label]["peak MB"] = round(max(turn["peak MB"] for turn in made))
-    moved = bytes_of(encoder, batch) / batch
-    said: dict[str, Any] = {
+    moved, peak = needed_bytes(encoder, batch) / batch, args.peak
+    return {
         "model": name,
         "weights": "bundled" if name == "tiny" else "random",
         "side": encoder.img_size,
         "batch": batch,
         "GFLOP per image": round(flops / 1e9, 1),
+        "GFLOP per image, counted in the original": round(counted_flops(encoder) / 1e9, 1),
         "MB per image": round(moved / 1e6, 1),
+        "peak": {
+            "TFLOP/s": round(peak.flops / 1e12, 3),
+            "GB/s": round(peak.bandwidth / 1e9, 1),
+            "source": peak.source,
+        },
+        "roofline, ms per image": {
+            "FLOPs at the peak": round(1000 * flops / peak.flops, 3),
+            "bytes at the bandwidth": round(1000 * moved / peak.bandwidth, 3),
+        },
+        "variants": rows,
     }
-    if card is not None:
-        said["roofline, ms per image"] = {
-            "FLOPs at the peak": round(1000 * flops / card[0], 3),
-            "bytes at the bandwidth": round(1000 * moved / card[1], 3),
-        }
-    return said | {"variants": rows}
 
 
 def differences(found: Tensor, reference: Tensor) -> dict[str, float]:
@@ -238,6 +183,7 @@ def differences(found: Tensor, reference: Tensor) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--threads", type=int, default=1, help="on a CPU")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=("tiny", "vit_b"))
     parser.add_argument("--side", type=int, default=1024, help="of images for random weights")
     parser.add_argument("--batch", type=int, nargs="+", help="CPU: 1; GPU: 1 and 4")
@@ -260,11 +206,12 @@ def main() -> None:
     for key, both in usual.items():
         if getattr(args, key) is None:
             setattr(args, key, both[on_gpu])
-    args.machine = torch.cuda.get_device_name(args.device) if on_gpu else "CPU"
+    torch.set_num_threads(args.threads)
+    args.peak = peak_of(args.device)
     runs = [(model, batch) for model in args.models for batch in args.batch]
     start, results = time.perf_counter(), []
     for number, (model, batch) in enumerate(runs):
-        encoder = load_encoder(model, args.side).to(args.device)
+        encoder = load_model(model, args.side).image_encoder.to(args.device)
         left = 60 * args.minutes - (time.perf_counter() - start)
         deadline = time.perf_counter() + left / (len(runs) - number)
         with torch.no_grad():
@@ -275,7 +222,10 @@ def main() -> None:
             torch._dynamo.reset()  # compiled code holds weights
             torch.cuda.empty_cache()
         # After every model: what is done is kept, whatever comes.
-        write_record("bench_accelerate.py", args.out, device=str(args.device), results=results)
+        write_record(
+            "bench_accelerate.py", args.out, device=args.device,
+            unfinished=number + 1 < len(runs), results=results,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,33 +5,31 @@
 The released code's way of learning is one 256 x 512 crop per connectivity: through the extractor,
 averaged under its mask, one linear layer, cross-entropy, AdamW. Ours is a whole ``fit``: the first
 look at the labels, the steps and the survey of the losses. Both use the same extractor and the
-same images and labels; the cost is per connectivity learnt from. Times are of the processor, on
-one thread: what else the machine does hardly counts. What is compared takes turns; figures are
-medians over turns with the range.
+same images and labels, on ``--device``; the cost is per connectivity learnt from. On a CPU times
+are of the process, on one thread: what else the machine does hardly counts. What is compared takes
+turns; figures are medians over turns with the range.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from record import summary, write_record
+from measuring import clock_of, seconds_of
+from record import common_parser, summary, write_record
+from scenes import Size, labelled_scenes
 from torch import Tensor, nn
 from tqdm import tqdm
 
 import seco
 from seco.correction.extractors import FeatureExtractor, as_extractor
 from seco.correction.samples import Scene, read_scene
-from seco.demo import STREETS, street_scene
-from seco.demo.scenes import DEV_SEEDS
-from seco.demo.segmenter import load_segmenter, predict
+from seco.demo import STREETS
 
 CROP = (256, 512)
 
@@ -43,20 +41,21 @@ def resnet18() -> nn.Module:
     return nn.Sequential(*list(resnet18(weights=None).children())[:-2]).eval()
 
 
-EXTRACTORS: dict[str, Callable[[], object]] = {
-    "small, trained": lambda: None,
-    "ResNet-18, frozen": resnet18,
-    "tiny SAM, frozen": lambda: seco.load_sam("tiny"),
+Pair = tuple[Tensor, Tensor]
+TRAINED, FROZEN = "small, trained", ("ResNet-18, frozen", "tiny SAM, frozen")
+EXTRACTORS: dict[str, Callable[[torch.device], dict[str, object]]] = {
+    TRAINED: lambda device: {"encoder": None, "device": device},
+    "ResNet-18, frozen": lambda device: {"encoder": resnet18().to(device)},
+    "tiny SAM, frozen": lambda device: {"encoder": seco.load_sam("tiny", device=device)},
 }
 
 
-def labelled_scenes(count: int, size: tuple[int, int]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Camera images with the labels of a network that was trained on other weather."""
-    segmenter, pairs = load_segmenter(), []
-    for seed in DEV_SEEDS[:count]:
-        image = street_scene(seed, size=size, domain="camera").image
-        pairs.append((image, predict(segmenter, image[None])[0][0]))
-    return pairs
+def pairs_of(count: int, size: Size, device: torch.device) -> list[Pair]:
+    """Images (3, H, W) uint8 and labels (H, W)."""
+    return [
+        (torch.from_numpy(image).permute(2, 0, 1).to(device), torch.from_numpy(label).to(device))
+        for image, label in labelled_scenes(count, size)
+    ]
 
 
 def crop_of(scene: Scene, number: int) -> tuple[Tensor, Tensor]:
@@ -93,7 +92,7 @@ class CropLearner:
                 pooled.append(cells @ shares.flatten() / shares.sum().clamp(min=1e-6))
             features = torch.cat(pooled).float()
             if self.head is None or self.optimizer is None:
-                self.head = nn.Linear(len(features), STREETS.num_classes)
+                self.head = nn.Linear(len(features), STREETS.num_classes).to(features.device)
                 trained = self.extractor.trained
                 own = [] if trained is None else list(trained.parameters())
                 self.optimizer = torch.optim.AdamW([*self.head.parameters(), *own], lr=1e-3)
@@ -106,12 +105,11 @@ class CropLearner:
 
 
 def fitting(
-    name: str, pairs: list[tuple[np.ndarray, np.ndarray]], settings: seco.SCCSettings, turns: int
+    name: str, pairs: list[Pair], settings: seco.SCCSettings, args: argparse.Namespace
 ) -> dict[str, object]:
     """Seconds per connectivity learnt from, ours and one crop each."""
     scenes = [read_scene(img, label, STREETS, settings) for img, label in pairs]
-    extractor = as_extractor(EXTRACTORS[name]())
-    learner = CropLearner(extractor, scenes)
+    learner = CropLearner(as_extractor(**EXTRACTORS[name](args.device)), scenes)
     rng = np.random.default_rng(0)
     learnable = [(scene.areas >= settings.min_area).nonzero()[:, 0].tolist() for scene in scenes]
     everything = [(index, number) for index, own in enumerate(learnable) for number in own]
@@ -119,15 +117,16 @@ def fitting(
     rows: dict[str, list[float]] = {}
     crops = 8
     learner.step(everything[:2])
-    for _ in tqdm(range(turns), desc=name):
-        corrector = seco.ConnectivityCorrector(STREETS, EXTRACTORS[name](), settings=settings)
-        start = time.process_time()
-        corrector.fit(pairs)
-        ours = (time.process_time() - start) / learnt
+    for turn in tqdm(range(args.warm_up + args.repeats), desc=name):
+        corrector = seco.ConnectivityCorrector(
+            STREETS, settings=settings, **EXTRACTORS[name](args.device)
+        )
         batch = [everything[pick] for pick in rng.choice(len(everything), crops, replace=False)]
-        start = time.process_time()
-        learner.step(batch)
-        theirs = (time.process_time() - start) / crops
+        ours, _ = seconds_of(lambda corrector=corrector: corrector.fit(pairs), args.device)
+        theirs, _ = seconds_of(lambda batch=batch: learner.step(batch), args.device)
+        if turn < args.warm_up:
+            continue
+        ours, theirs = ours / learnt, theirs / crops
         rows.setdefault("ours, ms per connectivity", []).append(1000 * ours)
         rows.setdefault("one crop each, ms per connectivity", []).append(1000 * theirs)
         rows.setdefault("one crop each / ours", []).append(theirs / ours)
@@ -138,24 +137,23 @@ def fitting(
     }
 
 
-def correcting(
-    name: str, pairs: list[tuple[np.ndarray, np.ndarray]], turns: int
-) -> dict[str, object]:
+def correcting(name: str, pairs: list[Pair], args: argparse.Namespace) -> dict[str, object]:
     """Milliseconds of a correction and of a pass of the extractor alone."""
     settings = seco.SCCSettings(iterations=1)
-    corrector = seco.ConnectivityCorrector(STREETS, EXTRACTORS[name](), settings=settings)
+    corrector = seco.ConnectivityCorrector(
+        STREETS, settings=settings, **EXTRACTORS[name](args.device)
+    )
     corrector.fit(pairs[:1])
-    extractor = as_extractor(EXTRACTORS[name]())
+    extractor = as_extractor(**EXTRACTORS[name](args.device))
     given = [read_scene(img, label, STREETS, settings).connectivities for img, label in pairs]
-    tensors = [torch.from_numpy(img).permute(2, 0, 1) for img, _ in pairs]
     rows: dict[str, list[float]] = {}
-    for turn in tqdm(range(turns + 2), desc=name):
+    for turn in tqdm(range(2 + 2 * args.repeats), desc=name):
         pick = turn % len(pairs)
         img, label = pairs[pick]
 
-        def extract(pick: int = pick) -> None:
+        def extract(img: Tensor = img) -> None:
             with torch.no_grad():
-                extractor(tensors[pick])
+                extractor(img)
 
         calls: dict[str, Callable[[], object]] = {
             "extractor": extract,
@@ -164,11 +162,7 @@ def correcting(
             ),
             "raw label": lambda img=img, label=label: corrector.correct(img, label),
         }
-        seconds = {}
-        for kind, call in calls.items():
-            start = time.process_time()
-            call()
-            seconds[kind] = time.process_time() - start
+        seconds = {kind: seconds_of(call, args.device)[0] for kind, call in calls.items()}
         if turn >= 2:
             for kind, value in seconds.items():
                 rows.setdefault(f"{kind}, ms", []).append(1000 * value)
@@ -179,28 +173,32 @@ def correcting(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = common_parser(__doc__, repeats=4)
     parser.add_argument("--size", type=int, nargs=2, default=(512, 1024), metavar=("H", "W"))
-    parser.add_argument("--turns", type=int, default=4)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--warm-up", type=int, default=1, help="fits that are not counted")
+    parser.add_argument("--steps", type=int, help="of every fit; else 4 of trained, 100 of frozen")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore", seco.NoNoiseFoundWarning)  # nothing is learnt in a few steps
-    pairs = labelled_scenes(4, tuple(args.size))
+    pairs = pairs_of(4, tuple(args.size), args.device)
     default = seco.SCCSettings()
     # Few steps of what is trained, which all cost the same; of what is frozen as many as the
     # least number, since an image passes it twice at most.
-    trained, frozen = "small, trained", ("ResNet-18, frozen", "tiny SAM, frozen")
     fit = {}
     for per_image in (default.per_image, 64):
-        settings = seco.SCCSettings(iterations=4, batch_size=4 * per_image, per_image=per_image)
-        found = fitting(trained, pairs, settings, args.turns)
-        fit[f"{trained}, per_image={per_image}, batch_size={4 * per_image}"] = found
-    for name in frozen:
-        fit[name] = fitting(name, pairs, seco.SCCSettings(iterations=100), args.turns)
-    correct = {name: correcting(name, pairs, 2 * args.turns) for name in EXTRACTORS}
-    results = {"fit": fit, "correct": correct}
-    write_record("bench_correct.py", args.out, size=args.size, crop=CROP, results=results)
+        settings = seco.SCCSettings(
+            iterations=args.steps or 4, batch_size=4 * per_image, per_image=per_image
+        )
+        key = f"{TRAINED}, per_image={per_image}, batch_size={4 * per_image}"
+        fit[key] = fitting(TRAINED, pairs, settings, args)
+    for name in FROZEN:
+        settings = seco.SCCSettings(iterations=args.steps or 100)
+        fit[name] = fitting(name, pairs, settings, args)
+    correct = {name: correcting(name, pairs, args) for name in EXTRACTORS}
+    write_record(
+        "bench_correct.py", args.out, device=args.device, size=args.size, crop=CROP,
+        clock=clock_of(args.device), results={"fit": fit, "correct": correct},
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

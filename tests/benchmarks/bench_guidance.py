@@ -17,43 +17,24 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from record import summary, write_record
+from measuring import clock_of, in_turns
+from record import common_parser, summary, write_record
 from torch import Tensor
+from translating import NEXT, STEP, load_diffusion, noised, stepping
 
 import sgg
 from seco.demo.scenes import DEV_SEEDS, street_scene
 from seco.demo.segmenter import load_segmenter
-from sgg.demo.models import load_diffusion
-from sgg.guided_steps import label_guidance
+from sgg.demo.models import load_diffusion as load_bundled
 from sgg.sampling import ddim_step
 from sgg.windows import region_windows
 
 MARGINS = (16, 32, 64)
-
-
-def small_diffusion(size: tuple[int, int]) -> sgg.DiffusionModel:
-    import diffusers
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        unet = diffusers.UNet2DModel(
-            sample_size=size,
-            block_out_channels=(32, 64, 96, 128),
-            layers_per_block=1,
-            norm_num_groups=8,
-            down_block_types=("DownBlock2D",) * 4,
-            up_block_types=("UpBlock2D",) * 4,
-            add_attention=False,
-            resnet_time_scale_shift="scale_shift",
-        )
-    return sgg.from_diffusers((unet, diffusers.DDPMScheduler()))
 
 
 def scene_of_classes(count: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -84,67 +65,33 @@ def looped_gradient(images: Tensor, labels: Tensor, segment: sgg.Segmenter) -> T
     return gradient
 
 
-def timed(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of every call, in turns; the first turn is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(repeats + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
 @torch.no_grad()
 def steps(options: argparse.Namespace) -> dict[str, object]:
     size = tuple(options.size)
-    model = small_diffusion(size)
-    model.unet.to(options.device)
+    model = load_diffusion("small", size, options.device)
     segment = sgg.Segmenter(load_segmenter().to(options.device), normalization=None)
     images, labels = (x.to(options.device) for x in scene_of_classes(options.classes, size))
-    t, alphas = 299, model.alphas_cumprod
-    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
-    x_t = sgg.add_noise(images, noise, float(alphas[t]))
-
-    def unguided(x: Tensor, t: int, to_go: int) -> tuple[sgg.Prediction, None]:
-        return model.predict(x, t), None
-
-    def stepping(guidance: str, **choices: int | None) -> Callable[[], Tensor]:
-        predict = unguided
-        if guidance != "none":
-            predict = label_guidance(
-                model, segment, labels, guidance=guidance, settings=sgg.GuidanceSettings(**choices)
-            )
-
-        def step() -> Tensor:
-            prediction, gradient = predict(x_t, t, 1)
-            return ddim_step(
-                x_t, prediction, float(alphas[t]), float(alphas[t - 20]), gradient=gradient
-            )
-
-        return step
+    x_t, alphas = noised(model, images), model.alphas_cumprod
+    here = model, segment, labels, x_t
 
     def step_with_loop() -> Tensor:
-        prediction = model.predict(x_t, t)
+        prediction = model.predict(x_t, STEP)
         gradient = looped_gradient(prediction.pred_x0, labels, segment)
         return ddim_step(
-            x_t, prediction, float(alphas[t]), float(alphas[t - 20]),
-            gradient=gradient / float(alphas[t]) ** 0.5,
+            x_t, prediction, float(alphas[STEP]), float(alphas[NEXT]),
+            gradient=gradient / float(alphas[STEP]) ** 0.5,
         )  # fmt: skip
 
     batch = {"max_copies": options.classes}
-    seen = model.predict(x_t, t).pred_x0
+    seen = model.predict(x_t, STEP).pred_x0
     exact = sgg.local_gradient(seen, labels, segment, **batch)
     difference = (looped_gradient(seen, labels, segment) - exact).abs().max() / exact.abs().max()
     calls: dict[str, Callable[[], object]] = {
-        "unguided step": stepping("none"),
-        "GSG step": stepping("global"),
-        "LCG step, batched": stepping("local", **batch),
+        "unguided step": stepping(*here, "none"),
+        "GSG step": stepping(*here, "global"),
+        "LCG step, batched": stepping(*here, "local", **batch),
         "LCG step, loop over classes": step_with_loop,
-        "part: denoiser": lambda: model.predict(x_t, t),
+        "part: denoiser": lambda: model.predict(x_t, STEP),
         "part: global gradient": lambda: sgg.global_gradient(seen, labels, segment),
         "part: local gradient, batched": lambda: sgg.local_gradient(seen, labels, segment, **batch),
         "part: local gradient, loop": lambda: looped_gradient(seen, labels, segment),
@@ -153,7 +100,7 @@ def steps(options: argparse.Namespace) -> dict[str, object]:
     }
     crops: dict[str, object] = {}
     for margin in MARGINS:
-        calls[f"LCG step, margin {margin}"] = stepping("local", crop_margin=margin, **batch)
+        calls[f"LCG step, margin {margin}"] = stepping(*here, "local", crop_margin=margin, **batch)
         near = sgg.local_gradient(seen, labels, segment, crop_margin=margin, **batch)
         windows = region_windows(labels, margin=margin)
         pixels = sum(h * w * len(group) for (h, w), group in windows.items())
@@ -163,7 +110,7 @@ def steps(options: argparse.Namespace) -> dict[str, object]:
             "batches": len(windows),
             "cosine to the exact gradient": round(cosine.item(), 4),
         }
-    seconds = timed(calls, options.repeats)
+    seconds = in_turns(calls, options.device, repeats=options.repeats)
     middle = {name: statistics.median(values) for name, values in seconds.items()}
     return {
         "size": size,
@@ -194,7 +141,8 @@ def steps(options: argparse.Namespace) -> dict[str, object]:
 
 def tiles(options: argparse.Namespace) -> dict[str, object]:
     """Whole, in blended tiles, and every tile translated for itself."""
-    diffusion = load_diffusion()
+    unet, scheduler = load_bundled()
+    diffusion = unet.to(options.device), scheduler
     rows: dict[str, list[float]] = {}
     for seed in DEV_SEEDS[: options.scenes]:
         scene = street_scene(seed, size=(128, 256), domain="game")
@@ -240,20 +188,19 @@ def tiles(options: argparse.Namespace) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = common_parser(__doc__, repeats=7)
     parser.add_argument("--size", type=int, nargs=2, default=(128, 256), metavar=("H", "W"))
     parser.add_argument("--classes", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=3, help="for the tiles")
     parser.add_argument("--part", choices=("steps", "tiles"), help="only this one")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     parts = {"steps": steps, "tiles": tiles}
     results = {name: run(options) for name, run in parts.items() if options.part in (None, name)}
-    write_record("bench_guidance.py", options.out, device=options.device, results=results)
+    write_record(
+        "bench_guidance.py", options.out, device=options.device, clock=clock_of(options.device),
+        results=results,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""Figures as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; all columns but the first are of numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def number(value: float | None) -> str:
+    """Three digits that count; a dash where there is none.
+
+    Example:
+        >>> number(1234.5), number(0.04567), number(7.35), number(99.96), number(None)
+        ('1,234', '0.0457', '7.35', '100', '–')
+    """
+    if value is None:
+        return "–"
+    if abs(value) >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def spread(found: Mapping[str, float] | None) -> str:
+    """The median, and the range where there is one.
+
+    Example:
+        >>> spread({"median": 3.0, "min": 2.5, "max": 4.0}), spread({"median": 3.0})
+        ('3 (2.5–4)', '3')
+    """
+    if found is None:
+        return "–"
+    ends = [number(found[name]) for name in ("min", "max") if name in found]
+    middle = number(found["median"])
+    return middle if set(ends) <= {middle} else f"{middle} ({'–'.join(ends)})"
+
+
+def times(ratio: float | None) -> str:
+    """How many times as fast; a loss is called so.
+
+    Example:
+        >>> times(28.58), times(0.91), times(None)
+        ('**28.6**', '0.91 (a loss)', '–')
+    """
+    if ratio is None:
+        return "–"
+    return f"**{number(ratio)}**" if ratio >= 1 else f"{number(ratio)} (a loss)"
+
+
+def share(value: float | None) -> str:
+    """In percent.
+
+    Example:
+        >>> share(0.0897), share(None)
+        ('9.0 %', '–')
+    """
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def by(size: Sequence[int]) -> str:
+    """Height and width.
+
+    Example:
+        >>> by([512, 1024])
+        '512 × 1024'
+    """
+    return " × ".join(map(str, size))
