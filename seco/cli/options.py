@@ -13,6 +13,8 @@ from seco.common.cli.options import lister
 from seco.correction.lessons import FEATURE_MEMORY
 
 FEATURE_GIB = FEATURE_MEMORY / 2**30
+WITHOUT_EFFECT = ("images_per_batch",)
+"""Settings of the aggregation that mean nothing in commands, which take images one by one."""
 
 
 class SamName(str, Enum):
@@ -91,7 +93,7 @@ class ScoreFormatName(str, Enum):
 def _psa_settings() -> tuple[Any, ...]:
     from seco import PAPER, PSASettings
 
-    return PSASettings(), PAPER
+    return PSASettings(), PAPER, WITHOUT_EFFECT
 
 
 def _scc_settings() -> tuple[Any, ...]:

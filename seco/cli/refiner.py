@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from seco.cli.models import sam_named
-from seco.cli.options import Method, Outside, SamChoice, SamName
+from seco.cli.options import WITHOUT_EFFECT, Method, Outside, SamChoice, SamName
 from seco.cli.unused import check_used, sam_options
 from seco.common.cli.running import device_named
 from seco.common.labels import LabelSpace
@@ -64,6 +64,9 @@ def refiner_of(
             raise ValueError(
                 f"--set {finding[0]}: expected no setting of finding regions with --regions"
             )
+    for text in assigned:
+        if (name := text.partition("=")[0].strip()) in WITHOUT_EFFECT:
+            raise ValueError(f"--set {name}: expected no such setting, images are taken one by one")
     start = PAPER if paper else PSASettings()
     if method is not None:
         start = replace(start, method=method.value)

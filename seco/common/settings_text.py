@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -93,12 +93,15 @@ def change_settings(settings: Settings, assignments: Sequence[str]) -> Settings:
     return replace(settings, **own)
 
 
-def list_settings(default: Settings, paper: Settings | None = None) -> str:
+def list_settings(
+    default: Settings, paper: Settings | None = None, without: Collection[str] = ()
+) -> str:
     """Return a page on every field: its default, the paper's value where it differs, its meaning.
 
     Args:
         default: settings that nothing is changed in.
         paper: what ``--paper`` starts from, if there is that option.
+        without: names of fields that the command does not take.
 
     Example:
         >>> @dataclass(frozen=True)
@@ -116,6 +119,8 @@ def list_settings(default: Settings, paper: Settings | None = None) -> str:
     """
     lines = []
     for field in _fields(type(default)):
+        if field.name in without:
+            continue
         own = field.read(default)
         other = own if paper is None else field.read(paper)
         lines.append(f"{field.name} = {own}" + (f"  (--paper: {other})" if other != own else ""))

@@ -513,8 +513,8 @@ def test_the_tiny_model_is_warned_of(work, capsys):
 
 def test_every_setting_can_be_set_and_is_explained():
     names = {field.name for owner in (PSASettings, ProposalSettings) for field in fields(owner)}
-    names.remove("proposals")
-    page = list_settings(PSASettings(), PAPER).split("\n")
+    names -= {"proposals", "images_per_batch"}
+    page = list_settings(PSASettings(), PAPER, ["images_per_batch"]).split("\n")
     assert {line.split(" = ")[0] for line in page if not line.startswith(" ")} == names
     for name in names:
         start = next(i for i, line in enumerate(page) if line.startswith(f"{name} = "))
@@ -525,6 +525,14 @@ def test_every_setting_can_be_set_and_is_explained():
         assert changed.proposals in (None, ProposalSettings())
         assert replace(changed, proposals=None) == PSASettings()
     assert run("refine", "--list-settings").stdout.rstrip("\n") == "\n".join(page)
+
+
+@pytest.mark.parametrize("command", ["refine", "run"])
+def test_a_setting_that_means_nothing_in_commands_is_refused(work, command):
+    folders = (work / "images", work / "labels", work / "out")
+    result = run(command, *folders, "--device", "cpu", "--set", "images_per_batch=2")
+    assert result.exit_code == 2
+    assert "--set images_per_batch: expected no such setting" in result.stderr
 
 
 @pytest.mark.parametrize(
