@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import sys
+import warnings
 
 import pytest
 import torch
@@ -110,6 +111,13 @@ def test_what_the_library_logs_is_shown_in_logs_alone(monkeypatch, terminal):
         log.info("step 1 of 2")
     log.info("later")
     assert stderr.getvalue() == ("" if terminal else "step 1 of 2\n")
+
+
+def test_warnings_are_told_without_the_line_of_code():
+    where = (UserWarning, "some.py", 3)
+    with job(overwrite=False):
+        assert warnings.formatwarning("it is slow", *where) == "Warning: it is slow\n"
+    assert "some.py:3" in warnings.formatwarning("it is slow", *where)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,7 +72,7 @@ def job(*, overwrite: bool, stage: Stage | None = None) -> Iterator[JobOptions]:
     try:
         with stopped_when_full("the results"):
             try:
-                with library_log(shown=processes.first):
+                with library_log(shown=processes.first), plain_warnings():
                     yield JobOptions(
                         overwrite=overwrite,
                         processes=processes,
@@ -99,6 +100,17 @@ def _stopped(error: Exception) -> NoReturn:
     """Say why a job went no further; exit code 3."""
     typer.echo(f"Stopped: {failure('', error).reason}; what is finished is kept", err=True)
     raise typer.Exit(3) from error
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show warnings as they read, without the line of the library that they come from."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *where, **line: f"Warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def conclude(summary: Summary, done: str, out: Path, options: JobOptions) -> None:
