@@ -5,9 +5,9 @@
     python tests/benchmarks --write-docs
 
 Every benchmark writes ``bench_NAME.json`` (on a GPU ``bench_NAME_cuda.json``) as soon as it is
-done. Started again, the command goes on with what is not done yet at this commit with these options.
-What fails does not stop the rest. The exit code is 0 if all is done, 1 if something failed, and 3 if
-only time was lacking: then what is left is named.
+done. Started again, the command goes on with what is not done yet at this commit with these
+options. What fails does not stop the rest. The exit code is 0 if all is done, 1 if something
+failed, and 3 if only time was lacking: then what is left is named.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import synchronize
+from measuring import clock_of, synchronize
 from models import MODELS, load_model
 from record import summary, write_record
 from roofline import counted_flops, needed_bytes, needed_flops, peak_of
@@ -224,7 +224,7 @@ def main() -> None:
         # After every model: what is done is kept, whatever comes.
         write_record(
             "bench_accelerate.py", args.out, device=args.device,
-            unfinished=number + 1 < len(runs), results=results,
+            unfinished=number + 1 < len(runs), clock=clock_of(args.device), results=results,
         )  # fmt: skip
 
 

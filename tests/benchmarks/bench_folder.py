@@ -4,12 +4,12 @@
     python tests/benchmarks/bench_folder.py --device cuda --model vit_h --accelerate --processes 1
 
 PNG images and labels of generated streets, the labels as a network that knows another look gave
-them. "scratch": regions and things with SAM; "prompts": the regions of ``seco regions`` are read and
-things are prompted, one pass of the encoder; "regions": the regions are read, no SAM is asked. The
-processes are torchrun's, each with ``--threads`` threads (on several GPUs each with its own). Timed
-is the job alone (seco.folder.refine_folder), by the clock, from when all processes have loaded and
-refined one label to when the last has written its last; every time to an empty folder. Files may be
-in the page cache. Only the tiny SAM has trained weights.
+them. "scratch": regions and things with SAM; "prompts": the regions of ``seco regions`` are read
+and things are prompted, one pass of the encoder; "regions": the regions are read, no SAM is asked.
+The processes are torchrun's, each with ``--threads`` threads (on several GPUs each with its own).
+Timed is the job alone (seco.folder.refine_folder), by the clock, from when all processes have
+loaded and refined one label to when the last has written its last; every time to an empty folder.
+Files may be in the page cache. Only the tiny SAM has trained weights.
 """
 
 from __future__ import annotations

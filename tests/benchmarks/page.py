@@ -13,6 +13,7 @@ import sgg_sections
 from suite import planned
 
 QUIET = 0.05  # share of the cores that other processes may take
+CLOCKS = {"wall": "by the clock", "process": "time of the process", None: "clock not recorded"}
 HEAD = """\
 # Benchmarks
 
@@ -26,9 +27,10 @@ python tests/benchmarks --write-docs
 ```
 
 The command goes on where it was stopped. What is compared takes turns, after a warm-up; figures are
-medians, with the range where it is not the same number. On one thread of a CPU milliseconds are of
-the process, which other work hardly changes; with more threads and on a GPU, which is waited for,
-they are of the clock. Ratios above 1 say that ours is faster; where it is slower, it says "a loss".
+medians, with the range where it is not the same number. The line below a table says whether times
+are by the clock (with several threads, and on a GPU, which is waited for) or of the process (on one
+thread of a CPU), which other work on the machine hardly changes. In bold is how many times as fast
+ours is; where it is slower, it says "a loss".
 *Practice* is what users write with `segment_anything` today: `SamAutomaticMaskGenerator`,
 `SamPredictor.predict` for every component, a vote mask by mask.
 """
@@ -52,16 +54,16 @@ class Section:
 SECTIONS = {
     "bench_refine.py": Section(
         "Refining a label, against today's practice",
-        "`seco.refine_pseudo_labels` from scratch, with the tiny SAM, on pseudo-labels of generated "
-        "streets. The vote of practice is not counted.",
+        "`seco.refine_pseudo_labels` from scratch, with the tiny SAM, on pseudo-labels of "
+        "generated streets. The vote of practice is not counted.",
         seco_sections.refine,
     ),
     "bench_stages.py": Section(
         "Stage by stage",
-        "With random weights, times are those of trained ones as far as they do not depend on what "
-        "is seen: the thresholds let a tenth of the masks pass, and the full grid is asked by both. "
-        "*Adaptive* leaves out points in found masks (the default). Practice looks twice at an "
-        "image; its *whole* is the sum of its stages.",
+        "With random weights, times are those of trained ones as far as they do not depend on "
+        "what is seen: the thresholds let a tenth of the masks pass, and the full grid is asked "
+        "by both. *Adaptive* leaves out points in found masks (the default). Practice looks twice "
+        "at an image; its *whole* is the sum of its stages.",
         seco_sections.stages,
     ),
     "bench_accelerate.py": Section(
@@ -79,9 +81,9 @@ SECTIONS = {
     ),
     "bench_sizes.py": Section(
         "Images/s and memory by size and components",
-        "Things and stuff from scratch. *Worst* is a segmenter that takes every component and every "
-        "point for the same quarter of the image. Memory is above the loaded model: resident on a "
-        "CPU, allocated on a GPU.",
+        "Things and stuff from scratch. *Worst* is a segmenter that takes every component and "
+        "every point for the same quarter of the image. Memory is above the loaded model: "
+        "resident on a CPU, allocated on a GPU.",
         seco_sections.sizes,
     ),
     "bench_folder.py": Section(
@@ -112,8 +114,8 @@ SECTIONS = {
     ),
     "bench_guidance.py": Section(
         "What guidance costs by part, and tiles",
-        "A small denoiser and the bundled street segmenter. Ratios to an unguided or a GSG step are "
-        "costs.",
+        "A small denoiser and the bundled street segmenter. Ratios to an unguided or a GSG step "
+        "are costs.",
         sgg_sections.guidance,
     ),
 }
@@ -151,7 +153,8 @@ def _origin(file: Path, record: Mapping[str, Any]) -> str:
     unfinished = " **Not finished.**" if record.get("unfinished") else ""
     return (
         f"*`{record['command']}`; {record['machine']}; commit {record['commit']}, torch "
-        f"{record['versions']['torch']}; {busy}; [{file.name}](results/{file.name}).*{unfinished}"
+        f"{record['versions']['torch']}; {CLOCKS[record.get('clock')]}; {busy}; "
+        f"[{file.name}](results/{file.name}).*{unfinished}"
     )
 
 

@@ -16,6 +16,7 @@ import torch
 from provenance import command_line, commit_now
 
 from seco.common.files import write_bytes
+from seco.demo.scenes import DEV_SEEDS
 
 _STAT = Path("/proc/stat")
 
@@ -59,6 +60,7 @@ def write_record(
         "commit": commit_now(),
         "machine": _machine(torch.device(device)),
         "versions": _versions(torch.device(device)),
+        "seeds": f"street scenes from {DEV_SEEDS.start} on; 0 of all that is drawn",
         "other work, share of the cores": _START.others(),
         "seconds": round(time.time() - _START.time),
         **({"unfinished": True} if unfinished else {}),
