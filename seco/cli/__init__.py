@@ -9,17 +9,45 @@ from seco.cli import correct, demo, evaluate, fit, refine, regions, run
 from seco.cli.app import app
 from seco.common.modules import weights_stay
 
-for command, purpose in (  # as short as a line of the help is
-    (run.run, "All of a data set: refine, correct, report."),
-    (regions.regions, "SAM's regions, found once per image."),
-    (refine.refine, "Refine labels, in folders or one."),
-    (fit.fit, "Learn which regions have a wrong class."),
-    (correct.correct, "Repair or drop those regions."),
-    (evaluate.evaluate, "Measure labels against the truth."),
-    (demo.demo, "See it work, offline, in a minute."),
-):
+# Of every command its function, a line as short as the help of all is, and how it is called.
+COMMANDS = (
+    (
+        run.run,
+        "All of a data set: refine, correct, report.",
+        "seco run images/ labels/ out/ --sam vit_h --precision bfloat16 --outside keep",
+    ),
+    (
+        regions.regions,
+        "SAM's regions, found once per image.",
+        "seco regions images/ regions/ --sam vit_h --precision bfloat16",
+    ),
+    (
+        refine.refine,
+        "Refine labels, in folders or one.",
+        "seco refine image.png label.png refined.png --sam vit_h\n\n"
+        "seco refine images/ labels/ refined/ --sam vit_h --save-connectivities parts/\n\n"
+        "seco refine images/ labels/ refined/ --sam none --regions regions/",
+    ),
+    (
+        fit.fit,
+        "Learn which regions have a wrong class.",
+        "seco fit images/ refined/ corrector/ --sam vit_h --connectivities parts/",
+    ),
+    (
+        correct.correct,
+        "Repair or drop those regions.",
+        "seco correct images/ refined/ corrector/ corrected/ --sam vit_h --connectivities parts/",
+    ),
+    (
+        evaluate.evaluate,
+        "Measure labels against the truth.",
+        "seco evaluate corrected/ truth/ --json measures.json",
+    ),
+    (demo.demo, "See it work, offline, in a minute.", "seco demo --out demo"),
+)
+for command, purpose, examples in COMMANDS:
     # No command changes the weights that it has loaded: they are hashed once.
-    app.command(short_help=purpose)(weights_stay()(command))
+    app.command(short_help=purpose, epilog=f"Such as:\n\n{examples}")(weights_stay()(command))
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from PIL import Image
 
 import seco
 from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings, SCCSettings
+from seco.cli import COMMANDS
 from seco.cli.models import fitted_with_sam, warn_of_tiny
 from seco.cli.options import SamModel
 from seco.common.files import read_confidence, read_label, write_label
@@ -562,6 +563,15 @@ def test_version_and_help():
     assert "refine" in run("--help").stdout
     assert "--overwrite" in run("refine", "--help").stdout
     assert run("refine").exit_code == 2
+
+
+def test_the_examples_of_the_help_are_right():
+    for command, _, examples in COMMANDS:
+        shown = " ".join(run(command.__name__, "--help").stdout.split())
+        for example in examples.split("\n\n"):
+            assert example in shown
+            # "--help" ends what has been understood
+            assert run(*example.split()[1:], "--help").exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["seco", "sgg"])
