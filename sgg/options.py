@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from seco.common.checks import check_choice, check_integer, check_number, describe
+from sgg.acceleration import COMPILE_MODES, CompileMode
 from sgg.diffusion.tiling import TileSize, check_tile_size
 from sgg.sampling import Sampler
 from sgg.settings import GuidanceSettings
@@ -16,7 +17,7 @@ Guidance = Literal["sgg", "local", "global", "none"]
 GuidanceInput = Literal["x_t", "pred_x0"]
 Precision = Literal["bfloat16", "float16"]
 
-_ROUNDING = ("tiles_per_batch",)
+_ROUNDING = ("tiles_per_batch", "channels_last", "compile")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TranslationOptions:
         tile_overlap: see there.
         tiles_per_batch: see there.
         dtype: by name; see there; ``None`` is the models' own precision.
+        channels_last: see there.
+        compile: see there.
 
     Raises:
         TypeError, ValueError: a value out of its range.
@@ -59,6 +62,8 @@ class TranslationOptions:
     tile_overlap: int | None = None
     tiles_per_batch: int = 1
     dtype: Precision | None = None
+    channels_last: bool = False
+    compile: bool | CompileMode = False
 
     def __post_init__(self) -> None:
         check_number("strength", self.strength, low=0, high=1, low_open=True)
@@ -83,6 +88,8 @@ class TranslationOptions:
             check_integer("tile_overlap", self.tile_overlap, low=0)
         check_integer("tiles_per_batch", self.tiles_per_batch, low=1)
         check_choice("dtype", self.dtype, (None, "bfloat16", "float16"))
+        check_choice("channels_last", self.channels_last, (False, True))
+        check_choice("compile", self.compile, (False, True, *COMPILE_MODES))
 
     @property
     def guided(self) -> bool:
@@ -92,7 +99,12 @@ class TranslationOptions:
     def arguments(self) -> dict[str, Any]:
         """What :func:`sgg.translate` is called with."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return given | {"dtype": None if self.dtype is None else getattr(torch, self.dtype)}
+        return given | {"dtype": self.torch_dtype}
+
+    @property
+    def torch_dtype(self) -> torch.dtype | None:
+        """What ``dtype`` names."""
+        return None if self.dtype is None else getattr(torch, self.dtype)
 
     def describe(self) -> dict[str, Any]:
         """All of it as JSON holds it, for a manifest.

@@ -60,6 +60,16 @@ class Segmenter:
         """Where the model lives; a function without weights is taken to work anywhere."""
         return device_of(self.model)
 
+    @property
+    def called(self) -> list[nn.Module]:
+        """The modules whose ``forward`` computes the logits; none of a function.
+
+        Of mmseg's segmentors that are their parts (backbone, heads).
+        """
+        if not isinstance(self.model, nn.Module):
+            return []
+        return list(self.model.children()) if self._is_mmseg else [self.model]
+
     def __call__(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W), nominally in [-1, 1], to logits (N, K, h, w), differentiable.
 

@@ -15,6 +15,7 @@ from seco.common.arrays import Array
 from seco.common.checks import check_holds_ignore, check_labels, describe
 from seco.common.images import Map, check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
+from sgg.acceleration import CompileMode, accelerated, in_powers_of_two
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
 from sgg.diffusion.tiling import TileSize, tiled
@@ -53,6 +54,8 @@ def translate(
     tile_overlap: int | None = None,
     tiles_per_batch: int = 1,
     dtype: torch.dtype | None = None,
+    channels_last: bool = False,
+    compile: bool | CompileMode = False,
     generator: torch.Generator | None = None,
     progress: bool = False,
 ) -> Map:
@@ -97,8 +100,14 @@ def translate(
             tiles' shorter side.
         tiles_per_batch: tiles that the denoiser is asked about at once, which fills a GPU; memory
             grows with it. It changes the image by rounding only.
-        dtype: ``torch.bfloat16`` or ``torch.float16`` to run the models in autocast; ``None`` for
-            their own precision, whatever the caller's autocast.
+        dtype: ``torch.bfloat16`` or ``torch.float16`` to run the models in autocast, with weights
+            converted once per call and not at every step; ``None`` for their own precision,
+            whatever the caller's autocast.
+        channels_last: lay out the weights of 2-D convolutions so, which activations follow. It
+            changes the image by rounding only; so does ``compile``.
+        compile: ``True``, or a mode of ``torch.compile`` such as ``"max-autotune"``, to compile
+            denoiser and segmenter. Each compiles once for every size and number of images that it
+            sees, for a minute or more; the segmenter's batches are filled to powers of two.
         generator: decides the noise: it gives one seed per image, so a batch is its images one
             after the other; noise is drawn on the CPU, so it does not depend on the models'
             device. ``None`` is the same noise for every image and call.
@@ -131,6 +140,7 @@ def translate(
         guidance=guidance, guidance_scale=guidance_scale, guidance_input=guidance_input,
         settings=settings, tile_size=tile_size, tile_overlap=tile_overlap,
         tiles_per_batch=tiles_per_batch, dtype=_PRECISIONS[dtype],
+        channels_last=channels_last, compile=compile,
     )  # fmt: skip
     if generator is not None and not isinstance(generator, torch.Generator):
         raise TypeError(f"generator: expected a torch.Generator, got {describe(generator)}")
@@ -145,7 +155,9 @@ def translate(
         strength,
         _DDIM_STEPS if num_inference_steps is None and sampler == "ddim" else num_inference_steps,
     )
-    with _own_context(model, segmenter, dtype):
+    guide = segmenter if options.guided else None
+    fast = accelerated(model, guide, dtype=dtype, channels_last=channels_last, compile=compile)
+    with _own_context(model, segmenter, dtype), fast:
         pixels = to_batch(src_img, name="src_img", normalizable=False)
         labels = labels_to_batch(src_label, name="src_label")
         check_pair(src_img, src_label, names=("src_img", "src_label"))
@@ -167,12 +179,12 @@ def translate(
             tiles_per_batch=tiles_per_batch,
         )
         predict = _unguided(model)
-        if options.guided and segmenter is not None and guidance != "none":
-            space = _label_space(segmenter, images, ignore_index)
+        if guide is not None and guidance != "none":
+            space = _label_space(guide, images, ignore_index)
             check_labels("src_label", src_label, space)
             predict = label_guidance(
                 model,
-                segmenter,
+                in_powers_of_two(guide) if compile else guide,
                 labels,
                 guidance=guidance,
                 guidance_scale=guidance_scale,

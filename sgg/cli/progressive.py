@@ -27,7 +27,9 @@ from seco.common.cli.running import device_named, job, refused
 from sgg.cli.options import NormalizationName, SegmenterNormalization, SegmenterSpec
 from sgg.cli.translation import (
     Assignments,
+    ChannelsLast,
     ClassFilesFolder,
+    Compile,
     DiffusionSpec,
     Eta,
     GuidanceInputName,
@@ -147,6 +149,8 @@ def progressive(
     tile_overlap: TileOverlap = None,
     tiles_per_batch: TilesPerBatch = 1,
     precision: PrecisionName = Precision.own,
+    channels_last: ChannelsLast = False,
+    compile: Compile = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise and of fine-tuning.")] = 0,
     device: Device = None,
     labels_by: LabelsChoice = LabelsBy.link,
@@ -181,6 +185,7 @@ def progressive(
             guidance_scale=guidance_scale, guidance_input=guidance_input,
             assignments=assignments, paper=paper, tile_size=tile_size,
             tile_overlap=tile_overlap, tiles_per_batch=tiles_per_batch, precision=precision,
+            channels_last=channels_last, compile=compile,
         )  # fmt: skip
         if finetune is not None and finetune_assignments:
             raise ValueError("--set-finetune is of the built-in trainer: expected no --finetune")

@@ -25,7 +25,9 @@ from sgg.cli.options import NormalizationName, OptionalSegmenter, SegmenterNorma
 from sgg.cli.translation import (
     DEFAULT,
     Assignments,
+    ChannelsLast,
     ClassFilesFolder,
+    Compile,
     DiffusionSpec,
     Eta,
     GuidanceInputName,
@@ -83,6 +85,8 @@ def translate(
     tile_overlap: TileOverlap = None,
     tiles_per_batch: TilesPerBatch = 1,
     precision: PrecisionName = Precision.own,
+    channels_last: ChannelsLast = False,
+    compile: Compile = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     device: Device = None,
     labels_by: LabelsChoice = LabelsBy.link,
@@ -111,6 +115,7 @@ def translate(
             guidance_scale=guidance_scale, guidance_input=guidance_input,
             assignments=assignments, paper=paper, tile_size=tile_size,
             tile_overlap=tile_overlap, tiles_per_batch=tiles_per_batch, precision=precision,
+            channels_last=channels_last, compile=compile,
         )  # fmt: skip
         if translation.guided and segmenter is None:
             stop("--segmenter: expected a model that guides, or --guidance none, got neither")

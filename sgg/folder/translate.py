@@ -22,6 +22,7 @@ from seco.common.jobs import JobOptions, Manifest, Summary, library_versions, ru
 from seco.common.jobs.run import is_out_of_memory
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
+from sgg.acceleration import accelerated
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel
 from sgg.diffusion.tiling import tiled
@@ -159,16 +160,24 @@ def translate_folder(
         return {}
 
     items = [_item(files, layout) for files in inputs.files]
-    summary = run_job(
-        items,
-        layout.out,
-        manifest,
-        read=read,
-        work=work,
-        write=write,
-        failures=inputs.failures,
-        options=options,
-    )
+    # Of all images together: each of them would convert the weights anew.
+    with accelerated(
+        model,
+        segmenter,
+        dtype=translation.torch_dtype,
+        channels_last=translation.channels_last,
+        compile=translation.compile,
+    ):
+        summary = run_job(
+            items,
+            layout.out,
+            manifest,
+            read=read,
+            work=work,
+            write=write,
+            failures=inputs.failures,
+            options=options,
+        )
     finished = summary.facts()
     labels = {item.inputs[1].name for item in items if item.name in finished}
     left_out: dict[str, str] = {}

@@ -103,7 +103,7 @@ def test_every_option_is_passed_on(gta, tmp_path, monkeypatch):
         "--strength", "0.75", "--steps", "3", "--sampler", "ddpm", "--eta", "0.5", "--guidance",
         "global", "--guidance-scale", "0.25", "--guidance-input", "x_t", "--tile-size", "8x16",
         "--tile-overlap", "4", "--tiles-per-batch", "3", "--precision", "bfloat16",
-        "--labels", "copy",
+        "--channels-last", "--labels", "copy",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     for name in ("generator", "ignore_index", "settings"):
@@ -113,6 +113,7 @@ def test_every_option_is_passed_on(gta, tmp_path, monkeypatch):
         "strength": 0.75, "num_inference_steps": 3, "sampler": "ddpm", "eta": 0.5,
         "guidance": "global", "guidance_scale": 0.25, "guidance_input": "x_t",
         "tile_size": (8, 16), "tile_overlap": 4, "tiles_per_batch": 3,
+        "channels_last": True, "compile": False,
     }  # fmt: skip
     assert not (tmp_path / "out/labels").is_symlink()
 
@@ -134,6 +135,13 @@ def options_passed(monkeypatch, *arguments: str) -> dict:
 
 def test_defaults_are_those_of_the_call(gta, monkeypatch):
     assert options_passed(monkeypatch) == TranslationOptions().arguments()
+
+
+def test_what_cannot_be_compiled_is_said_at_once(gta, tmp_path):
+    done = run("--compile")
+    assert done.exit_code == 2
+    assert "compile: expected a model made of torch modules" in " ".join(done.output.split())
+    assert not (tmp_path / "out/images").exists()
 
 
 def test_the_papers_options_and_single_settings(gta, monkeypatch):

@@ -453,7 +453,7 @@ def test_the_options_are_those_of_the_call():
 def test_what_changes_images_by_rounding_only_is_said_where_it_is_chosen():
     known = set(TranslationOptions().describe())
     assert "tile_size" in known  # as in manifests of before there were these options
-    for name, value in (("tiles_per_batch", 2),):
+    for name, value in (("tiles_per_batch", 2), ("channels_last", True), ("compile", True)):
         assert name not in known
         said = TranslationOptions(**{name: value}).describe()
         assert said == TranslationOptions().describe() | {name: value}
@@ -465,6 +465,7 @@ def test_what_changes_images_by_rounding_only_is_said_where_it_is_chosen():
         {"strength": 0}, {"num_inference_steps": 0}, {"sampler": "euler"}, {"eta": 2},
         {"guidance": "both"}, {"guidance_scale": -1}, {"guidance_input": "x_0"},
         {"tile_size": 0}, {"tile_overlap": -1}, {"dtype": "float8"},
+        {"tiles_per_batch": 0}, {"channels_last": 1}, {"compile": "fast"},
         {"guidance_input": "x_t", "settings": GuidanceSettings(differentiate_denoiser=True)},
     ],
 )  # fmt: skip

@@ -1,0 +1,255 @@
+"""How networks are run faster than they come: weights converted once, channels last, compiled.
+
+Each lasts as long as a context manager is open, and only ``forward`` of the user's modules is
+replaced meanwhile: their weights, and where these live, stay as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only  # outputs are mappings or data classes of tensors
+
+from seco.common.checks import describe
+from sgg.diffusion.protocol import DiffusionModel
+from sgg.segmenter import Segmenter
+
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+
+_WITH_CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
+
+# What autocast converts the weights of, by a method that takes nothing else from the module.
+_LAYERS = frozenset(
+    {
+        nn.Linear,
+        nn.Conv1d,
+        nn.Conv2d,
+        nn.Conv3d,
+        nn.ConvTranspose1d,
+        nn.ConvTranspose2d,
+        nn.ConvTranspose3d,
+    }
+)
+
+
+@contextmanager
+def accelerated(
+    model: DiffusionModel,
+    segmenter: Segmenter | None,
+    *,
+    dtype: torch.dtype | None = None,
+    channels_last: bool = False,
+    compile: bool | CompileMode = False,
+) -> Iterator[None]:
+    """Run the networks of a diffusion model and a segmenter faster while it is open.
+
+    - In autocast of ``dtype``, linear and convolutional layers take weights that are converted
+      here, once. Autocast itself converts them at every call, as it keeps only what is
+      differentiated. The numbers are the same to the bit; outside autocast nothing changes.
+    - With ``channels_last``, weights of 2-D convolutions are laid out so, which activations follow.
+    - With ``compile``, ``forward`` of the denoiser and of the segmenter is compiled.
+
+    Left as they are: what is compiled already, what has a ``forward`` put on it from elsewhere,
+    and what is in ``DataParallel``, which copies modules to other devices. Opened again inside,
+    it does nothing more.
+
+    Args:
+        model: networks are the modules that it holds as attributes, and those of a diffusion model
+            that it holds.
+        segmenter: ``None`` where there is no guidance.
+        dtype: of the autocast in which they are going to run.
+        channels_last: see there; without ``dtype``, it takes as much memory as these weights.
+        compile: ``True`` or a mode of ``torch.compile``.
+
+    Raises:
+        ValueError: nothing to compile: a function, TorchScript.
+
+    Example:
+        >>> from sgg import CallableDiffusion
+        >>> layer = nn.Conv2d(3, 3, 3)
+        >>> model = CallableDiffusion(layer, [0.9])
+        >>> with accelerated(model, None, channels_last=True):
+        ...     layer(torch.zeros(1, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
+        True
+        >>> layer(torch.zeros(1, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
+        False
+    """
+    networks = networks_of(model, by_method=True)
+    if segmenter is not None and isinstance(segmenter.model, nn.Module):
+        networks.append(segmenter.model)
+    with ExitStack() as stack:
+        for layer in (layer for network in networks for layer in _layers(network)):
+            converted = _converted(layer, dtype, channels_last)
+            if converted is not None:
+                stack.enter_context(_replaced(layer, converted))
+        if compile:
+            mode = None if compile is True else compile
+            for network in _called_by(model):
+                stack.enter_context(_compiled(network, mode))
+            for network in () if segmenter is None else _called_by(segmenter):
+                # Without gradients it is only asked how many classes it knows.
+                stack.enter_context(_compiled(network, mode, only_with_gradients=True))
+        yield
+
+
+def in_powers_of_two(segment: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Fill batches with blank images: few sizes, of each of which a compiled network needs its own.
+
+    Example:
+        >>> in_powers_of_two(lambda x: x[:, :2] + len(x))(torch.zeros(3, 3, 1, 1)).flatten(1)
+        tensor([[4., 4.],
+                [4., 4.],
+                [4., 4.]])
+    """
+
+    def filled(images: Tensor) -> Tensor:
+        missing = (1 << (len(images) - 1).bit_length()) - len(images)
+        return segment(F.pad(images, (0, 0, 0, 0, 0, 0, 0, missing)))[: len(images)]
+
+    return filled
+
+
+def networks_of(model: object, *, by_method: bool = False) -> list[nn.Module]:
+    """The modules that a diffusion model holds; itself, if it is one.
+
+    Args:
+        model: the diffusion model.
+        by_method: also those that it holds a method of.
+
+    Example:
+        >>> from sgg import CallableDiffusion
+        >>> layer = nn.Conv2d(3, 3, 1)
+        >>> networks_of(CallableDiffusion(layer, [0.9]))
+        [Conv2d(3, 3, kernel_size=(1, 1), stride=(1, 1))]
+        >>> networks_of(CallableDiffusion(layer.forward, [0.9]))
+        []
+    """
+    if isinstance(model, nn.Module):
+        return [model]
+    found: list[nn.Module] = []
+    for part in getattr(model, "__dict__", {}).values():
+        owner = getattr(part, "__self__", None)  # of a method, such as network.forward
+        if isinstance(part, (nn.Module, DiffusionModel)) and not isinstance(part, type):
+            found += networks_of(part, by_method=by_method)
+        elif by_method and isinstance(owner, nn.Module):
+            found.append(owner)
+    return found
+
+
+def _called_by(model: DiffusionModel | Segmenter) -> list[nn.Module]:
+    """Modules whose ``forward`` computes what a model says."""
+    if isinstance(model, Segmenter):
+        found = model.called
+    elif isinstance(model, nn.Module):
+        found = list(model.children())  # it is called by the protocol's methods
+    else:
+        found = networks_of(model)
+    if not found or any(isinstance(one, torch.jit.ScriptModule) for one in found):
+        said = describe(model.model if isinstance(model, Segmenter) else model)
+        raise ValueError(f"compile: expected a model made of torch modules, got {said}")
+    return found
+
+
+def _layers(module: nn.Module) -> Iterator[nn.Module]:
+    if isinstance(module, nn.DataParallel) or _is_compiled(module):
+        return
+    if type(module) in _LAYERS and "forward" not in vars(module):
+        yield module
+    for child in module.children():
+        yield from _layers(child)
+
+
+def _converted(
+    layer: nn.Module, dtype: torch.dtype | None, channels_last: bool
+) -> Callable[..., Tensor] | None:
+    """``forward`` with converted weights; ``None`` where they are as they shall be."""
+    made: dict[str, nn.Parameter | None] = {}
+    changed = False
+    for name, weight in layer._parameters.items():
+        if weight is None:
+            made[name] = None
+            continue
+        # Of a subclass, as quantised weights are, another type computes; autocast leaves float64.
+        if type(weight) is not nn.Parameter or weight.dtype not in _CONVERTIBLE:
+            return None
+        layout = torch.channels_last if channels_last and weight.ndim == 4 else None
+        with torch.inference_mode(False), torch.no_grad():
+            found = weight.detach().to(dtype or weight.dtype)
+            if layout is not None:
+                found = found.contiguous(memory_format=layout)
+        changed |= found.data_ptr() != weight.data_ptr()
+        made[name] = nn.Parameter(found, requires_grad=False)
+    if not changed:
+        return None
+    twin = copy.copy(layer)
+    twin._parameters = made
+    forward = type(layer).forward
+
+    def with_converted(input: Tensor, *args: Any, **options: Any) -> Tensor:
+        kind = input.device.type
+        used = dtype is None or (
+            torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == dtype
+        )
+        found: Tensor = forward(twin if used else layer, input, *args, **options)
+        return found
+
+    return with_converted
+
+
+_CONVERTIBLE = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class _Compiled:
+    """A ``forward`` by ``torch.compile``."""
+
+    def __init__(
+        self, forward: Callable[..., Any], mode: str | None, only_with_gradients: bool
+    ) -> None:
+        self._plain = forward
+        self._fast = torch.compile(forward, dynamic=False, mode=mode)
+        self._only_with_gradients = only_with_gradients
+        self._overwritten = mode in _WITH_CUDA_GRAPHS
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if self._only_with_gradients and not torch.is_grad_enabled():
+            return self._plain(*args, **options)
+        found = self._fast(*args, **options)
+        # The next replay of a CUDA graph, be it the other network's, writes to the same memory.
+        return tree_map_only(Tensor, Tensor.clone, found) if self._overwritten else found
+
+
+@contextmanager
+def _compiled(
+    module: nn.Module, mode: str | None, *, only_with_gradients: bool = False
+) -> Iterator[None]:
+    if _is_compiled(module) or isinstance(vars(module).get("forward"), _Compiled):
+        yield
+        return
+    with _replaced(module, _Compiled(module.forward, mode, only_with_gradients)):
+        yield
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether the user has compiled it, with ``torch.compile`` or ``module.compile``."""
+    in_place = getattr(module, "_compiled_call_impl", None) is not None
+    return in_place or "_orig_mod" in module._modules
+
+
+@contextmanager
+def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    before = vars(module).get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward
+        if before is not None:
+            module.forward = before

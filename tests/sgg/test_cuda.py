@@ -1,0 +1,56 @@
+"""On a CUDA device: faster networks say what they say as they come, up to rounding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import sgg
+from sgg.demo.models import SIZE, load_diffusion, load_segmenter, street_batch
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def translate(**options):
+    from seco.demo import street_scene
+
+    pytest.importorskip("diffusers")
+    scenes = [street_scene(100_000 + k, size=SIZE, domain="game") for k in range(2)]
+    images, labels = street_batch(scenes)
+    unet, scheduler = load_diffusion()
+    segmenter = load_segmenter()
+    segmenter.model.cuda()
+    options = {"num_inference_steps": 2, "strength": 0.3} | options
+    found = sgg.translate(images, labels, (unet.cuda(), scheduler), segmenter, **options)
+    return found.float()
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"channels_last": True}, {"compile": True}, {"compile": "reduce-overhead"},
+        {"channels_last": True, "compile": True}, {"tile_size": (64, 64), "tiles_per_batch": 3},
+    ],
+)  # fmt: skip
+def test_faster_is_the_same_up_to_rounding(options, dtype):
+    tiles = {"tile_size": options["tile_size"]} if "tile_size" in options else {}
+    plain = translate(dtype=dtype, **tiles)
+    found = translate(dtype=dtype, **options)
+    assert (found - plain).abs().mean() < (0.2 if dtype is None else 2)
+
+
+@pytest.mark.parametrize("mode", [True, "reduce-overhead"])
+def test_compiled_through_the_denoiser(mode):
+    chosen = {"settings": sgg.GuidanceSettings(differentiate_denoiser=True)}
+    difference = translate(**chosen) - translate(compile=mode, **chosen)
+    assert difference.abs().mean() < 0.2
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_converted_once_give_the_image_of_autocast(dtype, monkeypatch):
+    from contextlib import nullcontext
+
+    found = translate(dtype=dtype)
+    monkeypatch.setattr("sgg.translation.accelerated", lambda *args, **kwargs: nullcontext())
+    assert (found - translate(dtype=dtype)).abs().mean() < 0.2  # sums of atomics differ by run
