@@ -75,8 +75,8 @@ def worker(args: argparse.Namespace) -> None:
         seconds.append(time.perf_counter() - start)
         if watched is not None:
             watched.terminate()
-            said = [int(line) for line in watched.communicate()[0].split()]
-            utilisation.append(sum(said) / max(len(said), 1))
+            said = [int(word) for word in watched.communicate()[0].split() if word.isdigit()]
+            utilisation += [sum(said) / len(said)] if said else []
         assert len(summed.of("written")) == len(inputs.files), summed
         if processes.first:
             shutil.rmtree(out)

@@ -13,6 +13,7 @@ are chance.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ import seco
 from seco.common.numbers import plain
 from seco.demo import STREETS, street_scene
 from seco.demo.scenes import DEV_SEEDS
+from seco.sam.proposal_settings import proposal_settings_of
 
 
 class SameMask:
@@ -57,17 +59,21 @@ class SameMask:
         return seco.MaskLogits(logits, scores, (128.0, 256.0))
 
 
-def measured(sam: object, size: Size, components: int, args: Any, **options: Any) -> dict[str, Any]:
+def measured(
+    sam: seco.PromptableSegmenter, size: Size, components: int, args: Any, **believed: float
+) -> dict[str, Any]:
     image = street_scene(DEV_SEEDS[0], size=size, domain="camera").image
     pixels = torch.from_numpy(image).permute(2, 0, 1).to(args.device)
     label = torch.from_numpy(label_of_boxes(components, size)).to(args.device)
 
-    def refine() -> None:
-        seco.refine_pseudo_labels(pixels, label, sam, label_space=STREETS, **options)
+    proposals = replace(proposal_settings_of(sam), points_per_side=args.points)
+    settings = seco.PSASettings(proposals=proposals, **believed)
 
-    seco.refine_pseudo_labels(
-        pixels[:, :64, :64], label[:64, :64], sam, label_space=STREETS, **options
-    )
+    def refine(side: int | None = None) -> None:
+        part = pixels[:, :side, :side], label[:side, :side]
+        seco.refine_pseudo_labels(*part, sam, label_space=STREETS, settings=settings)
+
+    refine(64)
     peak = peak_megabytes(refine, args.device)
     (seconds,) = in_turns({"": refine}, args.device, repeats=args.repeats).values()
     middle = summary(seconds, digits=6)["median"]
@@ -87,6 +93,7 @@ def main() -> None:
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=(512, 1024), help="heights; twice as wide"
     )
+    parser.add_argument("--points", type=int, default=32, help="of the grid, along a side")
     parser.add_argument("--components", type=int, nargs="+", default=(10, 100, 300))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -109,9 +116,8 @@ def main() -> None:
         ]
         del model, sam
         write(unfinished=True)
-    believed = seco.PSASettings(thing_agreement=0.0, thing_coverage=0.0)
     worst = SameMask(args.device), sizes[-1], max(args.components), args
-    results["worst"] = [measured(*worst, settings=believed)]
+    results["worst"] = [measured(*worst, thing_agreement=0.0, thing_coverage=0.0)]
     write(unfinished=False)
 
 

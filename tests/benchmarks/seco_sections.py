@@ -18,10 +18,9 @@ def refine(record: Record) -> Iterator[str]:
         "images", "practice / ours", "components", "ours, s", "of it our own work", "practice, s",
         "of it everything", "of it prompts",
     )  # fmt: skip
-    ratio = found["practice / ours"]
     row = [
         f"{found['images']} of {by(found['size'])}",
-        f"{times(ratio['median'])} ({number(ratio['min'])}–{number(ratio['max'])})",
+        times(found["practice / ours"]),
         spread(found["components"]),
         spread(found["ours, s"]),
         share(found["ours: own work, share"]["median"]),
@@ -80,7 +79,8 @@ def accelerate(record: Record) -> Iterator[str]:
         head += ["of the peak"] * has_share + ["relative difference"] + ["peak MB"] * on_gpu
         rows = []
         for name, told in ran.items():
-            row = [name, times(told["times as fast as stock"]), spread(told[clock])]
+            ratio = (times if name.startswith("ours") else number)(told["times as fast as stock"])
+            row = [name, ratio, spread(told[clock])]
             row += [number(told["images/s"]), number(told["achieved TFLOP/s"])]
             row += [share(told.get(key))] * has_share
             row += [number(told["relative difference"])]
@@ -168,7 +168,7 @@ def correct(record: Record) -> Iterator[str]:
     rows = [
         [
             name,
-            times(told["one crop each / ours"]["median"]),
+            times(told["one crop each / ours"]),
             spread(told["ours, ms per connectivity"]),
             spread(told["one crop each, ms per connectivity"]),
         ]

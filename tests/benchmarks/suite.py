@@ -89,8 +89,8 @@ SUITE = {
         "--images 40", (12, 4),
     ),
     "sizes": Benchmark(
-        "bench_sizes.py", "--sizes 64 --components 3 --repeats 1", "--repeats 3", "--repeats 10",
-        (4, 3),
+        "bench_sizes.py", "--sizes 64 --components 3 --points 8 --repeats 1", "--repeats 3",
+        "--repeats 10", (4, 3),
     ),
     "sizes_vit_b": Benchmark(
         "bench_sizes.py", None, None, "--models vit_b --accelerate --repeats 10", (0, 4)

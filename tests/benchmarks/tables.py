@@ -39,16 +39,15 @@ def spread(found: Mapping[str, float] | None) -> str:
     return middle if set(ends) <= {middle} else f"{middle} ({'–'.join(ends)})"
 
 
-def times(ratio: float | None) -> str:
-    """How many times as fast; a loss is called so.
+def times(ratio: float | Mapping[str, float]) -> str:
+    """How many times as fast, or median and range of that; a loss is called so.
 
     Example:
-        >>> times(28.58), times(0.91), times(None)
-        ('**28.6**', '0.91 (a loss)', '–')
+        >>> times(28.58), times(0.91), times({"median": 2.0, "min": 1.5, "max": 2.5})
+        ('**28.6**', '0.91 (a loss)', '**2 (1.5–2.5)**')
     """
-    if ratio is None:
-        return "–"
-    return f"**{number(ratio)}**" if ratio >= 1 else f"{number(ratio)} (a loss)"
+    found = {"median": ratio} if isinstance(ratio, int | float) else ratio
+    return f"**{spread(found)}**" if found["median"] >= 1 else f"{spread(found)} (a loss)"
 
 
 def share(value: float | None) -> str:
