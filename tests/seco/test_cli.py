@@ -389,6 +389,8 @@ def test_label_space_from_a_file(work):
         (("--keep-fraction", "0.3"), "need --confidence"),
         (("--confidence", "{confidence}", "--keep-fraction", "0"), "--keep-fraction: expected"),
         (("--confidence", "{missing}"), "no such file or folder"),
+        (("--regions", "{missing}", "--sam", "none"), "missing: no such folder"),
+        (("--corrector", "{missing}"), "missing: no such folder"),
         (("--save-scores", "{labels}/weights"), "expected a place apart from"),
         (("--save-scores", "{out}"), "expected a place apart from"),
         (

@@ -358,7 +358,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(data, tmp_path):
     assert "--confidence-threshold: expected" in refused("--confidence-threshold", "-1")
     assert "'none' is not one of" in refused("--sam", "none")
     assert "flip: expected" in refused("--set-scc", "flip=maybe")
-    assert "no such file" in refused("--truth", tmp_path / "nowhere")
+    assert "no such folder" in refused("--truth", tmp_path / "nowhere")
     without = ("run", data / "images", data / "labels", tmp_path / "out", *QUICK)
     result = call(*without, "--confidence-threshold", "0.5")
     assert result.exit_code == 2

@@ -30,7 +30,7 @@ def folder_inputs(
         images: as the following, an option of the command.
         labels: see ``images``.
         apart: where the command writes, each a place of its own.
-        beside: what it reads besides images, labels and confidences.
+        beside: folders that it reads besides images, labels and confidences.
         confidence: see ``images``; all that follow.
         list_file: see there.
         naming: see there.
@@ -54,6 +54,9 @@ def folder_inputs(
         ends = [("" if suffix is None else suffix,) for suffix in suffixes]
         rule = Naming(image_ends=ends[0], label_ends=ends[1], confidence_ends=ends[2])
     check_apart([images, labels, confidence, *beside], apart)
+    for folder in beside:
+        if folder is not None and not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such folder")
     return find_inputs(
         images,
         labels,
