@@ -142,12 +142,13 @@ def gradient_by_windows(
         most = max_copies * labels[0].numel() // (height * width)
         for start in range(0, len(group), most):
             chunk = group[start : start + most]
-            ids = torch.tensor([w.class_id for w in chunk], device=labels.device)[:, None, None]
-            region = torch.stack([labels[w.image, w.rows, w.columns] for w in chunk]) == ids
+            known = [labels[w.image, w.rows, w.columns] for w in chunk]
+            # Each by its own number: a tensor of them would wait for the GPU on its way there.
+            region = torch.stack([part == w.class_id for part, w in zip(known, chunk, strict=True)])
             seen = torch.stack([images[w.image, :, w.rows, w.columns] for w in chunk])
             own = _loss_gradient(
                 torch.where(region[:, None], seen, 0),
-                torch.where(region, ids, ignore_index),
+                torch.where(region, torch.stack(known), ignore_index),
                 segment,
                 (min(ids_seen), max(ids_seen)),
                 ignore_index,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from seco.common.checks import describe
 from seco.common.images import has_unit_scale
 from seco.common.modules import device_of, dtype_of
+from sgg.constants import constant
 from sgg.frozen import frozen
 
 Normalization = tuple[Sequence[float], Sequence[float]]
@@ -83,7 +84,7 @@ class Segmenter:
         """The same for training: in the model's own mode, differentiable by its weights too."""
         x = (images + 1) / 2
         if self._statistics is not None:
-            mean, std = (s.to(x.device, x.dtype)[:, None, None] for s in self._statistics)
+            mean, std = (constant(part, x)[:, None, None] for part in self._statistics)
             x = (x - mean) / std
         if isinstance(self.model, nn.Module):
             x = x.to(self.device, dtype_of(self.model, x.dtype))

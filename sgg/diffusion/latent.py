@@ -11,6 +11,7 @@ from torch import Tensor
 
 from seco.common.checks import describe
 from seco.common.modules import dtype_of
+from sgg.constants import constant
 from sgg.diffusion.protocol import DiffusionModel, Prediction
 from sgg.frozen import frozen
 
@@ -88,11 +89,12 @@ class LatentDiffusion:
             encoded = self.autoencoder.encode(images.to(self._dtype(images)))
         distribution = getattr(encoded, "latent_dist", None)
         found: Tensor = encoded.latents if distribution is None else distribution.mode()
-        return (found.to(images.dtype) - self._shift.to(images)) / self._spread.to(images)
+        own = found.to(images.dtype)
+        return (own - constant(self._shift, images)) / constant(self._spread, images)
 
     def decode(self, x_0: Tensor) -> Tensor:
         """Normalised latents (B, C, h, w) to images (B, 3, H, W), differentiable."""
-        found = x_0 * self._spread.to(x_0) + self._shift.to(x_0)
+        found = x_0 * constant(self._spread, x_0) + constant(self._shift, x_0)
         with frozen(self.autoencoder), self._outside_half():
             decoded = self.autoencoder.decode(found.to(self._dtype(x_0)))
         images: Tensor = decoded.sample

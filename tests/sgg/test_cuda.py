@@ -7,6 +7,7 @@ import torch
 
 import sgg
 from sgg.demo.models import SIZE, load_diffusion, load_segmenter, street_batch
+from sgg.guided_steps import label_guidance
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -54,3 +55,24 @@ def test_weights_converted_once_give_the_image_of_autocast(dtype, monkeypatch):
     found = translate(dtype=dtype)
     monkeypatch.setattr("sgg.translation.accelerated", lambda *args, **kwargs: nullcontext())
     assert (found - translate(dtype=dtype)).abs().mean() < 0.2  # sums of atomics differ by run
+
+
+@pytest.mark.parametrize("guidance", ["local", "global"])
+def test_a_guided_step_waits_for_nothing(guidance):
+    labels = torch.arange(2 * 64 * 96, device="cuda").reshape(2, 64, 96) // 5 % 4
+    network = torch.nn.Conv2d(3, 4, 3, padding=1).cuda()
+    denoiser = torch.nn.Conv2d(3, 3, 3, padding=1).cuda()
+    predict = label_guidance(
+        sgg.CallableDiffusion(lambda x_t, steps: denoiser(x_t), [0.9, 0.5], device="cuda"),
+        sgg.Segmenter(network),
+        labels,
+        guidance=guidance,
+        settings=sgg.GuidanceSettings(max_copies=3),
+    )
+    x_t = torch.zeros(2, 3, 64, 96, device="cuda")
+    predict(x_t, 1, 1)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        predict(x_t, 1, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

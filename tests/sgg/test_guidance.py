@@ -150,6 +150,32 @@ def test_chunks_bound_the_batch():
     assert sizes == [4, 4, 2]  # five classes in each of two images
 
 
+@settings(deadline=None, max_examples=25)
+@given(
+    present=st.lists(st.sets(st.integers(0, 4)), min_size=1, max_size=5),
+    max_copies=st.integers(1, 9),
+)
+def test_images_with_few_classes_and_with_many_fill_chunks_together(present, max_copies):
+    labels = torch.full((len(present), 5, 7), 255)
+    for label, ids in zip(labels, present, strict=True):
+        for row, kind in enumerate(ids):
+            label[row, 1:] = kind
+    images = sample(0, count=len(present))[0]
+    sizes = {"local": [], "global": []}
+    for function, kind in ((local_gradient, "local"), (global_gradient, "global")):
+
+        def segment(x, kind=kind):
+            sizes[kind].append(len(x))
+            return network()(x)
+
+        function(images, labels, segment, max_copies=max_copies)
+    copies = {"local": sum(map(len, present)), "global": sum(map(bool, present))}
+    for kind, total in copies.items():
+        assert len(sizes[kind]) == math.ceil(total / max_copies)
+        assert sum(sizes[kind]) == total
+        assert all(size == max_copies for size in sizes[kind][:-1])
+
+
 def seeing_3_pixels_far(seed: int, stride: int = 1):
     """Logits enlarged to the image depend on 2 * stride + 1 pixels around, at most 9."""
     rng = torch.Generator().manual_seed(seed)

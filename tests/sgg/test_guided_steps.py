@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from sgg import Segmenter
 from sgg.diffusion import Prediction
 from sgg.guided_steps import guided_prediction, label_guidance, limit_gradient
 from sgg.settings import GuidanceSettings
@@ -138,16 +139,25 @@ def test_labels_are_looked_at_once(guidance, monkeypatch):
             return plain(self, *args, **options)
 
         monkeypatch.setattr(torch.Tensor, name, looking)
+    for name in ("tensor", "as_tensor", "from_numpy", "frombuffer"):
+        plain = getattr(torch, name)
+
+        def sending(*args, plain=plain, name=name, **options):
+            looks.append(name)
+            return plain(*args, **options)
+
+        monkeypatch.setattr(torch, name, sending)
     labels = torch.arange(2 * 64 * 96).reshape(2, 64, 96) // 5 % 4
     predict = label_guidance(
         Curved(),
-        lambda x: torch.cat([x, x[:, :1]], 1),
+        Segmenter(lambda x: torch.cat([x, x[:, :1]], 1)),
         labels,
         guidance=guidance,
         settings=GuidanceSettings(crop_margin=2, max_copies=1),
     )
-    looks.clear()
     x_t = torch.zeros(2, 3, 64, 96)
+    predict(x_t, 1, 1)  # the segmenter's normalization is sent once for all
+    looks.clear()
     for to_go in (2, 1):
         assert predict(x_t, 1, to_go)[1].any()
         looks.remove("__bool__")  # of this assertion
