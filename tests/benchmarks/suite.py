@@ -116,10 +116,10 @@ SUITE = {
     "translate": Benchmark(
         "bench_translate.py",
         "--heights 64 --classes 2 --image-classes 2 --steps 2 --intervals 2 --repeats 1",
-        "",
+        "--repeats 2 --max-copies 8 --image-heights 256",
         "--classes 1 4 8 13 19 --repeats 10 --steps 50 --intervals 1 2 5 --image-repeats 3"
         " --image-warm-up 1",
-        (14, 5),
+        (18, 5),
     ),
     "translate_large": Benchmark(
         "bench_translate.py",
