@@ -1,5 +1,4 @@
-"""The benchmarks, what each is given at every scale, and whether it is done; nothing is imported
-that takes long."""
+"""The benchmarks, what each is given at every scale, and whether it is done; quickly imported."""
 
 from __future__ import annotations
 
