@@ -43,15 +43,17 @@ class Connectivities:
         """Those for which ``kept``, (N,) bool, holds, numbered anew; the others' pixels get 0."""
         number = torch.cat([kept.new_zeros(1), kept]).long()
         number = number.cumsum(0) * number
+        left = kept.nonzero()[:, 0]
         return Connectivities(
             ids=take_rows(number.to(torch.int32), self.ids),
-            classes=self.classes[kept],
-            scores=self.scores[kept],
+            classes=self.classes[left],
+            scores=self.scores[left],
         )
 
     def with_pixels(self) -> Connectivities:
         """Those that have a pixel, numbered anew."""
-        return self.only(torch.bincount(self.ids.flatten(), minlength=len(self) + 1)[1:] > 0)
+        present = torch.zeros(len(self) + 1, dtype=torch.bool, device=self.ids.device)
+        return self.only(present.index_fill_(0, self.ids.flatten().long(), True)[1:])
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def aggregate(
 
 def needs_embedding(
     selected: Tensor, label_space: LabelSpace, settings: PSASettings, *, has_regions: bool
-) -> bool:
+) -> Tensor:
     """Whether the segmenter can tell anything about an image: early in training it often cannot.
 
     Args:
@@ -145,14 +147,17 @@ def needs_embedding(
         label_space: the classes.
         settings: of the aggregation.
         has_regions: whether the image's regions are known.
+
+    Returns:
+        () bool, on the label's device.
     """
     named, prompted = _roles(label_space, settings, can_prompt=True)
     if named and not has_regions:
-        return bool((selected != label_space.ignore_index).any())
+        return (selected != label_space.ignore_index).any()
     asks = torch.zeros(label_space.num_classes + 1, dtype=torch.bool, device=selected.device)
     asks[list(prompted)] = True
     unlabelled = selected == label_space.ignore_index
-    return bool(asks[torch.where(unlabelled, label_space.num_classes, selected)].any())
+    return asks[torch.where(unlabelled, label_space.num_classes, selected)].any()
 
 
 def _roles(
@@ -178,8 +183,9 @@ def _prompt(
 ) -> Claims:
     if embedding is None or segmenter is None or not classes:
         return Claims.none()
+    array = selected.cpu().numpy()
     components = connected_components(
-        selected.cpu().numpy(),
+        array,
         ignore_index=label_space.ignore_index,
         connectivity=settings.connectivity,
         classes=classes,
@@ -193,6 +199,7 @@ def _prompt(
         segmenter,
         settings,
         label_space.ignore_index,
+        array=array,
     )
 
 

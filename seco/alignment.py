@@ -91,10 +91,10 @@ def name_regions(
     shares = torch.where(allowed, counts / total, -1.0)
     best, winner = shares.max(dim=1)
     tied = (shares == best[:, None]).sum(dim=1) > 1
-    named = (best > min_share) & (best > 0) & ~tied
-    sure = best[named]
+    named = ((best > min_share) & (best > 0) & ~tied).nonzero()[:, 0]
+    sure, names = best[named], winner[named]
     if everyone is not None:
         all_counts = count_votes(regions, everyone, num_classes)[named]
-        of_all = all_counts.gather(1, winner[named][:, None])[:, 0] / all_counts.sum(dim=1)
+        of_all = all_counts.gather(1, names[:, None])[:, 0] / all_counts.sum(dim=1)
         sure = (sure * of_all).sqrt()
-    return NamedRegions(regions.members[named], winner[named], sure)
+    return NamedRegions(regions.members[named], names, sure)

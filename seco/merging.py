@@ -105,7 +105,7 @@ def merge(
         )
         label[claimed], score[claimed], source[claimed] = after.label, after.score(), after.source
     if len(claims.kept_pixel):
-        still_open = label[claims.kept_pixel] == NONE
+        still_open = (label[claims.kept_pixel] == NONE).nonzero()[:, 0]
         pixel, owner = claims.kept_pixel[still_open], claims.kept_owner[still_open]
         certainty = torch.as_tensor(confidence, device=own.device).float()
         label[pixel] = claims.classes[owner]
@@ -210,7 +210,7 @@ def _by_claims(
         + torch.where(own[pixel] == kind, prior, 0.0)
     )
     strongest = torch.zeros_like(before.evidence).scatter_reduce_(0, pixel, claim, reduce="amax")
-    leading = claim >= strongest[pixel] - TIE
+    leading = (claim >= strongest[pixel] - TIE).nonzero()[:, 0]
     pixel, owner, kind = pixel[leading], owner[leading], kind[leading]
     low = torch.full_like(own, num_classes).scatter_reduce_(0, pixel, kind, reduce="amin")
     high = torch.full_like(own, NONE).scatter_reduce_(0, pixel, kind, reduce="amax")
@@ -221,7 +221,7 @@ def _by_claims(
     wins = strongest >= before.evidence - TIE
     # Of several masks of the winning class, the one that agrees most, then the first.
     order, rank = best_first(claims.agreements)
-    mine = kind == winner[pixel]
+    mine = (kind == winner[pixel]).nonzero()[:, 0]
     best = torch.full_like(own, len(order)).scatter_reduce_(
         0, pixel[mine], rank[owner[mine]], reduce="amin"
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from seco.common.arrays import Array
 from seco.components import Components
 from seco.prompts import enlarge_boxes, representative_points
 from seco.sam.masks import (
@@ -71,6 +75,8 @@ def prompt_components(
     segmenter: PromptableSegmenter,
     settings: PSASettings,
     ignore_index: int,
+    *,
+    array: Array | None = None,
 ) -> Claims:
     """Turn components into SAM's masks of the same objects.
 
@@ -88,6 +94,7 @@ def prompt_components(
         segmenter: that made the embedding.
         settings: of the aggregation.
         ignore_index: the id of unlabelled pixels.
+        array: ``label`` as an array, if the caller has it: it is not fetched again.
 
     Returns:
         Claims of N masks, on the segmenter's device.
@@ -95,7 +102,7 @@ def prompt_components(
     Source: SeCo, section 3.2, interactions with box and point prompts.
     """
     size, device = embedding.size, segmenter.device
-    array = label.cpu().numpy()
+    array = label.cpu().numpy() if array is None else array
     boxes = torch.from_numpy(enlarge_boxes(components.boxes, settings.box_enlargement, size))
     points = torch.from_numpy(
         representative_points(
@@ -107,17 +114,20 @@ def prompt_components(
         )
     )
     ids = torch.from_numpy(components.ids).to(device)
-    classes = torch.from_numpy(components.classes).to(device)
-    areas = torch.from_numpy(components.areas).to(device)
     # Edges of pixels become pixel indices, which is how SAM counts.
     limit = torch.tensor([size[1] - 1, size[0] - 1] * 2)
-    boxes = (boxes - 0.5).clamp(min=0).minimum(limit).to(device, torch.float32)
-    points = points.to(device, torch.float32)
+    boxes = (boxes - 0.5).clamp(min=0).minimum(limit)
+    # One table, for every transfer waits for the device; float64 holds all of it exactly.
+    numbers = torch.from_numpy(np.stack([components.classes, components.areas], axis=1))
+    table = torch.cat([boxes, points.flatten(1), numbers.double()], dim=1).to(device)
+    boxes, points = table[:, :4].float(), table[:, 4:-2].float().view(points.shape)
+    classes, areas = table[:, -2:].long().T.contiguous()
     label = label.to(device)
     judge: _Judge | None = None
     agreements, believed, owners, pixels = [], [], [], []
     held, most = 0, MOST_CLAIMS
-    for start in range(0, len(components), settings.prompts_per_batch):
+    starts = range(0, len(components), settings.prompts_per_batch)
+    for turn, start in enumerate(starts):
         chunk = slice(start, start + settings.prompts_per_batch)
         answer = segmenter.decode(
             embedding,
@@ -127,8 +137,8 @@ def prompt_components(
         )
         logits, scores = answer.logits[:, 0], answer.scores[:, 0]
         if judge is None:
-            judge = _Judge(label, ids, num_classes, answer.extent, size)
-        agreement, coverage = judge(logits, classes[chunk], areas[chunk], start)
+            judge = _Judge(label, ids, num_classes, answer.extent, size, starts)
+        agreement, coverage = judge(logits, classes[chunk], areas[chunk], turn)
         trusted = (
             (scores >= settings.thing_iou_thresh)
             & (agreement >= settings.thing_agreement)
@@ -168,10 +178,19 @@ def prompt_components(
 
 
 class _Judge:
-    """Counts labels under low-resolution masks; what depends on the image alone is kept."""
+    """Counts labels under low-resolution masks; what depends on the image alone is kept.
+
+    Components come in chunks, of which ``starts`` are the first ones.
+    """
 
     def __init__(
-        self, label: Tensor, ids: Tensor, num_classes: int, extent: Extent, size: Size
+        self,
+        label: Tensor,
+        ids: Tensor,
+        num_classes: int,
+        extent: Extent,
+        size: Size,
+        starts: Sequence[int],
     ) -> None:
         cells = pixel_cells(extent, size, label.device).flatten()
         self.extent, self.num_classes = extent, num_classes
@@ -192,17 +211,19 @@ class _Judge:
         runs, order = runs.sort()
         self.run_pixels = pixels[order]
         self.run_component, self.run_cell = runs // self.cell_count, runs % self.cell_count
+        firsts = torch.tensor(starts, device=label.device)
+        ends = torch.searchsorted(self.run_component, firsts).tolist()
+        self.starts, self.ends = starts, [*ends, len(runs)]
 
     def __call__(
-        self, logits: Tensor, classes: Tensor, areas: Tensor, first: int
+        self, logits: Tensor, classes: Tensor, areas: Tensor, turn: int
     ) -> tuple[Tensor, Tensor]:
-        """Agreement and coverage, (N,) float64, of masks for components ``first ...``."""
+        """Agreement and coverage, (N,) float64, of masks for a chunk of components."""
         masks = (crop_to_extent(logits, self.extent) > 0).flatten(1)
         counts = (masks.float() @ self.counts).double()
         agreement = counts.gather(1, classes[:, None])[:, 0] / counts.sum(dim=1).clamp(min=1)
-        ends = torch.tensor([first, first + len(logits)], device=logits.device)
-        low, high = torch.searchsorted(self.run_component, ends).tolist()
-        component = self.run_component[low:high] - first
+        low, high = self.ends[turn : turn + 2]
+        component = self.run_component[low:high] - self.starts[turn]
         held = masks[component, self.run_cell[low:high]] * self.run_pixels[low:high]
         covered = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
         covered.index_add_(0, component, held)
@@ -240,13 +261,10 @@ def _full_size(
     """Pixels of each mask at full size, a few masks at a time to bound memory."""
     windows = cells_to_pixels(mask_boxes(crop_to_extent(logits, extent) > 0), extent, size)
     areas = (windows[:, 2] - windows[:, 0]) * (windows[:, 3] - windows[:, 1])
-    start, filled = 0, 0
-    for stop, area in enumerate(areas.tolist()):
-        if stop > start and filled + area > PIXELS_PER_PASS:
-            some = slice(start, stop)
-            yield some, *inside_windows(logits[some], windows[some], extent, size)
-            start, filled = stop, 0
-        filled += area
-    if start < len(logits):
-        some = slice(start, len(logits))
-        yield some, *inside_windows(logits[some], windows[some], extent, size)
+    ends = list(accumulate(areas.tolist()))
+    start, before = 0, 0
+    while start < len(ends):
+        stop = max(bisect_right(ends, before + PIXELS_PER_PASS, start), start + 1)
+        some, total = slice(start, stop), ends[stop - 1] - before
+        yield some, *inside_windows(logits[some], windows[some], extent, size, total=total)
+        start, before = stop, ends[stop - 1]

@@ -202,11 +202,11 @@ def refine_with_details(
         settings = replace(settings, rejected_things="drop")
     embeddings: list[Embedding | None] = [None] * len(own)
     if segmenter is not None and images is not None:
-        asking = [
-            index
-            for index, label in enumerate(selected)
-            if needs_embedding(label, label_space, settings, has_regions=known is not None)
+        needed = [
+            needs_embedding(label, label_space, settings, has_regions=known is not None)
+            for label in selected
         ]
+        asking = [index for index, asks in enumerate(torch.stack(needed).tolist()) if asks]
         encoded = encode(images[asking], segmenter, images_per_batch=settings.images_per_batch)
         for index, embedding in zip(asking, encoded, strict=True):
             embeddings[index] = embedding

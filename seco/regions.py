@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from seco.common.array_files import read_arrays, write_arrays
 from seco.common.checks import describe
 from seco.common.tables import take_rows
+from seco.sam.masks import masks_at_once
 
 FORMAT = 1
 _CELLS = 1 << 24  # of a table of members that are float64 at a time: 128 MiB
@@ -75,7 +77,7 @@ class Regions:
         if self.atoms.numel():
             # torch has no minimum of the larger unsigned integers
             atoms = self.atoms if self.atoms.dtype == torch.int32 else self.atoms.long()
-            low, high = (int(end) for end in torch.aminmax(atoms))
+            low, high = torch.stack(torch.aminmax(atoms)).tolist()
             if low < 0 or high >= self.members.shape[1]:
                 raise ValueError(
                     f"atoms: expected 0 (no region) to {self.members.shape[1] - 1}, as members "
@@ -106,9 +108,12 @@ class Regions:
                 "masks: expected a bool tensor of shape (R, H, W), "
                 f"got {masks.dtype} {tuple(masks.shape)}"
             )
-        groups = [masks[start : start + 8] for start in range(0, len(masks), 8)]
         # True is a byte of 255 in what pillow makes of a bitmap: compared, it is 1.
-        packed = [(pack_masks(some.view(torch.uint8) != 0), len(some)) for some in groups]
+        planes = [
+            pack_masks(some.view(torch.uint8) != 0)
+            for some in torch.split(masks, masks_at_once(masks.shape[1:].numel(), masks.device))
+        ]
+        packed = [(torch.cat(planes), len(masks))]
         return cls.from_packed(packed, masks.shape[1:], scores, masks.device)
 
     @classmethod
@@ -119,26 +124,27 @@ class Regions:
         scores: Tensor | None,
         device: torch.device,
     ) -> Regions:
-        """Build regions from groups of up to eight masks: :func:`pack_masks`, and how many."""
+        """Build regions from groups of masks, each as of :func:`pack_masks`, and how many."""
         count = sum(some for _, some in packed)
         if scores is None:
             scores = torch.ones(count, device=device)
         if count == 0:
             atoms = torch.zeros(size, dtype=torch.int32, device=device)
             return cls(atoms, torch.zeros(0, 1, dtype=torch.bool, device=device), scores)
-        planes = torch.stack([plane for plane, _ in packed]).flatten(1)
+        planes = torch.cat([some for some, _ in packed]).flatten(1)
         first, inverse = _distinct_columns(planes)
         bits = torch.arange(8, device=device, dtype=torch.uint8)[:, None]
+        eights = torch.split(planes[:, first], [len(some) for some, _ in packed])
         members = torch.cat(
             [
-                (plane >> bits[:some] & 1).bool()
-                for plane, (_, some) in zip(planes[:, first], packed, strict=True)
+                (some[:, None] >> bits & 1).bool().flatten(0, 1)[:length]
+                for some, (_, length) in zip(eights, packed, strict=True)
             ]
         )
-        outside = ~members.any(dim=0)
+        inside = members.any(dim=0)
         # Column 0 is reserved for pixels in no region; the others keep their order.
-        number = torch.where(outside, 0, (~outside).cumsum(0))
-        members = torch.cat([members.new_zeros(count, 1), members[:, ~outside]], dim=1)
+        number = torch.where(inside, inside.cumsum(0), 0)
+        members = torch.cat([members.new_zeros(count, 1), members[:, inside]], dim=1)
         atoms = take_rows(number.to(torch.int32), inverse.reshape(size))
         return cls(atoms, members, scores.to(torch.float32))
 
@@ -179,7 +185,10 @@ class Regions:
         return weigh(self.members, atom_areas.double()).long()
 
     def to(self, device: torch.device | str) -> Regions:
-        """Return the same regions on another device."""
+        """Return the same regions on another device; themselves if they are there."""
+        device = torch.empty(0, device=device).device  # "cuda" is the current one of them
+        if all(part.device == device for part in vars(self).values()):
+            return self
         return Regions(self.atoms.to(device), self.members.to(device), self.scores.to(device))
 
     def save(self, path: str | Path) -> None:
@@ -233,11 +242,16 @@ def _check_tensor(name: str, value: object) -> None:
 
 
 def pack_masks(masks: Tensor) -> Tensor:
-    """Pack up to eight (N, H, W) boolean masks into one (H, W) uint8 map, mask n in bit n."""
+    """Pack (N, H, W) boolean masks, N >= 1, eight to a byte.
+
+    Returns:
+        (ceil(N / 8), H, W) uint8, mask n in bit n % 8 of map n // 8.
+    """
     planes = masks.view(torch.uint8)  # the same bytes
-    packed = planes[0].clone()
-    for bit in range(1, len(planes)):
-        packed |= planes[bit] << bit
+    packed = planes[::8].clone()
+    for bit in range(1, min(8, len(planes))):
+        some = planes[bit::8]
+        packed[: len(some)].bitwise_or_(some << bit)
     return packed
 
 
@@ -245,17 +259,27 @@ def _distinct_columns(planes: Tensor) -> tuple[Tensor, Tensor]:
     """Distinct columns of a (P, T) uint8 matrix: an index of each, and every column's number.
 
     Neighbouring columns are mostly equal, so only where one differs from its left neighbour is
-    it looked at; the few that remain are sorted.
+    it looked at; the few that remain are sorted, eight planes as one word, and pairs of words
+    by their ranks until one is left.
     """
+    width = planes.shape[1]
     starts = (planes[:, 1:] != planes[:, :-1]).any(dim=0).nonzero()[:, 0] + 1
     starts = torch.cat([starts.new_zeros(1), starts])
-    number = torch.zeros_like(starts)
-    for eight in torch.split(planes[:, starts], 8):
-        shifts = 8 * torch.arange(len(eight), device=planes.device)[:, None]
-        word = (eight.long() << shifts).sum(dim=0)
-        word = torch.unique(word, return_inverse=True)[1]
-        number = torch.unique(number * len(starts) + word, return_inverse=True)[1]
-    first = starts.new_full((int(number.max()) + 1,), planes.shape[1])
+    eights = F.pad(planes[:, starts], (0, 0, 0, -len(planes) % 8)).view(-1, 8, len(starts))
+    words = eights.transpose(1, 2).flatten().view(torch.int64)
+    numbers = _ranks(words.view(-1, len(starts)))
+    while len(numbers) > 1:
+        numbers = F.pad(numbers, (0, 0, 0, len(numbers) % 2))
+        numbers = _ranks(numbers[::2] * len(starts) + numbers[1::2])
+    number = numbers[0]
+    first = starts.new_full((int(number.max()) + 1,), width)
     first.scatter_reduce_(0, number, starts, reduce="amin")
-    lengths = torch.diff(starts, append=starts.new_tensor([planes.shape[1]]))
-    return first, torch.repeat_interleave(number, lengths)
+    lengths = torch.diff(starts, append=starts.new_full((1,), width))
+    return first, torch.repeat_interleave(number, lengths, output_size=width)
+
+
+def _ranks(words: Tensor) -> Tensor:
+    """How many smaller values there are in its row, for every cell of (N, T) int64."""
+    ordered, order = words.sort(dim=1)
+    new = F.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0))
+    return torch.empty_like(order).scatter_(1, order, new.cumsum(dim=1))

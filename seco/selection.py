@@ -78,9 +78,10 @@ def _top_fraction(classes: Tensor, scores: Tensor, labelled: Tensor, fraction: f
     """Where (B, H, W) a labelled pixel is among the top of its class in its image: one sort."""
     others = ~labelled
     chosen = classes.masked_fill(others, 0)
-    if chosen.min() < 0:
-        raise ValueError(f"label: expected class ids >= 0, got {chosen.min().item()}")
-    images, count = len(classes), int(chosen.max()) + 1
+    low, high = (int(end) for end in torch.stack(torch.aminmax(chosen)).tolist())
+    if low < 0:
+        raise ValueError(f"label: expected class ids >= 0, got {low}")
+    images, count = len(classes), high + 1
     image = torch.arange(images, device=classes.device)[:, None, None]
     # One group per image and class, and a last one for what is not labelled: indexing by a mask
     # would cost more than sorting it along.

@@ -169,7 +169,10 @@ def check_labels(name: str, label: Array | Tensor, space: LabelSpace) -> None:
     count, ignore = space.num_classes, space.ignore_index
     if isinstance(label, Tensor) and dtype_name(label) in ("uint16", "uint32", "uint64"):
         label = label.long()  # torch has neither minimum nor comparison for these
-    if label.min() >= 0 and label.max() < count:
+    # of a tensor both ends at once: each look at one makes the host wait for its device
+    ends = torch.stack(torch.aminmax(label)).tolist() if isinstance(label, Tensor) else None
+    low, high = (label.min(), label.max()) if ends is None else ends
+    if low >= 0 and high < count:
         return
     wrong = ((label < 0) | (label >= count)) & (label != ignore)
     if wrong.any():

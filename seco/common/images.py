@@ -315,7 +315,7 @@ def _from_numpy(array: Array) -> Tensor:
 
 
 def _finite_range(batch: Tensor, name: str) -> tuple[float, float]:
-    low, high = (value.item() for value in torch.aminmax(batch))
+    low, high = torch.stack(torch.aminmax(batch)).tolist()
     if not (np.isfinite(low) and np.isfinite(high)):  # a NaN anywhere makes both ends NaN
         raise ValueError(f"{name}: expected finite values, got {low} to {high}")
     return low, high
@@ -335,12 +335,14 @@ def _affine(normalization: Normalization, batch: Tensor) -> tuple[Tensor, Tensor
             "normalization: expected a mean and std that tell 0-1 from 0-255, got mean 0, std 1; "
             "pass None for an image in 0-1"
         )
-    return (std * 255, mean * 255) if unit else (std, mean)
+    scale, shift = (std * 255, mean * 255) if unit else (std, mean)
+    return scale.to(batch.device), shift.to(batch.device)
 
 
 def _statistic(name: str, value: Statistic, batch: Tensor) -> Tensor:
+    """On the CPU: it is looked at several times."""
     try:
-        tensor = torch.as_tensor(value, dtype=torch.float32, device=batch.device).detach()
+        tensor = torch.as_tensor(value, dtype=torch.float32).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"normalization: expected {name} of three numbers, got {describe(value)}"

@@ -28,13 +28,17 @@ class Prompts(NamedTuple):
     def scaled(self, size: tuple[int, int], input_size: tuple[int, int]) -> Prompts:
         """Move coordinates from an image of ``size`` to the model's input of ``input_size``."""
         (height, width), (input_height, input_width) = size, input_size
-        ratio = [input_width / width, input_height / height]
-        boxes, points = self.boxes, self.points
-        return Prompts(
-            None if boxes is None else boxes * boxes.new_tensor(ratio * 2),
-            None if points is None else points * points.new_tensor(ratio),
-            self.point_labels,
-        )
+        ratios = input_width / width, input_height / height
+
+        def scale(coordinates: Tensor | None) -> Tensor | None:
+            if coordinates is None:
+                return None
+            scaled = coordinates.clone()
+            for axis, ratio in enumerate(ratios):  # by numbers: a tensor of them is a transfer
+                scaled[..., axis::2].mul_(ratio)
+            return scaled
+
+        return Prompts(scale(self.boxes), scale(self.points), self.point_labels)
 
 
 def long_side_size(size: tuple[int, int], length: int) -> tuple[int, int]:
@@ -126,7 +130,7 @@ def check_images(images: Tensor) -> None:
             f"images: expected shape (B, 3, H, W) without an empty side, got {tuple(images.shape)}"
         )
     if images.dtype == torch.float32:
-        low, high = (float(value) for value in torch.aminmax(images))
+        low, high = torch.stack(torch.aminmax(images)).tolist()
         if not (low >= -_SLACK and high <= 255 + _SLACK):  # NaN fails both
             raise ValueError(f"images: expected values in 0-255, got {low:g} to {high:g}")
 
@@ -158,9 +162,6 @@ def check_prompts(
         raise ValueError(f"{missing}: expected with {given}, got None")
     if boxes is not None:
         boxes = _coordinates("boxes", boxes, "(N, 4) with N > 0", (4,), device)
-        if bool((boxes[:, 2:] < boxes[:, :2]).any()):
-            row = boxes[(boxes[:, 2:] < boxes[:, :2]).any(dim=1)][0].tolist()
-            raise ValueError(f"boxes: expected x0 <= x1 and y0 <= y1, got {row}")
     if points is not None and point_labels is not None:
         shape = "(N, P, 2) with N > 0 and P > 0"
         points = _coordinates("points", points, shape, (None, 2), device)
@@ -169,7 +170,28 @@ def check_prompts(
             raise ValueError(
                 f"boxes, points: expected the same N, got {len(boxes)} and {len(points)}"
             )
+    _check_values(boxes, points, point_labels)
     return Prompts(boxes, points, point_labels)
+
+
+def _check_values(boxes: Tensor | None, points: Tensor | None, labels: Tensor | None) -> None:
+    """Waits for the device once; only if something is wrong again, to say what."""
+    given = {"boxes": boxes, "points": points}
+    right = [torch.isfinite(value).all() for value in given.values() if value is not None]
+    if boxes is not None:
+        right.append((boxes[:, :2] <= boxes[:, 2:]).all())
+    if labels is not None:
+        right.append(((labels == 0) | (labels == 1)).all())
+    if bool(torch.stack(right).all()):
+        return
+    for name, value in given.items():
+        if value is not None and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{name}: expected finite coordinates, got NaN or infinity")
+    if boxes is not None and bool((boxes[:, 2:] < boxes[:, :2]).any()):
+        row = boxes[(boxes[:, 2:] < boxes[:, :2]).any(dim=1)][0].tolist()
+        raise ValueError(f"boxes: expected x0 <= x1 and y0 <= y1, got {row}")
+    found = [] if labels is None else sorted(set(labels.flatten().tolist()))
+    raise ValueError(f"point_labels: expected 1 (foreground) or 0 (background), got {found}")
 
 
 def _coordinates(
@@ -187,10 +209,7 @@ def _coordinates(
     )
     if not fits or 0 in shape:
         raise ValueError(f"{name}: expected shape {expected}, got {shape}")
-    value = value.detach().to(device, torch.float32)
-    if not bool(torch.isfinite(value).all()):
-        raise ValueError(f"{name}: expected finite coordinates, got NaN or infinity")
-    return value
+    return value.detach().to(device, torch.float32)
 
 
 def _labels(value: object, shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -200,10 +219,4 @@ def _labels(value: object, shape: tuple[int, ...], device: torch.device) -> Tens
         raise ValueError(
             f"point_labels: expected shape {shape} to go with points, got {tuple(value.shape)}"
         )
-    value = value.to(device, torch.int64)
-    if bool(((value != 0) & (value != 1)).any()):
-        raise ValueError(
-            "point_labels: expected 1 (foreground) or 0 (background), "
-            f"got {sorted(set(value.flatten().tolist()))}"
-        )
-    return value
+    return value.to(device, torch.int64)

@@ -19,6 +19,8 @@ Extent = tuple[float, float]
 
 # A megabyte of float32: the few buffers of one strip stay in a core's cache.
 PIXELS_PER_STRIP = 1 << 18
+# What a strip may have on a GPU: 256 MiB.
+PIXELS_ON_GPU = 1 << 26
 
 
 def crop_to_extent(logits: Tensor, extent: Extent) -> Tensor:
@@ -88,6 +90,15 @@ def cells_to_pixels(boxes: Tensor, extent: Extent, size: Size) -> Tensor:
     return torch.where(empty[:, None], 0, pixels.clamp(min=0).minimum(limit))
 
 
+def masks_at_once(pixels: int, device: torch.device) -> int:
+    """How many masks of so many pixels are made at a time: a multiple of eight.
+
+    On a CPU as many as its cache holds; on a GPU so many that launching is not what takes time.
+    """
+    most = PIXELS_PER_STRIP if device.type == "cpu" else PIXELS_ON_GPU
+    return max(8, most // max(1, pixels) // 8 * 8)
+
+
 def upscale(logits: Tensor, extent: Extent, size: Size) -> Iterator[Tensor]:
     """Bring (N, h, w) logits to (N, H, W) pixels of the image, bilinearly, strip by strip.
 
@@ -129,7 +140,7 @@ def cells_at(y: Tensor, x: Tensor, extent: Extent, size: Size) -> Tensor:
 
 
 def inside_windows(
-    logits: Tensor, windows: Tensor, extent: Extent, size: Size
+    logits: Tensor, windows: Tensor, extent: Extent, size: Size, *, total: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Upscale every mask only within its own window, all windows in one ragged pass.
 
@@ -138,6 +149,7 @@ def inside_windows(
         windows: (N, 4) int64 x0, y0, x1, y1 in pixels of the image, upper ends exclusive.
         extent: cells that show the image.
         size: height and width of the image.
+        total: pixels in all windows, if that is known: it spares waiting for the device.
 
     Returns:
         ``owner`` and ``pixel``, (T,) int64 each: mask ``owner[t]`` covers flat pixel ``pixel[t]``.
@@ -145,7 +157,8 @@ def inside_windows(
     device = logits.device
     width = (windows[:, 2] - windows[:, 0]).clamp(min=0)
     areas = width * (windows[:, 3] - windows[:, 1]).clamp(min=0)
-    owner = torch.repeat_interleave(torch.arange(len(windows), device=device), areas)
+    numbers = torch.arange(len(windows), device=device)
+    owner = torch.repeat_interleave(numbers, areas, output_size=total)
     local = torch.arange(len(owner), device=device) - (areas.cumsum(0) - areas)[owner]
     row, column = local // width[owner], local % width[owner]
     x, y = windows[owner, 0] + column, windows[owner, 1] + row
@@ -162,7 +175,7 @@ def inside_windows(
     upper, lower = base + y_low * cells.shape[2], base + y_high * cells.shape[2]
     top = torch.lerp(flat[upper + x_low], flat[upper + x_high], x_weight)
     bottom = torch.lerp(flat[lower + x_low], flat[lower + x_high], x_weight)
-    inside = torch.lerp(top, bottom, y_weight) > 0
+    inside = (torch.lerp(top, bottom, y_weight) > 0).nonzero()[:, 0]
     return owner[inside], (y * size[1] + x)[inside]
 
 

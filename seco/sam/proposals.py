@@ -23,6 +23,7 @@ from seco.sam.masks import (
     cells_at,
     crop_to_extent,
     mask_boxes,
+    masks_at_once,
     stability_score,
     upscale,
 )
@@ -146,7 +147,7 @@ def regions_of_image(
         found = [
             some.only(kept[owner == number] - starts[number]) for number, some in enumerate(found)
         ]
-    packed = [group for some in found for group in some.packed(size)]
+    packed = [(some.packed(size), len(some.scores)) for some in found if len(some.scores)]
     return Regions.from_packed(packed, size, torch.cat([some.scores for some in found]), device)
 
 
@@ -169,24 +170,25 @@ class _Found:
     window: Window
 
     def only(self, kept: Tensor) -> _Found:
-        """Those of an index or mask."""
+        """Those of an index."""
         return replace(
             self, logits=self.logits[kept], scores=self.scores[kept], boxes=self.boxes[kept]
         )
 
-    def packed(self, size: Size) -> list[tuple[Tensor, int]]:
-        """The masks in pixels of the image, in groups of eight: see :func:`pack_masks`."""
-        window, groups = self.window, []
-        for start in range(0, len(self.logits), 8):
-            some = self.logits[start : start + 8]
-            strips = upscale(some, self.extent, (window.height, window.width))
-            plane = torch.cat([pack_masks(strip > 0) for strip in strips])
-            if (window.height, window.width) != size:
-                around = plane.new_zeros(size)
-                around[window.rows, window.columns] = plane
-                plane = around
-            groups.append((plane, len(some)))
-        return groups
+    def packed(self, size: Size) -> Tensor:
+        """The masks, of which there are some, in pixels of the image: see :func:`pack_masks`."""
+        window = self.window
+        shown = window.height, window.width
+        groups, at_once = [], masks_at_once(shown[0] * shown[1], self.logits.device)
+        for some in torch.split(self.logits, at_once):
+            strips = upscale(some, self.extent, shown)
+            groups.append(torch.cat([pack_masks(strip > 0) for strip in strips], dim=1))
+        planes = torch.cat(groups)
+        if shown == size:
+            return planes
+        around = planes.new_zeros(len(planes), *size)
+        around[:, window.rows, window.columns] = planes
+        return around
 
 
 def _propose(
@@ -204,9 +206,11 @@ def _propose(
     kept_logits, kept_scores = [], []
     extent = (1.0, 1.0)
     covered: Tensor | None = None
-    points, passes = point_grid(points_per_side, size, device)
-    for number in range(int(passes.max()) + 1 if settings.skip_covered else 1):
-        waiting = points[passes == number] if settings.skip_covered else points
+    points, passes = point_grid(points_per_side, size)
+    counts = [len(points)]
+    if settings.skip_covered:
+        points, counts = points[passes.argsort(stable=True)], passes.bincount().tolist()
+    for waiting in torch.split(points.to(device), counts):
         while len(waiting):
             if covered is not None:
                 cells = cells_at(waiting[:, 1], waiting[:, 0], extent, size)
@@ -223,13 +227,13 @@ def _propose(
             chosen = (scores >= settings.pred_iou_thresh).nonzero()[:, 0]
             logits = crop_to_extent(answer.logits.flatten(0, 1)[chosen], extent)
             stability = stability_score(logits, offset=settings.stability_score_offset)
-            stable = stability >= settings.stability_score_thresh
+            stable = (stability >= settings.stability_score_thresh).nonzero()[:, 0]
             kept_logits.append(logits[stable])
             kept_scores.append(scores[chosen[stable]])
             if settings.skip_covered:
-                inside = logits[stable] > settings.stability_score_offset
+                inside = kept_logits[-1] > settings.stability_score_offset
                 small = inside.float().mean(dim=(1, 2)) <= settings.max_cover
-                under = inside[small].any(dim=0)
+                under = (inside & small[:, None, None]).any(dim=0)
                 covered = under if covered is None else covered | under
     logits, scores = torch.cat(kept_logits), torch.cat(kept_scores)
     masks = logits > 0
@@ -239,21 +243,18 @@ def _propose(
     scale = cells.new_tensor([size[1] / extent[1], size[0] / extent[0]] * 2)
     boxes = cells * scale + cells.new_tensor([window.left, window.top] * 2)
     large = (areas > 0) & (areas >= settings.min_mask_region_area)
-    found = _Found(logits, scores, boxes, extent, window).only(
-        large & ~cut_off(boxes, window, image_size)
-    )
+    whole = (large & ~cut_off(boxes, window, image_size)).nonzero()[:, 0]
+    found = _Found(logits, scores, boxes, extent, window).only(whole)
     return found.only(nms(found.boxes, found.scores, settings.box_nms_thresh))
 
 
-def point_grid(
-    points_per_side: int, size: Sequence[int], device: torch.device
-) -> tuple[Tensor, Tensor]:
+def point_grid(points_per_side: int, size: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Evenly spread points, and how they are told apart from coarse to fine.
 
     Returns:
         (points_per_side ** 2, 2) float32 x, y in pixels of an image of height and width ``size``,
         and (points_per_side ** 2,) int64: 0 for every fourth point along both sides, 1 for the
-        rest of every second, 2 for the rest.
+        rest of every second, 2 for the rest. On the CPU.
     """
     index = torch.arange(points_per_side)
     steps = (index.double() + 0.5) / points_per_side
@@ -261,4 +262,4 @@ def point_grid(
     level = torch.where(index % 4 == 2, 0, torch.where(index % 2 == 0, 1, 2))
     passes = torch.maximum(level[:, None], level[None, :]).flatten()
     points = torch.stack([x.flatten(), y.flatten()], dim=1)
-    return points.to(device, torch.float32), passes.to(device)
+    return points.float(), passes

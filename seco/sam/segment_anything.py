@@ -18,6 +18,7 @@ from seco.sam.inputs import (
     long_side_size,
     prepare_images,
 )
+from seco.sam.prompt_embedding import embed_prompts, is_stock_prompt_encoder
 from seco.sam.proposal_settings import ProposalSettings
 from seco.sam.protocol import Embedding, MaskLogits
 from seco.sam.shared_decoder import decode_shared, is_shared_decoder
@@ -133,11 +134,11 @@ class SegmentAnythingBackend:
             dtype = dtype_of(model.mask_decoder)
             features, *early = (f.to(self.device, dtype) for f in embedding.features)
             prompt_encoder: Any = in_float32(model.prompt_encoder)
-            sparse, dense = prompt_encoder(
-                points=None if prompts.points is None else (prompts.points, prompts.point_labels),
-                boxes=prompts.boxes,
-                masks=None,
-            )
+            if is_stock_prompt_encoder(prompt_encoder):
+                sparse, dense = embed_prompts(prompt_encoder, prompts)
+            else:
+                given = None if prompts.points is None else (prompts.points, prompts.point_labels)
+                sparse, dense = prompt_encoder(points=given, boxes=prompts.boxes, masks=None)
             position = prompt_encoder.get_dense_pe().to(dtype)
             sparse, dense = sparse.to(dtype), dense.to(dtype)
             if not early and is_shared_decoder(model.mask_decoder):

@@ -65,15 +65,15 @@ def test_one_point_in_a_mask_of_everything_does_not_hide_the_rest():
 
 
 def test_passes_are_coarse_to_fine():
-    _, passes = point_grid(8, (8, 8), torch.device("cpu"))
+    _, passes = point_grid(8, (8, 8))
     assert torch.bincount(passes).tolist() == [4, 12, 48]
-    assert point_grid(1, (8, 8), torch.device("cpu"))[1].tolist() == [1]
+    assert point_grid(1, (8, 8))[1].tolist() == [1]
 
 
 def test_grid_is_the_official_one():
     amg = pytest.importorskip("segment_anything.utils.amg")
     expected = amg.build_point_grid(7) * np.array([40, 30])
-    grid, _ = point_grid(7, (30, 40), torch.device("cpu"))
+    grid, _ = point_grid(7, (30, 40))
     np.testing.assert_allclose(grid.numpy(), expected, rtol=1e-6)
 
 
