@@ -9,6 +9,22 @@ import torch
 
 
 @contextmanager
+def cpu_by_default() -> Iterator[None]:
+    """Make tensors on the CPU where no device is named, whatever ``torch.set_default_device`` says.
+
+    Example:
+        >>> with torch.device("meta"), cpu_by_default():
+        ...     torch.zeros(1).device
+        device(type='cpu')
+    """
+    if torch.get_default_device().type == "cpu":
+        yield
+    else:
+        with torch.device("cpu"):
+            yield
+
+
+@contextmanager
 def exact(*devices: torch.device) -> Iterator[None]:
     """Compute without gradients and outside the caller's autocast on the given devices.
 
@@ -22,6 +38,7 @@ def exact(*devices: torch.device) -> Iterator[None]:
     """
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
+        stack.enter_context(cpu_by_default())
         for kind in {device.type for device in devices}:
             if torch.amp.is_autocast_available(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -35,6 +52,7 @@ def learning(device: torch.device) -> Iterator[None]:
     TF32, which cuDNN uses unless it is switched off, is left as it is.
     """
     with ExitStack() as stack:
+        stack.enter_context(cpu_by_default())
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         if torch.amp.is_autocast_available(device.type):

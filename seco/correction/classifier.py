@@ -74,10 +74,12 @@ class ConnectivityClassifier:
             ValueError: it was made for another number of features.
         """
         if self._head is None:
-            self._head = nn.Linear(channels, self.num_classes, device="meta")  # draws nothing
-            self._head.to_empty(device=self.extractor.device)
-            for parameter in self._head.parameters():
-                nn.init.zeros_(parameter)
+            with torch.inference_mode(False):  # of the caller: it is to be trained
+                # On meta nothing is drawn.
+                head = nn.Linear(channels, self.num_classes, device="meta", dtype=torch.float32)
+                self._head = head.to_empty(device=self.extractor.device)
+                for parameter in self._head.parameters():
+                    nn.init.zeros_(parameter)
         if self._head.in_features != channels:
             raise ValueError(
                 f"encoder: expected {self._head.in_features} features per region, as the "

@@ -16,6 +16,7 @@ from seco.common.images import Map, Normalization, restore
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.common.parallel import processes_of_group
+from seco.common.precision import cpu_by_default
 from seco.common.processes import ALONE
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.correcting import Correction, correct_images
@@ -68,6 +69,8 @@ class ConnectivityCorrector:
     Segmenters", NeurIPS 2024, section 3.3.
     """
 
+    @cpu_by_default()
+    @torch.inference_mode(False)  # what the caller is in: weights made there cannot be trained
     def __init__(
         self,
         label_space: LabelSpace = CITYSCAPES,
@@ -98,6 +101,7 @@ class ConnectivityCorrector:
         """
         return self._fitted_parts()[1]
 
+    @cpu_by_default()
     def fit(
         self,
         samples: Iterable[Sample],
@@ -238,6 +242,7 @@ class ConnectivityCorrector:
             asked.images, asked.labels, connectivities=asked.connectivities, valid=asked.valid
         )
 
+    @cpu_by_default()
     def correct_batch(
         self,
         images: Tensor,
@@ -342,6 +347,7 @@ class ConnectivityCorrector:
         )
 
     @classmethod
+    @cpu_by_default()
     def load(
         cls,
         directory: PathLike,
@@ -370,6 +376,7 @@ class ConnectivityCorrector:
         corrector._fitted = classifier, saved.record.to(classifier.extractor.device)
         return corrector
 
+    @torch.inference_mode(False)
     def _new_classifier(self) -> ConnectivityClassifier:
         trains = self._given.trained is not None
         # What is trained is a copy: fitting starts from the same weights every time.

@@ -119,8 +119,10 @@ def _draw_bank(
             if len(lesson.classes):
                 yield Drawn.of(_features(classifier, lessons, lesson), lesson.classes, seed, index)
 
-    chosen = in_each(processes, lambda: winners(drawn()))
-    return make_bank(item for part in chosen for item in part).to(classifier.extractor.device)
+    device = classifier.extractor.device
+    with exact(torch.device("cpu"), device):  # where they are drawn, and where they go
+        chosen = in_each(processes, lambda: winners(drawn()))
+        return make_bank(item for part in chosen for item in part).to(device)
 
 
 def _survey(

@@ -140,8 +140,8 @@ def judge(
     """
     device = connectivities.ids.device
     if len(connectivities) == 0:
-        losses = torch.zeros(0, device=device)
-        probabilities = torch.zeros(0, classifier.num_classes, device=device)
+        losses = torch.zeros(0, dtype=torch.float32, device=device)
+        probabilities = losses.new_zeros(0, classifier.num_classes)
     else:
         with exact(classifier.extractor.device):
             maps, extractor = None, classifier.extractor

@@ -123,6 +123,7 @@ class NoiseModel:
         )
 
 
+@np.errstate(under="ignore")  # of scikit-learn, where the caller makes errors of them
 def fit_noise_model(
     losses: Array,
     classes: Array,

@@ -127,7 +127,7 @@ def find_connectivities(
     )
     ids = torch.from_numpy(found.ids).to(label.device)
     classes = torch.from_numpy(found.classes).to(label.device)
-    added = Connectivities(ids, classes, torch.ones(len(classes), device=label.device))
+    added = Connectivities(ids, classes, torch.ones_like(classes, dtype=torch.float32))
     if known is None:
         return added
     return Connectivities(

@@ -50,7 +50,7 @@ class SmallEncoder(nn.Module):
     def seeded(cls, seed: int) -> SmallEncoder:
         """New weights (He initialisation) that depend on the seed alone, on the CPU."""
         with torch.device("meta"):  # drawing would advance the global generator
-            network = cls()
+            network = cls().float()
         network.to_empty(device="cpu")
         generator = torch.Generator().manual_seed(seed)
         for module in network.modules():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -487,3 +488,35 @@ def test_scores_are_what_speaks_for_each_label(fitted):
         torch.testing.assert_close(score, expected)
     assert torch.equal(found.scores[~valid], before[~valid])
     assert (found.scores[valid & (found.labels == 255) & (labels != 255)] == 0).all()
+
+
+@pytest.mark.parametrize("setting", ["dtype", "device", "inference", "autocast", "errors"])
+def test_what_the_caller_has_set_for_all_of_torch_changes_nothing(setting, tmp_path):
+    def run(folder):
+        settings = SCCSettings(iterations=2, batch_size=8)
+        data = [patches(i, wrong=0.2)[:2] for i in range(2)]
+        quietly(ConnectivityCorrector(SPACE, settings=settings), data).save(folder)
+        corrector = ConnectivityCorrector.load(folder)
+        return corrector.correct_with_details(*data[0]), corrector.noise_probability(
+            data[0][0], np.full_like(data[0][1], 255)
+        )
+
+    expected, _ = run(tmp_path / "plain")
+    before = torch.get_default_dtype()
+    try:
+        if setting == "dtype":
+            torch.set_default_dtype(torch.bfloat16)
+        around = {
+            "device": torch.device("meta"),
+            "inference": torch.inference_mode(),
+            "autocast": torch.autocast("cpu", torch.bfloat16),
+            "errors": np.errstate(all="raise"),
+        }
+        with around.get(setting, nullcontext()):
+            found, nothing = run(tmp_path / "set")
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.judgements[0].losses, expected.judgements[0].losses)
+    assert found.judgements[0].connectivities.scores.dtype == torch.float32
+    assert (nothing.dtype, len(nothing)) == (torch.float32, 0)
