@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -56,7 +56,7 @@ def translate(
     dtype: torch.dtype | None = None,
     channels_last: bool = False,
     compile: bool | CompileMode = False,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     progress: bool = False,
 ) -> Map:
     """Translate labelled source images to the domain of a diffusion model, true to the label.
@@ -109,8 +109,8 @@ def translate(
             denoiser and segmenter. Each compiles once for every size and number of images that it
             sees, for a minute or more; the segmenter's batches are filled to powers of two.
         generator: decides the noise: it gives one seed per image, so a batch is its images one
-            after the other; noise is drawn on the CPU, so it does not depend on the models'
-            device. ``None`` is the same noise for every image and call.
+            after the other; or one generator per image. Noise is drawn on the CPU, so it does not
+            depend on the models' device. ``None`` is the same noise for every image and call.
         progress: show a progress bar.
 
     Returns:
@@ -142,8 +142,11 @@ def translate(
         tiles_per_batch=tiles_per_batch, dtype=_PRECISIONS[dtype],
         channels_last=channels_last, compile=compile,
     )  # fmt: skip
-    if generator is not None and not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator: expected a torch.Generator, got {describe(generator)}")
+    given = generator if isinstance(generator, (list, tuple)) else [generator]
+    if generator is not None and not all(isinstance(one, torch.Generator) for one in given):
+        raise TypeError(
+            f"generator: expected a torch.Generator, or one per image, got {describe(generator)}"
+        )
     model = as_diffusion(diffusion)
     segmenter = None
     if seg_model is not None:
@@ -243,14 +246,16 @@ def _pad(images: Tensor, labels: Tensor, multiple: int, ignore_index: int) -> tu
     return images, F.pad(labels, (0, right, 0, bottom), value=ignore_index)
 
 
-def _noise(generator: torch.Generator | None, like: Tensor) -> Callable[[], Tensor]:
+def _noise(
+    generator: torch.Generator | Sequence[torch.Generator] | None, like: Tensor
+) -> Callable[[], Tensor]:
     """Standard normal noise, each image from a generator of its own, drawn on the CPU."""
     seeds = [0] * len(like)
     if generator is not None:
-        seeds = [
-            int(torch.randint(2**62, (), generator=generator, device=generator.device))
-            for _ in seeds
-        ]
+        each = [generator] * len(like) if isinstance(generator, torch.Generator) else generator
+        if len(each) != len(like):
+            raise ValueError(f"generator: expected {len(like)}, one per image, got {len(each)}")
+        seeds = [int(torch.randint(2**62, (), generator=g, device=g.device)) for g in each]
     own = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def draw() -> Tensor:

@@ -35,6 +35,7 @@ from sgg.cli.translation import (
     GuidanceInputName,
     GuidanceName,
     GuidanceScale,
+    ImagesPerBatch,
     LabelsBy,
     LabelsChoice,
     ListSettings,
@@ -153,6 +154,7 @@ def progressive(
     compile: Compile = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise and of fine-tuning.")] = 0,
     device: Device = None,
+    images_per_batch: ImagesPerBatch = 1,
     labels_by: LabelsChoice = LabelsBy.link,
     class_files: ClassFilesFolder = None,
     min_pixels: MinPixels = MIN_PIXELS,
@@ -221,6 +223,7 @@ def progressive(
                 finetune=own, min_consistency=min_consistency, collapse=collapse,
                 label_space=space, translation=translation, seed=seed, oracle=eye, target=target,
                 labels_by=labels_by.value, class_files=class_files, min_pixels=min_pixels,
+                images_per_batch=images_per_batch,
                 checkpoint_every=checkpoint_every, progress=sys.stderr.isatty(),
                 announce=announce, options=options,
             )  # fmt: skip

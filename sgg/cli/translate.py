@@ -33,6 +33,7 @@ from sgg.cli.translation import (
     GuidanceInputName,
     GuidanceName,
     GuidanceScale,
+    ImagesPerBatch,
     LabelsBy,
     LabelsChoice,
     ListSettings,
@@ -89,6 +90,7 @@ def translate(
     compile: Compile = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     device: Device = None,
+    images_per_batch: ImagesPerBatch = 1,
     labels_by: LabelsChoice = LabelsBy.link,
     class_files: ClassFilesFolder = None,
     min_pixels: MinPixels = MIN_PIXELS,
@@ -136,7 +138,8 @@ def translate(
     with job(overwrite=overwrite, stage=Stage("Translating", resumes=True)) as options:
         made = translate_folder(
             inputs, layout, model, guide, label_space=space, translation=translation, seed=seed,
-            class_files=class_files, min_pixels=min_pixels, options=options,
+            class_files=class_files, min_pixels=min_pixels, images_per_batch=images_per_batch,
+            options=options,
         )  # fmt: skip
     if options.processes.first:
         say_left_out(made.left_out, space)

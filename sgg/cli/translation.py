@@ -157,6 +157,10 @@ Compile = Annotated[
         help="Denoiser and segmenter by torch.compile: a minute or more for every size of images.",
     ),
 ]
+ImagesPerBatch = Annotated[
+    int,
+    typer.Option(min=1, help="Images of one size translated together: fills a GPU, takes memory."),
+]
 LabelsChoice = Annotated[
     LabelsBy,
     typer.Option(

@@ -1,6 +1,6 @@
 """Folders: a labelled source set translated to the target domain, as users of it load it.
 
-- ``translate.py``: the job, :func:`translate_folder`.
+- ``translate.py``: the job, :func:`translate_folder`; ``batches.py``: images translated together.
 - ``layout.py``, ``class_files.py``: where things lie, and what rare class sampling reads.
 - ``noise.py``: the noise of each image; how it is translated: ``sgg/options.py``.
 - ``models.py``: from a spec on a command line to a model; ``stored.py``: what its files hold;

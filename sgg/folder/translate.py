@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from sgg.acceleration import accelerated
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel
 from sgg.diffusion.tiling import tiled
+from sgg.folder.batches import Batches, Given, as_batch, of_batch
 from sgg.folder.class_files import MIN_PIXELS, ClassFiles
 from sgg.folder.classes import check_classes_of
 from sgg.folder.layout import SetLayout
@@ -39,7 +40,7 @@ PROVENANCE = "provenance.json"
 _LIBRARIES = ("torch", "numpy", "pillow")
 _LESS_MEMORY = (
     "expected an image that the memory is enough for; less of it is needed with smaller settings "
-    "max_copies and crop_margin, a smaller tile_size, or precision bfloat16"
+    "max_copies and crop_margin, a smaller tile_size, fewer images_per_batch, or precision bfloat16"
 )
 
 
@@ -84,12 +85,14 @@ def translate_folder(
     seed: int = 0,
     class_files: Path | None = None,
     min_pixels: int = MIN_PIXELS,
+    images_per_batch: int = 1,
     options: JobOptions = JobOptions(),
 ) -> TranslatedSet:
     """Translate all images of a data set; a run that was stopped is gone on with.
 
-    Every image is translated by itself, with noise that its name and ``seed`` decide, so that the
-    set does not depend on the order or on the number of processes. Beside the images and labels
+    Every image is translated with noise that its name and ``seed`` decide, so that the set does not
+    depend on the order or on the number of processes (with ``images_per_batch``, but for rounding).
+    Beside the images and labels
     of :class:`SetLayout` there are, once all is done, the files of rare class sampling, if the
     source has them, and ``provenance.json``.
 
@@ -104,6 +107,8 @@ def translate_folder(
         class_files: folder of the source's :class:`ClassFiles`; by default the one that its
             images' folder lies in.
         min_pixels: see :meth:`ClassFiles.keep`.
+        images_per_batch: most images of one size that are translated together, which fills a GPU;
+            memory grows with it. It changes images by rounding only.
         options: how the job is run.
 
     Raises:
@@ -114,6 +119,7 @@ def translate_folder(
     """
     check_integer("seed", seed, low=0)
     check_integer("min_pixels", min_pixels, low=0)
+    check_integer("images_per_batch", images_per_batch, low=1)
     model = as_diffusion(diffusion)
     segmenter = None
     if translation.guided:
@@ -126,31 +132,34 @@ def translate_folder(
     listed = ClassFiles.read(class_files or layout.source_images.parent)
     layout.check_labels()
 
-    def read(item: _Item) -> tuple[Array, Array, bytes]:
+    def read(item: _Item) -> Given:
         label = item.files.label
         raw = label.read_bytes() if label is not None and len(item.outputs) > 1 else b""
-        return read_image(item.files.image), label_of(item.files, inputs, label_space), raw
+        given = Given(read_image(item.files.image), label_of(item.files, inputs, label_space), raw)
+        check_pair(given.image, given.label, names=("image", "label"))
+        _check_ids(given.label, label_space)
+        return given
 
-    def work(item: _Item, given: tuple[Array, Array, bytes]) -> tuple[Array, bytes]:
-        image, label, raw = given
-        check_pair(image, label, names=("image", "label"))
-        _check_ids(label, label_space)
-        generator = torch.Generator().manual_seed(image_seed(seed, item.name))
+    def translate_all(given: Sequence[tuple[_Item, Given]]) -> list[Array]:
+        generators = [
+            torch.Generator().manual_seed(image_seed(seed, item.name)) for item, _ in given
+        ]
+        images, labels = as_batch([read for _, read in given])
         try:
-            translated: Array = translate(
-                image,
-                label,
+            translated = translate(
+                images,
+                labels,
                 model,
                 segmenter,
                 ignore_index=label_space.ignore_index,
-                generator=generator,
+                generator=generators,
                 **translation.arguments(),
             )
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             raise MemoryError(f"{_LESS_MEMORY}: {error}") from error
-        return translated, raw
+        return of_batch(translated)
 
     def write(item: _Item, result: tuple[Array, bytes]) -> Mapping[str, Any]:
         translated, raw = result
@@ -160,6 +169,7 @@ def translate_folder(
         return {}
 
     items = [_item(files, layout) for files in inputs.files]
+    batches = Batches(options.processes.share(items), images_per_batch, read, translate_all)
     # Of all images together: each of them would convert the weights anew.
     with accelerated(
         model,
@@ -172,11 +182,11 @@ def translate_folder(
             items,
             layout.out,
             manifest,
-            read=read,
-            work=work,
+            read=batches.read,
+            work=batches.work,
             write=write,
             failures=inputs.failures,
-            options=options,
+            options=batches.told(options),
         )
     finished = summary.facts()
     labels = {item.inputs[1].name for item in items if item.name in finished}

@@ -41,6 +41,7 @@ class Run:
         labels_by: see there.
         class_files: see there.
         min_pixels: see there.
+        images_per_batch: see there.
         checkpoint_every: see there.
         progress: see there.
         announce: see there.
@@ -62,6 +63,7 @@ class Run:
     labels_by: Literal["link", "copy"]
     class_files: Path | None
     min_pixels: int
+    images_per_batch: int
     checkpoint_every: int
     progress: bool
     announce: Callable[[int, Step], None]
@@ -72,6 +74,7 @@ class Run:
         check_integer("seed", self.seed, low=0)
         check_choice("labels_by", self.labels_by, ("link", "copy"))
         check_integer("min_pixels", self.min_pixels, low=0)
+        check_integer("images_per_batch", self.images_per_batch, low=1)
         check_integer("checkpoint_every", self.checkpoint_every, low=1)
 
     def translate(
@@ -92,6 +95,7 @@ class Run:
             seed=self.seed,
             class_files=self.class_files,
             min_pixels=self.min_pixels,
+            images_per_batch=self.images_per_batch,
             options=self._of_a_stage,
         )
 

@@ -54,6 +54,7 @@ def progressive_translation(
     labels_by: Literal["link", "copy"] = "link",
     class_files: Path | None = None,
     min_pixels: int = MIN_PIXELS,
+    images_per_batch: int = 1,
     checkpoint_every: int = 200,
     progress: bool = False,
     announce: Callable[[int, Step], None] = lambda stage, step: None,
@@ -96,6 +97,7 @@ def progressive_translation(
         labels_by: see :class:`sgg.folder.SetLayout`.
         class_files: see :func:`sgg.folder.translate_folder`; the following too.
         min_pixels: see there.
+        images_per_batch: see there.
         checkpoint_every: steps of fine-tuning between two writings of its state.
         progress: show a bar of fine-tuning.
         announce: called with a stage's number (0 is the source) and what is done next.
@@ -134,6 +136,7 @@ def progressive_translation(
         labels_by=labels_by,
         class_files=class_files,
         min_pixels=min_pixels,
+        images_per_batch=images_per_batch,
         checkpoint_every=checkpoint_every,
         progress=progress,
         announce=announce,

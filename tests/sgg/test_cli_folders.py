@@ -137,6 +137,19 @@ def test_defaults_are_those_of_the_call(gta, monkeypatch):
     assert options_passed(monkeypatch) == TranslationOptions().arguments()
 
 
+def test_images_go_together(gta, monkeypatch):
+    counts = []
+
+    def remembered(image, label, *models, **options):
+        counts.append(len(options["generator"]))
+        return image
+
+    monkeypatch.setattr("sgg.folder.translate.translate", remembered)
+    done = run("--images-per-batch", "2")
+    assert done.exit_code == 0, done.output
+    assert counts == [2, 1]
+
+
 def test_what_cannot_be_compiled_is_said_at_once(gta, tmp_path):
     done = run("--compile")
     assert done.exit_code == 2

@@ -136,6 +136,15 @@ def test_batch_is_single_calls_and_global_random_state_is_untouched(
     assert before == after
 
 
+def test_every_image_may_have_a_generator_of_its_own():
+    images, labels = batch(0, 1, 2)
+    options = {"sampler": "ddpm"}
+    together = run(images, labels, generator=[generator(k) for k in (5, 3, 5)], **options)
+    for index, seed in enumerate((5, 3, 5)):
+        alone = run(images[index], labels[index], generator=generator(seed), **options)
+        torch.testing.assert_close(together[index], alone, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
 def test_without_guidance_it_is_the_plain_reverse_process(sampler):
     images, labels = batch(0)
@@ -514,6 +523,8 @@ PIXELS = torch.zeros(3, 7, 10)
         ),
         ({"dtype": torch.float64}, ValueError, "dtype: expected torch.bfloat16"),
         ({"generator": 3}, TypeError, "generator: expected a torch.Generator"),
+        ({"generator": [generator(), 3]}, TypeError, "generator: expected a torch.Generator"),
+        ({"generator": [generator()] * 2}, ValueError, "generator: expected 1, one per image, got"),
         ({"guidance_scale": 1e38}, FloatingPointError, r"after step t=\d+ .*guidance diverges"),
     ],
 )

@@ -112,20 +112,21 @@ def test_every_option_is_passed_on(tmp_path, monkeypatch):
         "--collapse", "0.25", "--checkpoint-every", "1", "--sampler", "ddpm", "--eta", "0.5",
         "--guidance", "global", "--guidance-scale", "0.25", "--guidance-input", "x_t",
         "--set", "clip=0.1", "--tile-size", "none", "--tile-overlap", "4", "--precision",
-        "bfloat16", "--seed", "3", "--labels", "copy", "--class-files",
+        "bfloat16", "--channels-last", "--tiles-per-batch", "2", "--images-per-batch", "2",
+        "--seed", "3", "--labels", "copy", "--class-files",
         str(tmp_path / "class files"), "--min-pixels", "7", "--overwrite", "--set-finetune",
         "flip=false",
     )  # fmt: skip
     expected = {
         "strengths": (0.25, 0.5), "min_consistency": 0.01, "collapse": 0.25, "checkpoint_every": 1,
         "seed": 3, "labels_by": "copy", "class_files": tmp_path / "class files", "min_pixels": 7,
-        "oracle": None, "target": None,
+        "oracle": None, "target": None, "images_per_batch": 2,
     }  # fmt: skip
     assert {name: seen[name] for name in expected} == expected
     changed = TranslationOptions(
         num_inference_steps=2, sampler="ddpm", eta=0.5, guidance="global", guidance_scale=0.25,
         guidance_input="x_t", settings=replace(TranslationOptions().settings, clip=0.1),
-        tile_size=None, tile_overlap=4, dtype="bfloat16",
+        tile_size=None, tile_overlap=4, tiles_per_batch=2, dtype="bfloat16", channels_last=True,
     )  # fmt: skip
     assert seen["translation"] == changed
     settings = FinetuneSettings(steps=3, batch_size=2, flip=False)
@@ -142,7 +143,7 @@ def test_defaults_are_those_of_the_call(tmp_path, monkeypatch):
     seen = options_passed(monkeypatch, tmp_path / "out", "--strengths", strengths, fast=False)
     default = inspect.signature(progressive_translation).parameters
     for name in ("strengths", "min_consistency", "collapse", "translation", "seed", "oracle",
-                 "target", "labels_by", "class_files", "min_pixels",
+                 "target", "labels_by", "class_files", "min_pixels", "images_per_batch",
                  "checkpoint_every"):  # fmt: skip
         assert seen[name] == default[name].default
     command = next(c for c in app.registered_commands if c.callback.__name__ == "progressive")

@@ -709,6 +709,7 @@ def test_a_trainer_that_is_an_object_is_told_by_what_it_holds(source, tmp_path):
         ({"target": Path("nowhere")}, FileNotFoundError, "nowhere"),
         ({"seed": -1}, ValueError, "seed: expected an integer >= 0"),
         ({"min_pixels": -1}, ValueError, "min_pixels: expected an integer >= 0"),
+        ({"images_per_batch": 0}, ValueError, "images_per_batch: expected an integer >= 1"),
         ({"checkpoint_every": 0}, ValueError, "checkpoint_every: expected an integer >= 1"),
         ({"labels_by": "move"}, ValueError, "labels_by: expected one of"),
     ],
