@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from seco.common.arrays import Array
 from seco.common.checks import check_label_map, check_labels, describe, dtype_name
+from seco.common.images import ROUNDING
 from seco.common.labels import LabelSpace
 from seco.common.locks import try_lock
 
@@ -270,9 +271,9 @@ def _read_npy(path: PathLike) -> Array:
             f"got {dtype_name(array)} of shape {array.shape}"
         )
     low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):
         raise ValueError(f"{path}: expected values in 0-1, got {low:.4g} to {high:.4g}")
-    confidence: Array = array.astype(np.float32)
+    confidence: Array = array.astype(np.float32).clip(0, 1)
     return confidence
 
 

@@ -20,7 +20,7 @@ Map = TypeVar("Map", Array, Tensor)
 # kernel overshoots by a tenth; a wrong mean or std misses by much more.
 _OVERSHOOT = 51.0
 # How far a value in 0-1 may leave it: rounding in a resize or a softmax.
-_ROUNDING = 1e-4
+ROUNDING = 1e-4
 
 
 def to_batch(
@@ -89,7 +89,7 @@ def to_batch(
     batch = batch.float()
     if normalization is None:
         low, high = _finite_range(batch, name)
-        if low < -_ROUNDING or high > 1 + _ROUNDING:
+        if low < -ROUNDING or high > 1 + ROUNDING:
             of_normalised = (
                 "give normalization=(mean, std) with normalised ones"
                 if normalizable
@@ -212,7 +212,7 @@ def confidence_to_batch(name: str, confidence: Array | Tensor, like: Tensor) -> 
         raise TypeError(f"{name}: expected floating point in 0-1, got {dtype_name(batch)}")
     batch = batch.detach().float()
     low, high = _finite_range(batch, name)
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
+    if low < -ROUNDING or high > 1 + ROUNDING:
         raise ValueError(f"{name}: expected values in 0-1, got {low:.4g} to {high:.4g}")
     return batch if low >= 0 and high <= 1 else batch.clamp(0, 1)
 

@@ -229,6 +229,8 @@ def test_confidences_of_every_form(tmp_path):
         read = read_confidence(tmp_path / "a.npy")
         assert read.dtype == np.float32
         assert np.array_equal(read, values.astype(np.float32))
+    np.save(tmp_path / "a.npy", np.array([[1 + 1e-6, -1e-7]], np.float32))  # a softmax's rounding
+    assert read_confidence(tmp_path / "a.npy").tolist() == [[1, 0]]
 
 
 def test_wrong_confidences_are_refused(tmp_path):
@@ -238,6 +240,7 @@ def test_wrong_confidences_are_refused(tmp_path):
         (np.zeros((1, 2, 2)), r"floating point of shape \(H, W\)"),
         (np.zeros((0, 2)), r"floating point of shape \(H, W\)"),
         (np.full((2, 2), 1.5), "values in 0-1"),
+        (np.full((2, 2), 1.001), "values in 0-1"),
         (np.array([[0, np.nan]]), "values in 0-1"),
         (np.array([[None]], object), r"a readable \.npy file"),
     ):
