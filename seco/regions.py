@@ -103,9 +103,9 @@ class Regions:
         _check_tensor("masks", masks)
         if scores is not None:
             _check_tensor("scores", scores)
-        if masks.ndim != 3 or masks.dtype != torch.bool:
+        if masks.ndim != 3 or masks.dtype != torch.bool or 0 in masks.shape[1:]:
             raise ValueError(
-                "masks: expected a bool tensor of shape (R, H, W), "
+                "masks: expected a bool tensor of shape (R, H, W), H and W at least 1, "
                 f"got {masks.dtype} {tuple(masks.shape)}"
             )
         # True is a byte of 255 in what pillow makes of a bitmap: compared, it is 1.
@@ -127,7 +127,7 @@ class Regions:
         """Build regions from groups of masks, each as of :func:`pack_masks`, and how many."""
         count = sum(some for _, some in packed)
         if scores is None:
-            scores = torch.ones(count, device=device)
+            scores = torch.ones(count, dtype=torch.float32, device=device)
         if count == 0:
             atoms = torch.zeros(size, dtype=torch.int32, device=device)
             return cls(atoms, torch.zeros(0, 1, dtype=torch.bool, device=device), scores)
@@ -172,7 +172,7 @@ class Regions:
         count = int(inside.sum())
         members = torch.zeros(count, count + 1, dtype=torch.bool, device=label_map.device)
         members[:, 1:].fill_diagonal_(True)
-        scores = torch.ones(count, device=label_map.device)
+        scores = torch.ones(count, dtype=torch.float32, device=label_map.device)
         return cls(number[inverse].to(torch.int32), members, scores)
 
     def masks(self) -> Tensor:

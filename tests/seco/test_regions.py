@@ -170,6 +170,12 @@ def test_bad_fields(field, value, message):
         dataclasses.replace(good, **{field: value})
 
 
+@pytest.mark.parametrize("shape", [(2, 0, 3), (2, 3, 0), (2, 3)])
+def test_masks_of_no_image(shape):
+    with pytest.raises(ValueError, match=r"^masks: expected a bool tensor of shape \(R, H, W\)"):
+        Regions.from_masks(torch.zeros(shape, dtype=torch.bool))
+
+
 def test_fields_are_tensors():
     with pytest.raises(TypeError, match=r"atoms: expected a torch tensor, got ndarray"):
         Regions(np.zeros((2, 2), int), np.zeros((0, 1), bool), np.zeros(0))
