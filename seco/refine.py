@@ -80,7 +80,8 @@ def refine_pseudo_labels(
             floats in 0-1 (or normalised, with ``normalization``). May be ``None`` without ``sam``
             and ``corrector``.
         pl: pseudo-label(s), (H, W) or (B, H, W), integer class ids or the ignore index; the same
-            kind of array as ``img``.
+            kind of array as ``img``. Its device is where the vote is done (of arrays, the CPU),
+            whatever SAM's is.
         sam: whatever segments by prompts: the result of :func:`seco.load_sam`, or your own
             segment-anything, sam2 or transformers object. May be ``None`` with ``regions``: then
             the regions vote on every class and the call costs milliseconds.
