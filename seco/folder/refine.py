@@ -6,19 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.files import read_image
-from seco.common.images import labels_to_batch, to_batch
+from seco.common.images import confidence_to_batch, labels_to_batch, to_batch
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.common.jobs.journal import Journal
 from seco.common.labels import LabelSpace
+from seco.common.transfers import Carrier, Transfer
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
 from seco.folder.connectivities import warn_if_fitted_otherwise
@@ -31,7 +33,15 @@ from seco.regions import Regions
 from seco.sam.loading import as_segmenter
 from seco.settings import PSASettings
 
-Given = tuple[Array | None, Array, Array | None, Regions | None]
+
+class Given(NamedTuple):
+    """What was read for an image."""
+
+    image: Array | None
+    label: Array
+    confidence: Array | None
+    regions: Regions | None
+    placed: Transfer | None = None  # the same, as far as it is there, on its way to the model
 
 
 @dataclass(frozen=True)
@@ -103,17 +113,28 @@ class Refiner:
         regions = self._regions_of(files)
         if self.regions is not None and self.found is not None:
             check_age(files, self.regions, self.found)
-        return (
-            read_image(files.image) if self._looks else None,
-            label_of(files, inputs, self.label_space),
-            confidence_of(files),
-            None if regions is None else Regions.load(regions),
+        return self._placed(
+            Given(
+                read_image(files.image) if self._looks else None,
+                label_of(files, inputs, self.label_space),
+                confidence_of(files),
+                None if regions is None else Regions.load(regions),
+            )
         )
 
     def refine(self, given: Given) -> LabelResult:
         """Refine one label."""
-        image, label, confidence, regions = given
-        img, pl = self._placed(image, label)
+        label = given.label
+        img: Array | Tensor | None = given.image
+        pl: Array | Tensor = label
+        confidence: Array | Tensor | None = given.confidence
+        known = given.regions
+        if given.placed is not None:
+            img, pl, *more = given.placed.take()
+            if confidence is not None:
+                confidence = more.pop(0)
+            if known is not None:
+                known = Regions(*more)
         found = refine_with_details(
             img,
             pl,
@@ -122,7 +143,7 @@ class Refiner:
             confidence=confidence,
             keep_fraction=self.keep_fraction,
             confidence_threshold=self.confidence_threshold,
-            regions=regions,
+            regions=known,
             outside=self.outside,
             corrector=self.loaded,
             settings=self.settings,
@@ -138,14 +159,21 @@ class Refiner:
         fraction = self.keep_fraction if threshold is None else None
         return {"keep_fraction": fraction, "confidence_threshold": threshold}
 
-    def _placed(
-        self, image: Array | None, label: Array
-    ) -> tuple[Array | Tensor | None, Array | Tensor]:
-        """Image and label where the model is: the rest of the work is done where they are."""
-        device = torch.device("cpu") if self.sam is None else as_segmenter(self.sam).device
-        if device.type == "cpu" or image is None:
-            return image, label
-        return to_batch(image)[0].to(device), labels_to_batch(label)[0].to(device)
+    @cached_property
+    def carrier(self) -> Carrier:
+        """To where the model is and back: all of the work is done there."""
+        cpu = torch.device("cpu")
+        return Carrier(cpu if self.sam is None else as_segmenter(self.sam).device)
+
+    def _placed(self, given: Given) -> Given:
+        if self.carrier.device.type == "cpu" or given.image is None:
+            return given
+        tensors = [to_batch(given.image)[0], labels_to_batch(given.label)[0]]
+        if given.confidence is not None:
+            tensors.append(confidence_to_batch("confidence", given.confidence, tensors[1][None])[0])
+        if given.regions is not None:
+            tensors.extend(vars(given.regions).values())
+        return given._replace(placed=self.carrier.there(*tensors))
 
     @property
     def _looks(self) -> bool:
@@ -183,7 +211,8 @@ def refine_folder(
     """
     space = refiner.label_space
     output.check_space(space)
-    _ = refiner.loaded, refiner.found  # what is wrong with them is no file's fault
+    # what is wrong with them is no file's fault
+    _ = refiner.loaded, refiner.found, refiner.carrier
     if refiner.corrector is not None and options.processes.first:
         warn_if_fitted_otherwise(refiner.corrector, regions=True)
     manifest = manifest_of(
@@ -203,7 +232,15 @@ def refine_folder(
         },
     )
 
-    def write(item: ImageItem, result: LabelResult) -> Mapping[str, Any]:
+    def work(item: ImageItem, given: Given) -> tuple[Array, Transfer, dict[str, int]]:
+        found = refiner.refine(given)
+        parts = vars(found.connectivities).values()
+        return found.before, refiner.carrier.back(found.labels, found.scores, *parts), found.regions
+
+    def write(item: ImageItem, done: tuple[Array, Transfer, dict[str, int]]) -> Mapping[str, Any]:
+        before, leaving, judged = done
+        labels, scores, *parts = leaving.take()
+        result = LabelResult(before, labels, scores, Connectivities(*parts), judged)
         return write_result(output.of_image(item.files, out), result, space, output)
 
     return run_job(
@@ -214,7 +251,7 @@ def refine_folder(
         out,
         manifest,
         read=lambda item: refiner.read(item.files, inputs),
-        work=lambda item, given: refiner.refine(given),
+        work=work,
         write=write,
         failures=inputs.failures,
         options=options,

@@ -9,10 +9,12 @@ from typing import Any
 
 from seco.common.arrays import Array
 from seco.common.files import read_image
+from seco.common.images import to_batch
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem
 from seco.common.jobs import JobOptions, Manifest, Outcome, Summary, run_job
 from seco.common.jobs.journal import Journal, read_journal
+from seco.common.transfers import Carrier, Transfer
 from seco.folder.outputs import file_at
 from seco.folder.provenance import manifest_of
 from seco.regions import Regions
@@ -48,11 +50,20 @@ def find_regions(
     """
     segmenter = as_segmenter(sam)
     manifest = _manifest_of(segmenter, settings)
+    carrier = Carrier(segmenter.device)
 
-    def work(item: ImageItem, image: Array) -> Regions:
-        return propose_regions(image, segmenter, settings=settings)
+    def read(item: ImageItem) -> Array | Transfer:
+        image = read_image(item.files.image)
+        return image if carrier.device.type == "cpu" else carrier.there(to_batch(image)[0])
 
-    def write(item: ImageItem, regions: Regions) -> Mapping[str, Any]:
+    def work(item: ImageItem, image: Array | Transfer) -> Transfer:
+        placed = image.take()[0] if isinstance(image, Transfer) else image
+        found = propose_regions(placed, segmenter, settings=settings)
+        assert isinstance(found, Regions), "of one image"
+        return carrier.back(*vars(found).values())
+
+    def write(item: ImageItem, found: Transfer) -> Mapping[str, Any]:
+        regions = Regions(*found.take())
         regions.save(item.outputs[0])
         return {"regions": len(regions)}
 
@@ -60,7 +71,7 @@ def find_regions(
         [_item_of(files, out) for files in inputs.files],
         out,
         manifest,
-        read=lambda item: read_image(item.files.image),
+        read=read,
         work=work,
         write=write,
         failures=inputs.failures,

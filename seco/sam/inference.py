@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
+from seco.common.device_time import computing
 from seco.common.modules import device_of
 from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
 
@@ -37,8 +38,10 @@ def inference(model: nn.Module) -> Iterator[None]:
         >>> layer.training
         True
     """
-    device_type = device_of(model).type
+    device = device_of(model)
+    device_type = device.type
     with ExitStack() as stack:
+        stack.enter_context(computing(device))
         stack.enter_context(_evaluating(model))
         stack.enter_context(torch.no_grad())
         if torch.amp.is_autocast_available(device_type):

@@ -336,7 +336,7 @@ def test_the_folder_is_held_until_all_processes_are_done(job):
 
     class Slow(Processes):
         def gather(self, value):
-            if isinstance(value, list):
+            if isinstance(value, tuple):
                 with pytest.raises(ValueError, match="another process is at work here"):
                     Job(job.here).run()
                 tried.append(value)
@@ -517,6 +517,7 @@ def test_processes_meet_and_report_together(job, monkeypatch):
     assert fork_together(run) == [0, 0]
     said = json.loads((job.here / "out/summary.json").read_text())
     assert (said["processes"], said["written"], said["failed"]) == (2, 5, 1)
+    assert said["times"]["items"] == 6
 
 
 def test_alone_without_torchrun(monkeypatch):

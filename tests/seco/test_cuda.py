@@ -14,7 +14,9 @@ from torch import Tensor
 
 import seco
 from seco import ConnectivityCorrector, ModuleExtractor, PSASettings, SCCSettings, load_sam
+from seco.common.device_time import DeviceTime
 from seco.common.files import read_confidence, read_label, write_label
+from seco.common.transfers import Carrier
 from seco.demo import STREETS, street_scene
 from seco.demo.segmenter import load_segmenter, predict
 from seco.sam.tiny import PROPOSALS
@@ -226,6 +228,54 @@ def test_a_folder_job(folders):
             for device in ("cpu", "cuda")
         )
         assert np.abs(found - expected).mean() < 0.02
+
+
+def test_a_folder_job_with_given_regions(folders):
+    """Regions, images, labels and confidences come to the device while it computes."""
+    images, labels = folders / "images", folders / "labels"
+    usual = ("--label-space", folders / "streets.json", "--confidence", folders / "confidence")
+    few = ("--set", "points_per_side=8")
+    for device in ("cpu", "cuda"):
+        regions, on = folders / device / "regions", ("--device", device)
+        result = run("regions", images, regions, *few, *on)
+        assert result.exit_code == 0, result.output
+        given = ("--regions", folders / "cpu/regions")
+        result = run("refine", images, labels, folders / device / "psa", *usual, *given, *on)
+        assert result.exit_code == 0, result.output
+        assert "models computed" in result.stdout
+    for seed in SEEDS:
+        expected, found = (
+            torch.from_numpy(read_label(folders / device / "psa" / f"{seed}.png"))
+            for device in ("cpu", "cuda")
+        )
+        assert alike(found, expected, least=0.95)
+        counts = [
+            len(seco.Regions.load(folders / device / "regions" / f"{seed}.npz"))
+            for device in ("cpu", "cuda")
+        ]
+        assert abs(counts[0] - counts[1]) <= 0.1 * counts[0] + 1
+
+
+def test_copies_beside_computing():
+    carrier = Carrier(torch.device("cuda"))
+    tensors = torch.arange(6).view(2, 3), torch.ones(2, dtype=torch.bool)
+    for _ in range(20):  # memory of those before is given away again
+        leaving = carrier.back(*(part.cuda() for part in tensors))
+        there = carrier.there(*tensors).take()
+        assert all(part.is_cuda for part in there)
+        back = leaving.take()
+        assert all(part.is_pinned() for part in back)
+        for one, other, own in zip(there, back, tensors, strict=True):
+            assert torch.equal(one.cpu(), own)
+            assert torch.equal(other, own)
+
+
+def test_what_models_compute_is_timed_on_the_device():
+    meter = DeviceTime()
+    with meter.measuring():
+        for _ in range(3):
+            segmenter("cuda").encode(scenes()[0])
+    assert meter.seconds() > 0
 
 
 def test_precision_of_the_encoder(folders):

@@ -123,5 +123,7 @@ def conclude(summary: Summary, done: str, out: Path, options: JobOptions) -> Non
             f"{len(summary.of('written'))} {done}, {len(skipped)} skipped{why}, {failed} failed; "
             f"results in {out}"
         )
+        if summary.times is not None:
+            typer.echo(summary.times.line())
     if failed:
         raise typer.Exit(1)

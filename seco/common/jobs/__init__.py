@@ -5,6 +5,7 @@
 - ``journal.py``: how a finished file is recognised.
 - ``manifest.py``: what outputs are made with, and that they are not mixed.
 - ``overlap.py``: read the next, work on the current and write the previous at the same time.
+- ``times.py``: where the time went.
 """
 
 from seco.common.jobs.journal import Item, Signature
@@ -18,6 +19,7 @@ from seco.common.jobs.run import (
     run_job,
     run_share,
 )
+from seco.common.jobs.times import Times
 from seco.common.jobs.together import Whole, run_together
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Outcome",
     "Signature",
     "Summary",
+    "Times",
     "Whole",
     "library_versions",
     "overlap",

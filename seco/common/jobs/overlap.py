@@ -5,8 +5,10 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
+
+from seco.common.jobs.times import Times
 
 T = TypeVar("T")
 Read = TypeVar("Read")
@@ -22,6 +24,7 @@ def overlap(
     *,
     readers: int = 2,
     ahead: int = 4,
+    times: Times | None = None,
 ) -> Generator[tuple[T, Future[Written]], None, None]:
     """Take items through three steps that overlap, and give them back in their order.
 
@@ -33,6 +36,7 @@ def overlap(
         readers: threads that read.
         ahead: so many items at most are read and wait for work, and so many wait to be written:
             a bound of the memory.
+        times: to which waiting for reading and writing is added.
 
     Yields:
         Every item with a finished future: what ``write`` gave, or the exception of the first step
@@ -48,6 +52,7 @@ def overlap(
     reading = ThreadPoolExecutor(readers, thread_name_prefix="read")
     writing = ThreadPoolExecutor(1, thread_name_prefix="write")
     upcoming = iter(items)
+    times = Times() if times is None else times
     reads: deque[tuple[T, Future[Read]]] = deque()
     writes: deque[tuple[T, Future[Written]]] = deque()
 
@@ -61,6 +66,8 @@ def overlap(
         refill()
         while reads:
             item, loaded = reads.popleft()
+            with times.spending("reading"):
+                wait([loaded])
             try:
                 result = work(item, loaded.result())
             except Exception as error:
@@ -75,17 +82,18 @@ def overlap(
             del loaded
             refill()
             while writes and (len(writes) > ahead or writes[0][1].done()):
-                yield _settled(writes)
+                yield _settled(writes, times)
         while writes:
-            yield _settled(writes)
+            yield _settled(writes, times)
     finally:
         reading.shutdown(cancel_futures=True)
         writing.shutdown(cancel_futures=True)
 
 
-def _settled(waiting: deque[tuple[T, Future[Written]]]) -> tuple[T, Future[Written]]:
+def _settled(waiting: deque[tuple[T, Future[Written]]], times: Times) -> tuple[T, Future[Written]]:
     item, future = waiting.popleft()
-    error = future.exception()  # waits, and raises nothing
+    with times.spending("writing"):
+        error = future.exception()  # waits, and raises nothing
     if error is not None:
         _forget_variables(error)
     return item, future

@@ -13,10 +13,12 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
+from seco.common.device_time import DeviceTime
 from seco.common.files import remove_leftovers, write_bytes
 from seco.common.jobs.journal import HIDDEN, Item, Signature, hold_folder, open_journal
 from seco.common.jobs.manifest import SUMMARY, Manifest, check_folder, claim_folder
 from seco.common.jobs.overlap import overlap
+from seco.common.jobs.times import Times
 from seco.common.processes import ALONE, Processes
 
 Unit = TypeVar("Unit", bound=Item)
@@ -59,9 +61,11 @@ class Summary:
 
     Args:
         outcomes: in the order of the items, after those of files that make none.
+        times: where the time went, of all processes together, if items were worked on.
     """
 
     outcomes: tuple[Outcome, ...]
+    times: Times | None = field(default=None, compare=False)
 
     def of(self, status: Literal["written", "skipped", "failed"]) -> list[Outcome]:
         """The outcomes with this status."""
@@ -157,15 +161,18 @@ def run_job(
     with hold_folder(folder, processes):
         for outcome in failures if processes.first else ():
             options.report(outcome)
-        own = []
+        own, times = [], Times()
         for outcome in run_share(
-            items, folder, manifest, read=read, work=work, write=write, options=options
+            items, folder, manifest, read=read, work=work, write=write, options=options, times=times
         ):
             options.report(outcome)
             own.append(outcome)
         place = {item.name: index for index, item in enumerate(items)}
-        done = [outcome for share in processes.gather(own) for outcome in share]
-        summary = Summary((*failures, *sorted(done, key=lambda outcome: place[outcome.name])))
+        shares = processes.gather((own, times))
+        done = [outcome for share, _ in shares for outcome in share]
+        done.sort(key=lambda outcome: place[outcome.name])
+        total = Times.total([spent for _, spent in shares])
+        summary = Summary((*failures, *done), total if total.items else None)
         if processes.first:
             write_summary(summary, folder, manifest, processes.count)
     return summary
@@ -180,10 +187,12 @@ def run_share(
     work: Callable[[Unit, Read], Result],
     write: Callable[[Unit, Result], Mapping[str, Any]],
     options: JobOptions = JobOptions(),
+    times: Times | None = None,
 ) -> Generator[Outcome, None, None]:
     """This process's part of :func:`run_job`, which has the same arguments and errors.
 
-    :func:`run_job` holds the folder meanwhile; called alone, this keeps no other run out.
+    :func:`run_job` holds the folder meanwhile; called alone, this keeps no other run out. Where
+    the time went is added to ``times``.
 
     Yields:
         The outcome of each item, in their order; those that are finished already come first.
@@ -203,6 +212,10 @@ def run_share(
                 finished.append(Outcome(item.name, "skipped", facts=entry.facts))
         options.start(len(waiting) + len(finished))
         yield from finished
+        if not waiting:
+            return
+        times, meter = Times() if times is None else times, DeviceTime()
+        times.items += len(waiting)
 
         def read_signed(item: Unit) -> tuple[tuple[Signature, ...], Read]:
             return tuple(Signature.of(path) for path in item.inputs), read(item)
@@ -210,7 +223,8 @@ def run_share(
         def work_signed(
             item: Unit, given: tuple[tuple[Signature, ...], Read]
         ) -> tuple[tuple[Signature, ...], Result]:
-            return given[0], work(item, given[1])
+            with meter.measuring():
+                return given[0], work(item, given[1])
 
         def write_signed(
             item: Unit, given: tuple[tuple[Signature, ...], Result]
@@ -222,7 +236,10 @@ def run_share(
                 journal.record(item, given[0], facts)
             return facts
 
-        with closing(overlap(waiting, read_signed, work_signed, write_signed)) as steps:
+        with (
+            times.spending("wall"),
+            closing(overlap(waiting, read_signed, work_signed, write_signed, times=times)) as steps,
+        ):
             for item, future in steps:
                 error = future.exception()
                 if error is None:
@@ -235,6 +252,7 @@ def run_share(
                     yield failure(item.name, error)
                 else:
                     raise error
+            times.models += meter.seconds()
 
 
 @contextmanager
@@ -291,7 +309,7 @@ def _check_unique(what: str, values: Sequence[object]) -> None:
 
 
 def write_summary(summary: Summary, folder: Path, manifest: Manifest, processes: int) -> None:
-    """Write counts and failures as the folder's ``summary.json``."""
+    """Write counts, failures and where the time went as the folder's ``summary.json``."""
     statuses: tuple[Literal["written", "skipped", "failed"], ...] = ("written", "skipped", "failed")
     said: dict[str, Any] = {
         "job": manifest.job,
@@ -300,4 +318,6 @@ def write_summary(summary: Summary, folder: Path, manifest: Manifest, processes:
     }
     said |= {status: len(summary.of(status)) for status in statuses}
     said["failures"] = {outcome.name: outcome.reason for outcome in summary.of("failed")}
+    if summary.times is not None:
+        said["times"] = summary.times.describe()
     write_bytes(folder / SUMMARY, (json.dumps(said, indent=1) + "\n").encode())

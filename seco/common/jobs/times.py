@@ -1,0 +1,74 @@
+"""Where the time of a job goes: what a user would have to make faster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from typing import Literal
+
+
+@dataclass
+class Times:
+    """Seconds of a process, or of all of them together.
+
+    Args:
+        items: that were worked on.
+        wall: from the first item to the last.
+        models: of it a SAM, or another frozen network, computed.
+        reading: the work stood still, for its input was not read yet.
+        writing: the work stood still, for too many results waited to be written; and at the end.
+    """
+
+    items: int = 0
+    wall: float = 0.0
+    models: float = 0.0
+    reading: float = 0.0
+    writing: float = 0.0
+
+    @contextmanager
+    def spending(self, on: Literal["wall", "reading", "writing"]) -> Iterator[None]:
+        """Add the time in here.
+
+        Example:
+            >>> times = Times()
+            >>> with times.spending("reading"):
+            ...     time.sleep(0.01)
+            >>> times.reading >= 0.01
+            True
+        """
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, on, getattr(self, on) + time.perf_counter() - began)
+
+    @classmethod
+    def total(cls, parts: Sequence[Times]) -> Times:
+        """Those of all processes together."""
+        return cls(*map(sum, zip(*map(astuple, parts), strict=True)))
+
+    def describe(self) -> dict[str, float]:
+        """For a file: seconds, and as shares of ``wall`` what they went to."""
+        shares = {"models": self.models, "reading": self.reading, "writing": self.writing}
+        said = {name: round(part / self.wall, 3) for name, part in shares.items()}
+        return {"items": self.items, "seconds": round(self.wall, 3), **said}
+
+    def line(self) -> str:
+        """For people.
+
+        Example:
+            >>> Times(items=20, wall=10.0, models=7.5, reading=1.0).line()
+            '2.0 a second; models computed 75 % of the time, 10 % went by waiting for files to be \
+read, 0 % to be written'
+        """
+        models, reading, writing = (
+            f"{part / self.wall:.0%}".replace("%", " %")
+            for part in (self.models, self.reading, self.writing)
+        )
+        computed = f"models computed {models} of the time, " if self.models else ""
+        return (
+            f"{self.items / self.wall:.1f} a second; {computed}{reading} went by waiting for "
+            f"files to be read, {writing} to be written"
+        )
