@@ -62,13 +62,15 @@ class SggScale:
             docs/translation.md.
         steps: of training on a translated set.
         batch: crops of such a step.
-        rate: first learning rate.
+        rate: its first learning rate: low, so that few images take little from a model that knows
+            more of the source.
         stage_steps: of fine-tuning, at every stage.
         stage_rate: its first learning rate.
         guidance_scales: the sensitivity to it, beside the one above, at the middle strength.
         stages: the sensitivity to the number of stages up to the last strength.
         target: unlabelled target images of self-training, where both papers meet.
         adapt_steps: of that training.
+        adapt_rate: its first learning rate.
     """
 
     size: tuple[int, int] = (64, 128)
@@ -80,13 +82,14 @@ class SggScale:
     guidance_scale: float = 0.5
     steps: int = 300
     batch: int = 8
-    rate: float = 1e-3
+    rate: float = 1e-4
     stage_steps: int = 150
     stage_rate: float = 3e-4
     guidance_scales: tuple[float, ...] = (0.25, 1.0, 2.0)
     stages: tuple[tuple[float, ...], ...] = ((0.5, 0.7), (0.3, 0.4, 0.5, 0.6, 0.7))
     target: int = 48
     adapt_steps: int = 150
+    adapt_rate: float = 1e-3
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def sgg_made_with(cell: Cell, context: Context) -> dict[str, Any]:
         names += ["strengths", "stage_steps", "stage_rate"]
     said = {**key_of(context, cell.seed), **context.describe("oracle")}
     if cell.setting == TOGETHER:
-        names += ["target", "adapt_steps", "strengths"]
+        names += ["target", "adapt_steps", "adapt_rate", "strengths"]
         said |= {
             **context.describe("sam"),
             "psa": asdict(seco.PSASettings()),

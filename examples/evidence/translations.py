@@ -52,7 +52,7 @@ def adaptation_scale(scale: SggScale) -> SecoScale:
     return SecoScale(
         size=scale.size, crop=scale.size, target=scale.target, source=scale.images,
         held_out=scale.held_out, teacher_steps=2 * scale.steps, steps=scale.adapt_steps,
-        new_steps=scale.adapt_steps, batch=scale.batch, rate=scale.rate,
+        new_steps=scale.adapt_steps, batch=scale.batch, rate=scale.adapt_rate,
     )  # fmt: skip
 
 
