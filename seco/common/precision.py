@@ -13,9 +13,11 @@ def cpu_by_default() -> Iterator[None]:
     """Make tensors on the CPU where no device is named, whatever ``torch.set_default_device`` says.
 
     Example:
-        >>> with torch.device("meta"), cpu_by_default():
+        >>> torch.set_default_device("meta")
+        >>> with cpu_by_default():
         ...     torch.zeros(1).device
         device(type='cpu')
+        >>> torch.set_default_device(None)
     """
     if torch.get_default_device().type == "cpu":
         yield

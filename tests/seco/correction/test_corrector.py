@@ -506,8 +506,9 @@ def test_what_the_caller_has_set_for_all_of_torch_changes_nothing(setting, tmp_p
     try:
         if setting == "dtype":
             torch.set_default_dtype(torch.bfloat16)
+        if setting == "device":
+            torch.set_default_device("meta")  # as "cuda": not the device of anything here
         around = {
-            "device": torch.device("meta"),
             "inference": torch.inference_mode(),
             "autocast": torch.autocast("cpu", torch.bfloat16),
             "errors": np.errstate(all="raise"),
@@ -516,6 +517,7 @@ def test_what_the_caller_has_set_for_all_of_torch_changes_nothing(setting, tmp_p
             found, nothing = run(tmp_path / "set")
     finally:
         torch.set_default_dtype(before)
+        torch.set_default_device(None)
     assert torch.equal(found.labels, expected.labels)
     assert torch.equal(found.judgements[0].losses, expected.judgements[0].losses)
     assert found.judgements[0].connectivities.scores.dtype == torch.float32
