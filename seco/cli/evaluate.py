@@ -120,6 +120,10 @@ def evaluate(
             encoder, own = encoder_of(corrector, chosen, device)
             fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=own)
             check_corrector(fitted, space)
+        if json_file is not None:  # before hours of measuring
+            json_file.parent.mkdir(parents=True, exist_ok=True)
+            if json_file.is_dir():
+                raise ValueError(f"--json: expected a file, got the folder {json_file}")
     with job(overwrite=False, stage=Stage("Measuring")) as options:
         if corrector is not None and options.processes.first:
             warn_if_fitted_otherwise(corrector, regions=connectivities is not None)

@@ -111,6 +111,12 @@ def test_files_are_read_while_others_are_measured(work, monkeypatch):
     assert threading.main_thread() not in threads
 
 
+def test_a_folder_for_the_numbers_is_made(work):
+    result, _ = evaluate(work, "--json", work / "new/folder/found.json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((work / "new/folder/found.json").read_text())["images"] == 3
+
+
 def test_a_narrower_band_is_harder(work):
     wide, narrow = (evaluate(work, "--boundary-ratio", ratio)[1] for ratio in (0.5, 0.02))
     assert narrow["mean_boundary_iou"] < wide["mean_boundary_iou"]
@@ -283,6 +289,7 @@ def test_what_cannot_work_is_refused(work, fitted):
     assert "--corrector and --images belong together" in refused("--images", work)
     assert "--boundary-ratio: expected" in refused("--boundary-ratio", "0")
     assert "no such file or folder" in refused(truth="nowhere")
+    assert "--json: expected a file, got the folder" in refused("--json", work)
     assert "expected a file" in refused(labels=f"labels/{NAMES[2]}.png")
     assert "expected a folder" in refused(truth=f"truth/{NAMES[2]}.png")
     (work / "other.json").write_text(LabelSpace(names=("x", "y")).to_json())
