@@ -230,10 +230,11 @@ class _Compiled:
 def _compiled(
     module: nn.Module, mode: str | None, *, only_with_gradients: bool = False
 ) -> Iterator[None]:
-    if _is_compiled(module) or isinstance(vars(module).get("forward"), _Compiled):
+    before = vars(module).get("forward")
+    if _is_compiled(module) or isinstance(before, _Compiled):
         yield
         return
-    with _replaced(module, _Compiled(module.forward, mode, only_with_gradients)):
+    with _replaced(module, _Compiled(module.forward, mode, only_with_gradients), before):
         yield
 
 
@@ -244,12 +245,15 @@ def _is_compiled(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _replaced(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    before = vars(module).get("forward")
+def _replaced(
+    module: nn.Module, forward: Callable[..., Any], before: Callable[..., Any] | None = None
+) -> Iterator[None]:
+    """Put a ``forward`` on a module, and then back what was on it ``before``, if anything was."""
     module.forward = forward
     try:
         yield
     finally:
-        del module.forward
-        if before is not None:
-            module.forward = before
+        if vars(module).get("forward") is forward:  # else another thread's, which removes it
+            del module.forward
+            if before is not None:
+                module.forward = before

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from seco.common.checks import check_choice, check_integer, describe
 from seco.common.precision import exact
+from sgg.constants import constant
 from sgg.windows import Window, region_windows
 
 Segment = Callable[[Tensor], Tensor]
@@ -223,7 +224,10 @@ def _loss_gradient(
             logits = F.interpolate(logits, targets.shape[-2:], mode="bilinear")
         weights = None
         if class_weights is not None:
-            weights = torch.as_tensor(class_weights, dtype=logits.dtype, device=logits.device)
+            if isinstance(class_weights, Tensor):
+                weights = class_weights.to(logits)
+            else:
+                weights = constant(torch.tensor(class_weights, dtype=torch.float64), logits)
             if weights.shape != (logits.shape[1],):
                 raise ValueError(
                     f"class_weights: expected {logits.shape[1]} numbers, one per class of the "

@@ -191,7 +191,12 @@ def test_modules_are_left_as_they_were(models):
 
 
 def own_forward(layer):
-    layer.forward = lambda x, plain=layer.forward: plain(x) + 1  # as accelerate does
+    plain = layer.forward
+
+    def forward(x):  # as accelerate does
+        return plain(x) + 1
+
+    layer.forward = forward
     return layer
 
 
@@ -331,6 +336,30 @@ def test_what_is_compiled_is_not_again(models, compilations):
     compilations.clear()
     with accelerated(denoiser, segmenter, compile=True):
         assert [module for module, _, _ in compilations] == [models[1]]
+
+
+def test_two_threads_leave_nothing_behind(models):
+    """One opens while the other is open, and closes after it."""
+    model = sgg.CallableDiffusion(models[0], SCHEDULE)
+    one, other = (accelerated(model, None, dtype=torch.bfloat16) for _ in range(2))
+    one.__enter__()
+    mine = {module: vars(module).pop("forward") for module in (models[0].first, models[0].last)}
+    other.__enter__()  # as if it had looked before
+    assert all(vars(module)["forward"] is not mine[module] for module in mine)
+    one.__exit__(None, None, None)
+    assert all("forward" in vars(module) for module in mine)
+    other.__exit__(None, None, None)
+    assert not any("forward" in vars(module) for module in models[0].modules())
+
+
+def test_what_a_module_had_as_forward_is_compiled_and_put_back(compilations):
+    layer = own_forward(nn.Conv2d(3, 3, 1))
+    own = layer.forward
+    own.__self__ = layer
+    with accelerated(sgg.CallableDiffusion(layer, SCHEDULE), None, compile=True):
+        layer(torch.zeros(1, 3, 2, 2))
+    assert layer.forward is own
+    assert [called for _, _, called in compilations] == [[(1, 3, 2, 2)]]
 
 
 class Mmseg(nn.Module):

@@ -67,7 +67,7 @@ def test_a_guided_step_waits_for_nothing(guidance):
         sgg.Segmenter(network),
         labels,
         guidance=guidance,
-        settings=sgg.GuidanceSettings(max_copies=3),
+        settings=sgg.GuidanceSettings(max_copies=3, class_weights=(1.0, 2.0, 3.0, 4.0)),
     )
     x_t = torch.zeros(2, 3, 64, 96, device="cuda")
     predict(x_t, 1, 1)
