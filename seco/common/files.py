@@ -26,6 +26,16 @@ PathLike = str | os.PathLike[str]
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
+def as_path(place: PathLike | None) -> Path | None:
+    """A place as a path; ``None`` stays.
+
+    Example:
+        >>> as_path("a/b.png").name, as_path(None)
+        ('b.png', None)
+    """
+    return None if place is None else Path(place)
+
+
 def write_bytes(path: PathLike, data: bytes) -> None:
     """Write a file atomically: readers see the old file or the whole new one, whatever happens.
 

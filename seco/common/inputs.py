@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from seco.common.checks import check_choice
-from seco.common.files import PathLike
+from seco.common.files import PathLike, as_path
 from seco.common.jobs import Outcome
 from seco.common.jobs.run import failure
 from seco.common.lists import read_list
@@ -61,10 +61,10 @@ class Inputs:
 
 
 def find_inputs(
-    images: Path,
-    labels: Path | None = None,
+    images: PathLike,
+    labels: PathLike | None = None,
     *,
-    confidence: Path | None = None,
+    confidence: PathLike | None = None,
     list_file: PathLike | None = None,
     naming: str | Naming = "auto",
     match: Literal["path", "name"] = "path",
@@ -91,6 +91,7 @@ def find_inputs(
             naming, or a list that is wrong.
     """
     check_choice("match", match, ("path", "name"))
+    images, labels, confidence = Path(images), as_path(labels), as_path(confidence)
     for folder in (images, labels, confidence):
         if folder is not None and not folder.exists():
             raise FileNotFoundError(f"{folder}: no such file or folder")
@@ -153,7 +154,11 @@ def find_inputs(
 
 
 def single_input(
-    image: Path, label: Path, *, confidence: Path | None = None, ignore_index: int | None = None
+    image: PathLike,
+    label: PathLike,
+    *,
+    confidence: PathLike | None = None,
+    ignore_index: int | None = None,
 ) -> Inputs:
     """One image and its label, given as files.
 
@@ -161,6 +166,7 @@ def single_input(
         FileNotFoundError: nothing at one of the places.
         ValueError: a folder.
     """
+    image, label, confidence = Path(image), Path(label), as_path(confidence)
     for path in (image, label, confidence):
         if path is not None and not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from seco.common.files import PathLike, as_path
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.jobs import JobOptions, Outcome, Summary
 from seco.correction.lessons import FEATURE_MEMORY
@@ -105,10 +106,10 @@ class Chained:
 
 def run_chain(
     inputs: Inputs,
-    out: Path,
+    out: PathLike,
     refiner: Refiner,
     *,
-    regions: Path | None = None,
+    regions: PathLike | None = None,
     settings: SCCSettings = SCCSettings(),
     seed: int = 0,
     checkpoint_every: int = 500,
@@ -147,6 +148,7 @@ def run_chain(
             settings, or for a method that uses none.
     """
     # The stages' own overwriting would make anew what is as it shall be, hours of work.
+    out, regions = Path(out), as_path(regions)
     options = replace(options, overwrite=False, take_over=options.overwrite)
     places, failures = Places(out), list(inputs.failures)
     left = inputs

@@ -9,7 +9,7 @@ from typing import Any
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
-from seco.common.files import read_image
+from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import check_pair, confidence_to_batch, labels_to_batch, to_batch
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem, confidence_of, label_of
@@ -27,12 +27,12 @@ _Given = tuple[Array, Array, Array | None, list[Connectivities] | None]
 
 def correct_folder(
     inputs: Inputs,
-    corrector: Path,
-    out: Path,
+    corrector: PathLike,
+    out: PathLike,
     *,
     encoder: object = None,
     device: str | None = None,
-    connectivities: Path | None = None,
+    connectivities: PathLike | None = None,
     output: OutputFormat = OutputFormat(),
     options: JobOptions = JobOptions(),
 ) -> Summary:
@@ -60,9 +60,10 @@ def correct_folder(
         UserWarning: the corrector was fitted with connectivities and judges without, or the other
             way round.
     """
+    fitted_in, place, parts = Path(corrector), Path(out), as_path(connectivities)
     fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=device)
     if options.processes.first:
-        warn_if_fitted_otherwise(corrector, regions=connectivities is not None)
+        warn_if_fitted_otherwise(fitted_in, regions=parts is not None)
     space = fitted.label_space
     output.check_space(space)
     manifest = manifest_of(
@@ -70,13 +71,13 @@ def correct_folder(
         {
             **input_settings(inputs, space),
             **output.describe(),
-            "connectivities": connectivities is not None,
+            "connectivities": parts is not None,
         },
         {"encoder": encoder},
     )
 
     def regions_of(files: ImageFiles) -> Path | None:
-        return None if connectivities is None else connectivities_file(connectivities, files)
+        return None if parts is None else connectivities_file(parts, files)
 
     def read(item: ImageItem) -> _Given:
         files, path = item.files, regions_of(item.files)
@@ -98,18 +99,18 @@ def correct_folder(
         return LabelResult(label, found.labels, found.scores, judged.corrected(), decided)
 
     def write(item: ImageItem, result: LabelResult) -> Mapping[str, Any]:
-        return write_result(output.of_image(item.files, out), result, space, output)
+        return write_result(output.of_image(item.files, place), result, space, output)
 
     items = []
     for files in inputs.files:
         # The corrector is one of the inputs: after a new one everything is corrected again.
         own = (files.image, files.label, files.confidence, regions_of(files))
-        paths = (*own, corrector / CORRECTOR_FILE)
+        paths = (*own, fitted_in / CORRECTOR_FILE)
         given = tuple(path for path in paths if path is not None)
-        items.append(ImageItem(files, given, output.paths(files, out)))
+        items.append(ImageItem(files, given, output.paths(files, place)))
     return run_job(
         items,
-        out,
+        place,
         manifest,
         read=read,
         work=work,

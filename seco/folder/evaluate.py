@@ -11,7 +11,7 @@ from typing import Any, Literal
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
-from seco.common.files import PathLike, read_image, read_label
+from seco.common.files import PathLike, as_path, read_image, read_label
 from seco.common.images import check_pair
 from seco.common.inputs import Inputs, find_inputs, single_input
 from seco.common.items import label_of
@@ -81,10 +81,10 @@ class Evaluation:
 
 
 def find_pairs(
-    labels: Path,
-    truth: Path,
+    labels: PathLike,
+    truth: PathLike,
     *,
-    images: Path | None = None,
+    images: PathLike | None = None,
     list_file: PathLike | None = None,
     naming: str | Naming = "auto",
     match: Literal["path", "name"] = "path",
@@ -102,6 +102,7 @@ def find_pairs(
     Raises:
         OSError, ValueError: as :func:`seco.common.inputs.find_inputs`, or files and folders mixed.
     """
+    labels, truth, images = Path(labels), Path(truth), as_path(images)
     if not labels.is_dir():
         inputs = single_input(labels if images is None else images, labels)
         single_input(labels, truth)  # raises as for the labels
@@ -131,7 +132,7 @@ def evaluate_folder(
     *,
     dilation_ratio: float = DILATION_RATIO,
     corrector: ConnectivityCorrector | None = None,
-    connectivities: Path | None = None,
+    connectivities: PathLike | None = None,
     options: JobOptions = JobOptions(),
 ) -> Evaluation:
     """Measure the labels of a data set.
@@ -146,7 +147,7 @@ def evaluate_folder(
             ``None``: their connected components are judged.
         options: how the job is run; every process measures its share, and each gets the whole.
     """
-    processes, inputs = options.processes, pairs.labels
+    processes, inputs, parts = options.processes, pairs.labels, as_path(connectivities)
     for outcome in inputs.failures if processes.first else ():
         options.report(outcome)
     places = processes.share(list(range(len(inputs.files))))
@@ -161,8 +162,8 @@ def evaluate_folder(
         if corrector is None:
             return label, truth, None, None
         known = None
-        if connectivities is not None:
-            path = file_at(connectivities, files.image_place, ".npz")
+        if parts is not None:
+            path = file_at(parts, files.image_place, ".npz")
             known = connectivities_of(path, label, label_space)
         return label, truth, read_image(files.image), known
 

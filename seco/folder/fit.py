@@ -15,7 +15,7 @@ import torch
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
-from seco.common.files import read_image
+from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import check_pair
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import label_of
@@ -99,14 +99,14 @@ class _Training:
 
 def fit_folder(
     inputs: Inputs,
-    out: Path,
+    out: PathLike,
     *,
     label_space: LabelSpace,
     settings: SCCSettings = SCCSettings(),
     encoder: object = None,
     seed: int = 0,
     device: str | None = None,
-    connectivities: Path | None = None,
+    connectivities: PathLike | None = None,
     checkpoint_every: int = 500,
     feature_memory: int = FEATURE_MEMORY,
     progress: bool = False,
@@ -142,6 +142,7 @@ def fit_folder(
         ValueError: as :func:`seco.common.jobs.run_job`; no usable image, or nothing to learn from.
         OSError: the folder cannot be written.
     """
+    out, connectivities = Path(out), as_path(connectivities)
     processes = options.processes
     progress = progress and processes.first
     manifest = manifest_of(

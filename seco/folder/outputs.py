@@ -12,7 +12,7 @@ from torch import Tensor
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_choice
-from seco.common.files import write_confidence, write_label
+from seco.common.files import as_path, write_confidence, write_label
 from seco.common.images import restore
 from seco.common.inputs import ImageFiles
 from seco.common.labels import LabelSpace
@@ -61,6 +61,8 @@ class OutputFormat:
     connectivities: Path | None = None
 
     def __post_init__(self) -> None:
+        for name in ("scores", "connectivities"):  # strings will do
+            object.__setattr__(self, name, as_path(getattr(self, name)))
         check_choice("layout", self.layout, ("palette", "proda"))
         check_choice("score_format", self.score_format, ("png", "npy"))
         if self.layout == "proda" and self.scores is not None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
-from seco.common.files import read_image
+from seco.common.checks import check_choice, check_number, describe
+from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import confidence_to_batch, labels_to_batch, to_batch
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem, confidence_of, label_of
@@ -59,6 +60,9 @@ class Refiner:
         confidence_threshold: only where there are confidences.
         outside: what pixels outside every region become.
         settings: of the aggregation.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind or range.
     """
 
     sam: object | None
@@ -71,6 +75,19 @@ class Refiner:
     confidence_threshold: float | None = None
     outside: Literal["ignore", "keep"] = "ignore"
     settings: PSASettings = PSASettings()
+
+    def __post_init__(self) -> None:
+        for name in ("regions", "corrector"):  # strings will do
+            object.__setattr__(self, name, as_path(getattr(self, name)))
+        # What no image is to blame for is not told image by image.
+        if not isinstance(self.label_space, LabelSpace):
+            raise TypeError(
+                f"label_space: expected seco.LabelSpace, got {describe(self.label_space)}"
+            )
+        check_choice("outside", self.outside, ("ignore", "keep"))
+        check_number("keep_fraction", self.keep_fraction, low=0, high=1, low_open=True)
+        if self.confidence_threshold is not None:
+            check_number("confidence_threshold", self.confidence_threshold, low=0, high=1)
 
     @cached_property
     def loaded(self) -> ConnectivityCorrector | None:
@@ -185,7 +202,7 @@ class Refiner:
 
 def refine_folder(
     inputs: Inputs,
-    out: Path,
+    out: PathLike,
     refiner: Refiner,
     *,
     output: OutputFormat = OutputFormat(),
@@ -209,7 +226,7 @@ def refine_folder(
     Warns:
         UserWarning: the corrector was fitted to connected components, and judges regions here.
     """
-    space = refiner.label_space
+    space, place = refiner.label_space, Path(out)
     output.check_space(space)
     # what is wrong with them is no file's fault
     _ = refiner.loaded, refiner.found, refiner.carrier
@@ -241,14 +258,14 @@ def refine_folder(
         before, leaving, judged = done
         labels, scores, *parts = leaving.take()
         result = LabelResult(before, labels, scores, Connectivities(*parts), judged)
-        return write_result(output.of_image(item.files, out), result, space, output)
+        return write_result(output.of_image(item.files, place), result, space, output)
 
     return run_job(
         [
-            ImageItem(files, refiner.files_read(files), output.paths(files, out))
+            ImageItem(files, refiner.files_read(files), output.paths(files, place))
             for files in inputs.files
         ],
-        out,
+        place,
         manifest,
         read=lambda item: refiner.read(item.files, inputs),
         work=work,
@@ -267,7 +284,7 @@ def _settings_used(refiner: Refiner) -> dict[str, Any]:
     return said
 
 
-def refine_file(inputs: Inputs, label: Path, scores: Path | None, refiner: Refiner) -> None:
+def refine_file(inputs: Inputs, label: PathLike, scores: PathLike | None, refiner: Refiner) -> None:
     """Refine the label of one image, without a job around it.
 
     Args:
@@ -288,7 +305,7 @@ def refine_file(inputs: Inputs, label: Path, scores: Path | None, refiner: Refin
     if refiner.corrector is not None:
         warn_if_fitted_otherwise(refiner.corrector, regions=True)
     result = refiner.refine(refiner.read(files, inputs))
-    written = ResultFiles(label, scores)
+    written = ResultFiles(Path(label), as_path(scores))
     for path in written.listed:
         path.parent.mkdir(parents=True, exist_ok=True)
     write_result(written, result, refiner.label_space, OutputFormat())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seco.common.arrays import Array
-from seco.common.files import read_image
+from seco.common.files import PathLike, read_image
 from seco.common.images import to_batch
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem
@@ -26,7 +26,7 @@ from seco.sam.protocol import PromptableSegmenter
 
 def find_regions(
     inputs: Inputs,
-    out: Path,
+    out: PathLike,
     sam: object,
     *,
     settings: ProposalSettings | None = None,
@@ -48,7 +48,7 @@ def find_regions(
     Raises:
         ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`.
     """
-    segmenter = as_segmenter(sam)
+    out, segmenter = Path(out), as_segmenter(sam)
     manifest = _manifest_of(segmenter, settings)
     carrier = Carrier(segmenter.device)
 

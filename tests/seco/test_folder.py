@@ -35,6 +35,7 @@ from seco.folder import (
 )
 from seco.folder.chain import run_chain
 from seco.folder.connectivities import read_connectivities, write_connectivities
+from seco.folder.evaluate import evaluate_folder, find_pairs
 from seco.folder.outputs import labelled_share
 from seco.folder.provenance import manifest_of
 from seco.sam.tiny import PROPOSALS
@@ -99,6 +100,45 @@ def test_refining_by_vote_fills_the_speckles_and_counts(work):
         assert facts["before"][-1] == (speckled == 255).sum()
         assert labelled_share(facts) == 1
     assert vote(work).facts() == summary.facts()
+
+
+def test_places_may_be_strings(work):
+    inputs = find_inputs(str(work / "images"), str(work / "labels"))
+    refiner = Refiner(None, CITYSCAPES, regions=str(work / "regions"))
+    output = OutputFormat(scores=str(work / "scores"), connectivities=str(work / "parts"))
+    done = refine_folder(inputs, str(work / "out"), refiner, output=output)
+    assert statuses(done) == {"written": 6}
+    assert (work / "scores/part0/0.png").exists()
+    refined = find_inputs(str(work / "images"), str(work / "out"), confidence=str(work / "scores"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+        fit_folder(
+            refined, str(work / "corrector"), label_space=CITYSCAPES, settings=QUICK,
+            connectivities=str(work / "parts"),
+        )  # fmt: skip
+    given = {"connectivities": str(work / "parts")}
+    done = correct_folder(refined, str(work / "corrector"), str(work / "after"), **given)
+    assert statuses(done) == {"written": 6}
+    pairs = find_pairs(str(work / "after"), str(work / "labels"))
+    assert evaluate_folder(pairs, CITYSCAPES).images == 6
+    one = single_input(str(work / "images/part0/0.png"), str(work / "labels/part0/0.png"))
+    shutil.copy(work / "regions/part0/0.npz", work / "regions")
+    refine_file(one, str(work / "one.png"), None, refiner)
+    assert (work / "one.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"outside": "drop"}, "outside: expected one of 'ignore', 'keep', got 'drop'"),
+        ({"keep_fraction": 7}, "keep_fraction: expected a number"),
+        ({"confidence_threshold": -1}, "confidence_threshold: expected a number"),
+        ({"label_space": "cityscapes"}, "label_space: expected seco.LabelSpace, got str"),
+    ],
+)
+def test_what_no_image_is_to_blame_for_is_told_at_once(wrong, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        Refiner(**({"sam": None, "label_space": CITYSCAPES} | wrong))
 
 
 def test_bad_files_of_every_kind_are_told_apart(work):
