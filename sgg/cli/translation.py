@@ -146,8 +146,8 @@ ChannelsLast = Annotated[
     bool,
     typer.Option(
         "--channels-last",
-        help="Lay out convolutions' weights and activations so: often faster in half precision on "
-        "a GPU.",
+        help="Lay out convolutions' weights and activations so, which may suit a GPU in half "
+        "precision.",
     ),
 ]
 Compile = Annotated[

@@ -9,7 +9,10 @@ import sgg
 from sgg.demo.models import SIZE, load_diffusion, load_segmenter, street_batch
 from sgg.guided_steps import label_guidance
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),  # what the compiler advises
+]
 
 
 def translate(**options):
