@@ -115,7 +115,13 @@ class LoadRegions:
             place = Path(results["img_info"]["filename"])
             image = Path(results.get("img_prefix") or "", place)
         else:
-            image = Path(results["img_path"] if "img_path" in results else results["filename"])
+            whole = results.get("img_path") or results.get("filename")
+            if whole is None:
+                raise ValueError(
+                    "results: expected the image's path as img_path or filename, which its "
+                    f"loading leaves, got {describe(sorted(results))}; LoadRegions comes after it"
+                )
+            image = Path(whole)
             try:
                 place = image.absolute().relative_to(Path(self.images).absolute())
             except ValueError as error:

@@ -191,6 +191,8 @@ def test_what_is_wrong_is_said(data):
         LoadRegions(folder)(run(fresh(), [flip]))
     with pytest.raises(ValueError, match="images: expected the folder of the images"):
         LoadRegions(folder)({"img_path": str(data / "leftImg8bit" / name)})
+    with pytest.raises(ValueError, match=r"results: expected .* got list \['img'\]; LoadRegions"):
+        LoadRegions(folder, images=str(data / "leftImg8bit"))({"img": 0})
     with pytest.raises(ValueError, match="images: expected a folder that holds"):
         LoadRegions(folder, images=str(data / "elsewhere"))({"img_path": str(data / name)})
     results = run(fresh(), [LoadRegions(folder), collect(META_KEYS)])
