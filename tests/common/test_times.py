@@ -73,12 +73,14 @@ def test_times_add_up(ticking):
         pass
     assert times == Times(items=1, wall=3, reading=1)
     total = Times.total([times, Times(items=3, wall=1, models=2, writing=1)])
-    assert total == Times(items=4, wall=4, models=2, reading=1, writing=1)
+    assert total == Times(items=4, processes=2, wall=4, models=2, reading=1, writing=1)
+    assert Times.total([total, Times()]) == total
+    assert not Times.total([Times()]).items
     assert total.describe() == {
-        "items": 4, "seconds": 4, "models": 0.5, "reading": 0.25, "writing": 0.25,
+        "items": 4, "seconds": 2, "models": 0.5, "reading": 0.25, "writing": 0.25,
     }  # fmt: skip
-    assert total.line().startswith("1.0 a second; models computed 50 % of the time, 25 % went")
-    assert "models" not in times.line()
+    assert total.line().startswith("2.0 items a second; models computed 50 % of the time, 25 % ")
+    assert times.line().startswith("3.0 seconds an item; 33 % went by waiting")
 
 
 def test_a_job_says_where_its_time_went(tmp_path):

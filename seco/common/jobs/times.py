@@ -15,6 +15,7 @@ class Times:
 
     Args:
         items: that were worked on.
+        processes: that worked.
         wall: from the first item to the last.
         models: of it a SAM, or another frozen network, computed.
         reading: the work stood still, for its input was not read yet.
@@ -22,6 +23,7 @@ class Times:
     """
 
     items: int = 0
+    processes: int = 1
     wall: float = 0.0
     models: float = 0.0
     reading: float = 0.0
@@ -46,29 +48,32 @@ class Times:
 
     @classmethod
     def total(cls, parts: Sequence[Times]) -> Times:
-        """Those of all processes together."""
-        return cls(*map(sum, zip(*map(astuple, parts), strict=True)))
+        """Those of all processes together, as far as they had something to do."""
+        worked = [astuple(part) for part in parts if part.items]
+        return cls(*map(sum, zip(*worked, strict=True)))
 
     def describe(self) -> dict[str, float]:
-        """For a file: seconds, and as shares of ``wall`` what they went to."""
+        """For a file: seconds by the clock, and as shares of them what they went to."""
         shares = {"models": self.models, "reading": self.reading, "writing": self.writing}
         said = {name: round(part / self.wall, 3) for name, part in shares.items()}
-        return {"items": self.items, "seconds": round(self.wall, 3), **said}
+        return {"items": self.items, "seconds": round(self.wall / self.processes, 3), **said}
 
     def line(self) -> str:
         """For people.
 
         Example:
             >>> Times(items=20, wall=10.0, models=7.5, reading=1.0).line()
-            '2.0 a second; models computed 75 % of the time, 10 % went by waiting for files to be \
-read, 0 % to be written'
+            '2.0 items a second; models computed 75 % of the time, 10 % went by waiting for \
+files to be read, 0 % to be written'
         """
         models, reading, writing = (
             f"{part / self.wall:.0%}".replace("%", " %")
             for part in (self.models, self.reading, self.writing)
         )
         computed = f"models computed {models} of the time, " if self.models else ""
+        pace = self.items * self.processes / self.wall
+        said = f"{pace:.1f} items a second" if pace >= 1 else f"{1 / pace:.1f} seconds an item"
         return (
-            f"{self.items / self.wall:.1f} a second; {computed}{reading} went by waiting for "
-            f"files to be read, {writing} to be written"
+            f"{said}; {computed}{reading} went by waiting for files to be read, "
+            f"{writing} to be written"
         )
