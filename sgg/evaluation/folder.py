@@ -121,8 +121,26 @@ def evaluate_folder(
     Raises:
         OSError, ValueError: no usable image, or a segmenter with other classes.
     """
-    segmenter = as_segmenter(seg_model)
-    check_classes_of(segmenter, inputs, label_space)
+    return evaluate_by_several(
+        inputs, [seg_model], label_space=label_space, target=target, options=options
+    )[0]
+
+
+def evaluate_by_several(
+    inputs: Inputs,
+    seg_models: Sequence[object],
+    *,
+    label_space: LabelSpace,
+    target: Path | None = None,
+    options: JobOptions = JobOptions(),
+) -> list[Evaluation]:
+    """:func:`evaluate_folder` in the eyes of several segmenters, by reading every image once.
+
+    Arguments and errors are those there. The distance to the target is the last segmenter's.
+    """
+    segmenters = [as_segmenter(one) for one in seg_models]
+    for segmenter in segmenters:
+        check_classes_of(segmenter, inputs, label_space)
     target_inputs = Inputs(()) if target is None else find_inputs(target)
     unpaired = (*inputs.failures, *target_inputs.failures)
     for outcome in unpaired if options.processes.first else ():
@@ -131,26 +149,35 @@ def evaluate_folder(
         options.processes.share(list(some.files)) for some in (inputs, target_inputs)
     )
     options.start(len(own) + len(own_target))
-    gauge = _Gauge(segmenter, inputs, label_space, of_distance=target is not None)
+    gauges = [_Gauge(one, inputs, label_space) for one in segmenters]
+    gauges[-1] = replace(gauges[-1], of_distance=target is not None)
     nothing = _Seen(Confusion.zero(label_space))
-    seen = nothing
-    for found in _each(own, gauge.read, gauge.measure, nothing, options):
-        seen = seen + found
-    for found in _each(own_target, gauge.read_target, gauge.measure_target, nothing, options):
-        seen = seen + found
-    total = reduce(_Seen.__add__, options.processes.gather(seen))
-    if not total.images:
+    seen = [nothing] * len(gauges)
+    measures = [gauge.measure for gauge in gauges]
+    for found in _each(own, gauges[-1].read, measures, nothing, options):
+        seen = [one + other for one, other in zip(seen, found, strict=True)]
+    last = gauges[-1]
+    for (found_by_last,) in _each(
+        own_target, last.read_target, [last.measure_target], nothing, options
+    ):
+        seen[-1] = seen[-1] + found_by_last
+    shares = zip(*options.processes.gather(seen), strict=True)
+    totals = [reduce(_Seen.__add__, of_one) for of_one in shares]
+    if not all(total.images for total in totals):
         raise ValueError("expected at least one usable image with its label, got none")
-    if target is not None and not total.targets:
+    if target is not None and not totals[-1].targets:
         raise ValueError(f"{target}: expected at least one usable image, got none")
-    return Evaluation(
-        label_space,
-        total.confusion,
-        total.images,
-        total.targets,
-        {kind: frechet_distance(total.near[kind], total.far[kind]) for kind in total.far},
-        (*unpaired, *total.failures),
-    )
+    return [
+        Evaluation(
+            label_space,
+            total.confusion,
+            total.images,
+            total.targets,
+            {kind: frechet_distance(total.near[kind], total.far[kind]) for kind in total.far},
+            (*unpaired, *total.failures),
+        )
+        for total in totals
+    ]
 
 
 @dataclass(frozen=True)
@@ -189,7 +216,7 @@ class _Gauge:
     segmenter: Segmenter
     inputs: Inputs
     label_space: LabelSpace
-    of_distance: bool
+    of_distance: bool = False
 
     def read(self, files: ImageFiles) -> tuple[Array, Array]:
         return read_image(files.image), label_of(files, self.inputs, self.label_space)
@@ -229,23 +256,33 @@ def _moments(batch: Tensor, logits: Tensor) -> dict[str, Moments]:
 def _each(
     files: Sequence[ImageFiles],
     read: Callable[[ImageFiles], T],
-    measure: Callable[[ImageFiles, T], _Seen],
+    measures: Sequence[Callable[[ImageFiles, T], _Seen]],
     nothing: _Seen,
     options: JobOptions,
-) -> Iterator[_Seen]:
-    """Measure one file after the other while the next are read."""
+) -> Iterator[list[_Seen]]:
+    """Take several measures of one file after the other while the next are read."""
+
+    def failed(item: ImageFiles, error: BaseException) -> _Seen:
+        if not is_about_file(error):
+            raise error
+        return replace(nothing, failures=(failure(item.name, error),))
+
+    def measure(item: ImageFiles, given: T) -> list[_Seen]:
+        found = []
+        for one in measures:
+            try:
+                found.append(one(item, given))
+            except Exception as error:
+                found.append(failed(item, error))
+        return found
+
     with closing(overlap(files, read, measure, lambda _, found: found)) as steps:
         for item, future in steps:
             error = future.exception()
-            if error is None:
-                options.report(Outcome(item.name, "skipped"))  # nothing is
-                yield future.result()
-            elif is_about_file(error):
-                bad = failure(item.name, error)
-                options.report(bad)
-                yield replace(nothing, failures=(bad,))
-            else:
-                raise error
+            found = future.result() if error is None else [failed(item, error)] * len(measures)
+            bad = [outcome for one in found for outcome in one.failures]
+            options.report(bad[0] if bad else Outcome(item.name, "skipped"))  # nothing is
+            yield found
 
 
 def _pooled(one: dict[str, Moments], other: dict[str, Moments]) -> dict[str, Moments]:

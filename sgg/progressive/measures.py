@@ -22,7 +22,7 @@ from seco.common.jobs import (
     run_together,
 )
 from seco.common.labels import LabelSpace
-from sgg.evaluation import evaluate_folder
+from sgg.evaluation.folder import evaluate_by_several
 from sgg.folder.models import describe_model
 from sgg.segmenter import Segmenter
 
@@ -97,18 +97,17 @@ def measure_set(
     ruler = rulers.oracle or rulers.source_segmenter
 
     def work(state: Path) -> dict[str, Any]:
-        by_guide = evaluate_folder(
-            inputs,
-            guide,
-            label_space=space,
-            target=target if ruler is guide else None,
-            options=options,
-        ).numbers()
-        by_ruler = by_guide
+        eyes = [guide]
         if ruler is not guide and (rulers.oracle is not None or target is not None):
-            by_ruler = evaluate_folder(
-                inputs, ruler, label_space=space, target=target, options=options
-            ).numbers()
+            eyes.append(ruler)
+        measured = evaluate_by_several(
+            inputs,
+            eyes,
+            label_space=space,
+            target=target if eyes[-1] is ruler else None,
+            options=options,
+        )
+        by_guide, by_ruler = measured[0].numbers(), measured[-1].numbers()
         said = {
             "guide": _without_distance(by_guide),
             "oracle": None if rulers.oracle is None else _without_distance(by_ruler),

@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.linalg import sqrtm
 from sklearn.metrics import accuracy_score, jaccard_score
 
+from seco.common.files import read_image
 from seco.common.inputs import find_inputs
 from seco.common.jobs import JobOptions
 from seco.common.labels import LabelSpace
@@ -27,6 +28,7 @@ from sgg.evaluation import (
     frechet_distance,
     logit_features,
 )
+from sgg.evaluation.folder import evaluate_by_several
 
 SPACE = LabelSpace(names=("dark", "red", "green", "blue", "none"), things=("blue", "none"))
 
@@ -171,6 +173,40 @@ def test_consistency_is_that_of_all_pixels_at_once(tmp_path):
     assert numbers["distance"] == {}
 
 
+def test_several_segmenters_see_what_each_sees(tmp_path, monkeypatch):
+    write_set(tmp_path / "set", 0, [(16, 24), (24, 16), (9, 9), (8, 40)])
+    write_set(tmp_path / "target", 1, [(16, 24)] * 2)
+    (tmp_path / "set/images/1.png").write_bytes(b"no picture")
+
+    def at_a_loss(x):
+        if x.shape[3] == 40:
+            raise FloatingPointError("too wide")
+        return by_colour(x.flip(1))
+
+    other, target = Segmenter(at_a_loss, normalization=None), tmp_path / "target/images"
+    inputs = find_inputs(tmp_path / "set/images", tmp_path / "set/labels")
+    expected = [
+        evaluate_folder(inputs, SEGMENTER, label_space=SPACE).numbers(),
+        evaluate_folder(inputs, other, label_space=SPACE, target=target).numbers(),
+    ]
+    assert [numbers["images"] for numbers in expected] == [3, 2]
+    reads, told = [], []
+
+    def read(path):
+        reads.append(path.name)
+        return read_image(path)
+
+    monkeypatch.setattr("sgg.evaluation.folder.read_image", read)
+    found = evaluate_by_several(
+        inputs, [SEGMENTER, other], label_space=SPACE, target=target,
+        options=JobOptions(report=told.append),
+    )  # fmt: skip
+    assert [one.numbers() for one in found] == expected
+    assert sorted(reads) == sorted(["0.png", "1.png", "2.png", "3.png", "0.png", "1.png"])
+    assert [one.status for one in told].count("failed") == 2
+    assert len(told) == 6
+
+
 def test_logits_of_a_stride_are_enlarged(tmp_path):
     write_set(tmp_path, 0, [(16, 24)])
     Image.new("RGB", (24, 16), (0, 255, 0)).save(tmp_path / "images/0.png")
@@ -239,8 +275,8 @@ def test_shares_of_processes_pool_to_the_whole(tmp_path, monkeypatch):
     pooled = evaluate(
         tmp_path / "set", target=target, options=JobOptions(processes=Processes(1, 2))
     )
-    assert [share.images for share in shares] == [2, 2]
-    assert [share.targets for share in shares] == [2, 1]
+    assert [seen.images for (seen,) in shares] == [2, 2]
+    assert [seen.targets for (seen,) in shares] == [2, 1]
     np.testing.assert_array_equal(pooled.confusion.counts, whole.confusion.counts)
     assert (pooled.images, pooled.targets) == (4, 3)
     assert pooled.distances == pytest.approx(whole.distances, rel=1e-6)

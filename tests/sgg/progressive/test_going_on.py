@@ -27,8 +27,8 @@ ENVIRONMENT = os.environ | {
     ("name", "call"),
     [
         ("sgg.folder.translate.translate", 2),  # within stage 1's translation
-        ("sgg.progressive.measures.evaluate_folder", 1),  # measuring the source
-        ("sgg.progressive.measures.evaluate_folder", 2),
+        ("sgg.progressive.measures.evaluate_by_several", 1),  # measuring the source
+        ("sgg.progressive.measures.evaluate_by_several", 2),
         ("sgg.progressive.training._add_loss", 1),  # before the first writing of the state
         ("sgg.progressive.training._add_loss", 4),  # after it
         ("sgg.progressive.handing_on.evaluate_folder", 1),  # after the training
@@ -51,7 +51,7 @@ def test_what_is_finished_is_not_done_again(source, tmp_path, monkeypatch):
     run(source, tmp_path / "out")
     before = results(tmp_path / "out")
     for name in ("folder.translate.translate", "progressive.training._add_loss",
-                 "progressive.measures.evaluate_folder",
+                 "progressive.measures.evaluate_by_several",
                  "progressive.handing_on.evaluate_folder"):  # fmt: skip
         stop_in(monkeypatch, f"sgg.{name}", 1)
     again = run(source, tmp_path / "out")
