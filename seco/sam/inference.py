@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seco.common.device_time import computing
 from seco.common.modules import device_of
+from seco.common.precision import cpu_by_default
 from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
 
 IMAGES_PER_BATCH = 4
@@ -82,7 +83,8 @@ def encode(
     """
     step = 1 if segmenter.device.type == "cpu" else images_per_batch
     parts = [images[start : start + step] for start in range(0, len(images), step)]
-    return [embedding for part in parts for embedding in segmenter.encode(part)]
+    with cpu_by_default():  # encoders count positions without naming a device
+        return [embedding for part in parts for embedding in segmenter.encode(part)]
 
 
 def in_float32(prompt_encoder: nn.Module) -> nn.Module:

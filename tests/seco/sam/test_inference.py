@@ -65,3 +65,20 @@ def test_the_bound_of_a_call_reaches_the_encoder(monkeypatch: pytest.MonkeyPatch
         seco.propose_regions(images, sam, images_per_batch=2)
     with pytest.raises(ValueError, match="images_per_batch: expected"):
         seco.propose_regions(images, sam, images_per_batch=0)
+
+
+def test_the_callers_default_device_changes_nothing():
+    sam = seco.load_sam("tiny")
+    image = torch.arange(3 * 24 * 40, dtype=torch.uint8).view(1, 3, 24, 40)
+    label = (torch.arange(24 * 40) % 3).view(1, 24, 40)
+    (plain,) = encode(image, sam)
+    expected = seco.refine_pseudo_labels(image, label, sam, outside="keep")
+    torch.set_default_device("meta")  # as "cuda": not the device of anything here
+    try:
+        (found,) = encode(image, sam)
+        refined = seco.refine_pseudo_labels(image, label, sam, outside="keep")
+    finally:
+        torch.set_default_device(None)
+    for one, other in zip(found.features, plain.features, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(refined, expected)
