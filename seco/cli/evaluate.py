@@ -22,7 +22,7 @@ from seco.cli.options import (
 from seco.cli.unused import check_used, sam_options
 from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import job, refused
+from seco.common.cli.running import job, place_for_json, refused
 
 
 def evaluate(
@@ -120,10 +120,7 @@ def evaluate(
             encoder, own = encoder_of(corrector, chosen, device)
             fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=own)
             check_corrector(fitted, space)
-        if json_file is not None:  # before hours of measuring
-            json_file.parent.mkdir(parents=True, exist_ok=True)
-            if json_file.is_dir():
-                raise ValueError(f"--json: expected a file, got the folder {json_file}")
+        place_for_json(json_file)
     with job(overwrite=False, stage=Stage("Measuring")) as options:
         if corrector is not None and options.processes.first:
             warn_if_fitted_otherwise(corrector, regions=connectivities is not None)

@@ -15,6 +15,16 @@ def plain(value: float, decimals: int = 6) -> float | None:
     return round(float(value), decimals) if math.isfinite(value) else None
 
 
+def measured(value: float | None) -> float:
+    """What :func:`plain` made plain: NaN for ``None``.
+
+    Example:
+        >>> measured(0.5), measured(None)
+        (0.5, nan)
+    """
+    return math.nan if value is None else float(value)
+
+
 def percent(share: float | None, sign: str = "") -> str:
     """A share in percent with one decimal; a dash where there is none: NaN or ``None``.
 

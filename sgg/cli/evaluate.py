@@ -20,7 +20,7 @@ from seco.common.cli.options import (
     NamingRule,
 )
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import device_named, job, refused
+from seco.common.cli.running import device_named, job, place_for_json, refused
 from sgg.cli.options import NormalizationName, SegmenterNormalization, SegmenterSpec
 
 
@@ -65,6 +65,7 @@ def evaluate(
             images, labels, apart=[], list_file=list_file, naming=naming, match=match,
             image_suffix=image_suffix, label_suffix=label_suffix,
         )  # fmt: skip
+        place_for_json(json_file)
         oracle = load_segmenter(
             segmenter, normalization=seg_normalization.statistics, device=device_named(device)
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 from seco.common.files import write_bytes
 from seco.common.jobs import JobOptions, Manifest, Whole, library_versions, run_together
+from seco.common.numbers import measured
 from sgg.evaluation import evaluate_folder
 from sgg.folder.models import describe_model
 from sgg.progressive.measures import MEASURES
@@ -41,8 +42,8 @@ class HandedOn:
 
     @property
     def consistency(self) -> float:
-        """Mean IoU of these labels with what it sees, in 0-1."""
-        return float(self.measures["mean_iou"] or 0.0)
+        """Mean IoU of these labels with what it sees, in 0-1; NaN without labels."""
+        return measured(self.measures["mean_iou"])
 
 
 def hand_on(

@@ -22,6 +22,7 @@ from seco.common.jobs import (
     run_together,
 )
 from seco.common.labels import LabelSpace
+from seco.common.numbers import measured
 from sgg.evaluation.folder import evaluate_by_several
 from sgg.folder.models import describe_model
 from sgg.segmenter import Segmenter
@@ -65,8 +66,11 @@ class Measures:
 
     @property
     def consistency(self) -> float:
-        """Mean IoU of the labels with what the guide sees, in 0-1: what decides where to stop."""
-        return float(self.guide["mean_iou"] or 0.0)
+        """Mean IoU of the labels with what the guide sees, in 0-1: what decides where to stop.
+
+        NaN where no pixel has a label: then nothing is decided by it.
+        """
+        return measured(self.guide["mean_iou"])
 
     def failures(self) -> list[Outcome]:
         """What could not be measured."""

@@ -81,11 +81,11 @@ def test_translate_and_evaluate(gta, tmp_path):
         measured = CliRunner().invoke(app, [
             "evaluate", images, "out/labels", "--segmenter", "cli_models:segmenter",
             "--seg-normalization", "none", "--label-space", "classes.json", "--naming", "gta",
-            "--target", "gta/images", "--json", "numbers.json", "--device", "cpu",
+            "--target", "gta/images", "--json", "found/numbers.json", "--device", "cpu",
         ])  # fmt: skip
         assert measured.exit_code == 0, measured.output
         assert "| mean IoU |" in measured.output
-        numbers = json.loads((tmp_path / "numbers.json").read_text())
+        numbers = json.loads((tmp_path / "found/numbers.json").read_text())
         assert numbers["images"] == numbers["targets"] == 3
         moved = images != "gta/images"
         assert all((distance > 1e-6) == moved for distance in numbers["distance"].values())

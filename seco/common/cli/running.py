@@ -36,6 +36,20 @@ def refused() -> Iterator[None]:
         stop(str(error))
 
 
+def place_for_json(file: Path | None) -> None:
+    """Make the folder of a ``--json`` file, before hours of measuring and not after them.
+
+    Raises:
+        ValueError: it is a folder.
+        OSError: its folder cannot be made.
+    """
+    if file is None:
+        return
+    if file.is_dir():
+        raise ValueError(f"--json: expected a file, got the folder {file}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+
+
 def device_named(device: str | None) -> str:
     """The device of ``--device``: ``cuda`` if there is one, and under ``torchrun`` one's own."""
     import torch

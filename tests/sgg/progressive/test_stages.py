@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ from seco.common.files import read_image, read_label
 from sgg import Segmenter, translate
 from sgg.folder import image_seed
 from sgg.progressive import finetune_segmenter
+from sgg.progressive.handing_on import HandedOn
+from sgg.progressive.measures import Measures
 
 
 def obvious_loop(root: Path, seed: int) -> list[tuple[dict[str, np.ndarray], dict, list[float]]]:
@@ -203,3 +206,11 @@ def test_what_cannot_work_is_refused_before_the_work(source, tmp_path, wrong, er
 
 def test_the_classes_are_those_of_the_labels(source):
     assert SPACE.num_classes == segmenter().count_classes(torch.zeros(1, 3, *(8, 8)))
+
+
+def test_a_set_without_labels_has_no_consistency_instead_of_none_at_all():
+    unlabelled = Measures({"mean_iou": None}, None, {}, {})
+    assert math.isnan(unlabelled.consistency)
+    assert not unlabelled.consistency < 0.9
+    assert Measures({"mean_iou": 0.0}, None, {}, {}).consistency == 0
+    assert math.isnan(HandedOn(Path("weights"), [], {"mean_iou": None}).consistency)
