@@ -41,8 +41,8 @@ class DeviceTime:
 
     def seconds(self) -> float:
         """What was counted so far; waits for the device."""
-        if self._running:
-            self._running[-1][1].synchronize()
+        for _, last in self._running:  # they may be of several devices
+            last.synchronize()
         self._settle()
         return self._seconds
 

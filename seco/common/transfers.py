@@ -1,7 +1,8 @@
 """Copies between the host and a GPU that neither waits for.
 
 A plain copy to or from a GPU makes the host wait until all that was asked of the GPU before is
-done. From pinned memory and on a stream of its own a copy goes on beside the computing.
+done. From pinned memory and on a stream of its own a copy goes on beside the computing. Each way
+has one: a copy back waits for what computes it, and images that are to come would wait behind it.
 """
 
 from __future__ import annotations
@@ -50,28 +51,34 @@ class Carrier:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         cuda: Any = torch.cuda  # its streams have no types
-        self._stream = cuda.Stream(device) if device.type == "cuda" else None
+        on_gpu = device.type == "cuda"
+        self._streams = (cuda.Stream(device), cuda.Stream(device)) if on_gpu else None
 
     def there(self, *tensors: Tensor) -> Transfer:
         """Begin to copy tensors of the host to the device; from any thread."""
-        if self._stream is None:
+        if self._streams is None:
             return Transfer(tuple(tensor.to(self.device) for tensor in tensors), None)
-        with torch.cuda.stream(self._stream):
+        stream, _ = self._streams
+        with torch.cuda.stream(stream):
             copies = tuple(
                 tensor.pin_memory().to(self.device, non_blocking=True) for tensor in tensors
             )
-            return Transfer(copies, self._stream.record_event())
+            return Transfer(copies, stream.record_event())
 
     def back(self, *tensors: Tensor) -> Transfer:
         """Begin to copy tensors of the device to the host, once what computes them is done."""
-        if self._stream is None:
+        if self._streams is None:
             return Transfer(tuple(tensor.cpu() for tensor in tensors), None)
-        self._stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self._stream):
+        _, stream = self._streams
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
             copies = []
             for tensor in tensors:
-                pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+                # named, for the default device may be another
+                pinned = torch.empty(
+                    tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True
+                )
                 copies.append(pinned.copy_(tensor, non_blocking=True))
                 if tensor.is_cuda:
-                    tensor.record_stream(self._stream)
-            return Transfer(tuple(copies), self._stream.record_event())
+                    tensor.record_stream(stream)
+            return Transfer(tuple(copies), stream.record_event())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import count
 
 import pytest
@@ -110,6 +110,80 @@ def test_a_job_says_where_its_time_went(tmp_path):
     assert said["times"] == spent.describe()
     del items[1]
     assert job().times is None  # all is there
+
+
+class Device:
+    """Does in turn what it is asked for, one second each; stands for torch.cuda, with events."""
+
+    def __init__(self):
+        self.asked = self.done = 0
+
+    def Event(self, *, enable_timing=True):
+        return Event(self)
+
+    def current_stream(self, device):
+        return self
+
+
+class Event:
+    def __init__(self, device):
+        self.device = device
+
+    def record(self, device):
+        device.asked += 1
+        self.at = device.asked
+
+    def query(self):
+        return self.at <= self.device.done
+
+    def synchronize(self):
+        self.device.done = max(self.device.done, self.at)
+
+    def elapsed_time(self, other):
+        assert self.query()
+        assert other.query()
+        return 1000.0 * (other.at - self.at)
+
+
+def test_a_gpu_is_timed_by_its_events(monkeypatch):
+    device = Device()
+    monkeypatch.setattr(device_time.torch, "cuda", device)
+    meter, gpu = DeviceTime(), torch.device("cuda:0")
+    with meter.measuring():
+        for _ in range(1000):
+            with computing(gpu), computing(gpu):
+                pass
+            device.done = max(0, device.asked - 6)  # it is three models behind
+        assert len(meter._running) <= 4  # whatever has been computed is forgotten
+        with pytest.raises(OSError, match="bad"), computing(gpu):
+            raise OSError("bad")
+    assert meter.seconds() == 1000
+    assert meter.seconds() == 1000  # nothing counts twice
+    assert not meter._running
+
+
+def test_what_comes_does_not_wait_behind_what_leaves(monkeypatch):
+    class Stream:
+        def __init__(self, device=None):
+            self.waits = False
+
+        def wait_stream(self, other):
+            self.waits = True
+
+        def record_event(self):
+            return self
+
+        def synchronize(self):
+            arrived.append(self.waits)
+
+    arrived = []
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    carrier = Carrier(torch.device("cuda:0"))
+    for transfer in (carrier.back(), carrier.there()):
+        transfer.take()
+    assert arrived == [True, False]
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])

@@ -270,6 +270,26 @@ def test_copies_beside_computing():
             assert torch.equal(other, own)
 
 
+def test_copies_with_another_default_device():
+    carrier = Carrier(torch.device("cuda"))
+    with torch.device("cuda"):
+        (back,) = carrier.back(torch.ones(2)).take()
+    assert back.is_pinned()
+
+
+def test_copies_to_the_device_do_not_wait_behind_copies_from_it():
+    carrier = Carrier(torch.device("cuda"))
+    for _ in range(2):  # pinned memory is there then: to get some makes the host wait
+        (placed,) = carrier.there(torch.ones(2)).take()
+        carrier.back(placed).take()
+    torch.cuda._sleep(2_000_000_000)  # cycles of the device, some second
+    leaving = carrier.back(placed)
+    there = carrier.there(torch.ones(2))
+    there._done.synchronize()
+    assert not leaving._done.query()
+    leaving.take()
+
+
 def test_what_models_compute_is_timed_on_the_device():
     meter = DeviceTime()
     with meter.measuring():
