@@ -58,8 +58,9 @@ def accelerated(
     - With ``compile``, ``forward`` of the denoiser and of the segmenter is compiled.
 
     Left as they are: what is compiled already, what has a ``forward`` put on it from elsewhere,
-    and what is in ``DataParallel``, which copies modules to other devices. Opened again inside,
-    it does nothing more.
+    weights that are made at every call (``weight_norm``, pruning), and what is in
+    ``DataParallel``, which copies modules to other devices. Opened again inside, it does nothing
+    more. Weights that are changed in place meanwhile are not looked at again.
 
     Args:
         model: networks are the modules that it holds as attributes, and those of a diffusion model
@@ -171,9 +172,13 @@ def _converted(
     layer: nn.Module, dtype: torch.dtype | None, channels_last: bool
 ) -> Callable[..., Tensor] | None:
     """``forward`` with converted weights; ``None`` where they are as they shall be."""
+    own = dict(layer._parameters)
+    # Of others, as weight_norm and pruning have, the weight is made anew at every call.
+    if own.keys() != {"weight", "bias"}:
+        return None
     made: dict[str, nn.Parameter | None] = {}
     changed = False
-    for name, weight in layer._parameters.items():
+    for name, weight in own.items():
         if weight is None:
             made[name] = None
             continue
@@ -198,6 +203,8 @@ def _converted(
         used = dtype is None or (
             torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == dtype
         )
+        # Not if others are in their place, as torch.func.functional_call puts them there.
+        used = used and all(layer._parameters[name] is weight for name, weight in own.items())
         found: Tensor = forward(twin if used else layer, input, *args, **options)
         return found
 

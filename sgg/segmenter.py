@@ -69,7 +69,9 @@ class Segmenter:
         """
         if not isinstance(self.model, nn.Module):
             return []
-        return list(self.model.children()) if self._is_mmseg else [self.model]
+        # The segmentor itself is asked, also of one in DataParallel.
+        owner = getattr(self._call, "__self__", self.model) if self._is_mmseg else None
+        return [self.model] if owner is None else list(owner.children())
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W), nominally in [-1, 1], to logits (N, K, h, w), differentiable.

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from torch.nn.utils import prune
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sgg
@@ -213,6 +214,14 @@ def parametrized(layer):
     return nn.utils.parametrizations.spectral_norm(layer)
 
 
+def normalised(layer):
+    return nn.utils.weight_norm(layer)  # of old: a hook makes the weight before every call
+
+
+def pruned(layer):
+    return prune.identity(layer, "weight")
+
+
 class Subclass(nn.Conv2d):
     def forward(self, x):
         return super().forward(x) + self.weight.sum()
@@ -239,7 +248,8 @@ def compiled_in_place(layer):
 @pytest.mark.parametrize(
     "change",
     [
-        own_forward, double, parametrized, quantised, compiled, compiled_in_place,
+        own_forward, double, parametrized, normalised, pruned, quantised, compiled,
+        compiled_in_place,
         nn.DataParallel, torch.jit.script, lambda layer: Subclass(3, 3, 3),
     ],
 )  # fmt: skip
@@ -250,6 +260,20 @@ def test_what_cannot_be_converted_for_sure_is_left_alone(change):
     before = [vars(module).get("forward") for module in model.denoiser.modules()]
     with accelerated(model, None, dtype=torch.bfloat16, channels_last=True):
         assert [vars(module).get("forward") for module in model.denoiser.modules()] == before
+
+
+def test_weights_put_in_the_place_of_others_count():
+    network = nn.Sequential(nn.Linear(3, 3))
+    averages = {name: 3 * weight.detach() for name, weight in network.named_parameters()}
+    x = torch.ones(1, 3)
+
+    def said():
+        with torch.autocast("cpu", torch.bfloat16):
+            return torch.func.functional_call(network, averages, (x,))
+
+    expected = said()
+    with accelerated(sgg.CallableDiffusion(network, SCHEDULE), None, dtype=torch.bfloat16):
+        assert torch.equal(said(), expected)
 
 
 def test_networks_are_found_wherever_a_model_holds_them(models):
@@ -391,9 +415,11 @@ class Whole(nn.Module):
 
 def test_of_what_is_not_called_itself_the_parts_are_compiled(models, compilations):
     denoiser, network = models
-    with accelerated(Whole(denoiser), sgg.Segmenter(Mmseg(network)), compile=True):
-        pass
-    assert [module for module, _, _ in compilations] == [denoiser, network.first, network.last]
+    for segmentor in (Mmseg(network), nn.DataParallel(Mmseg(network))):
+        with accelerated(Whole(denoiser), sgg.Segmenter(segmentor), compile=True):
+            pass
+        assert [module for module, _, _ in compilations] == [denoiser, network.first, network.last]
+        compilations.clear()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
