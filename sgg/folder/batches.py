@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.jobs import Item, JobOptions, Outcome
-from seco.common.jobs.run import is_about_file
+from seco.common.jobs.run import is_about_file, is_out_of_memory
 
 Unit = TypeVar("Unit", bound=Item)
 
@@ -59,7 +60,8 @@ class Batches(Generic[Unit]):
     The first of some items to be asked for is translated with those of the same size among the
     ``size - 1`` that come next and are not finished; they then have their image already. It is
     taken only if the item's own reading has found what was translated. Where a batch fails, its
-    images are translated one by one, so that only the one to blame does.
+    images are translated one by one, so that only the one to blame does; if for want of memory,
+    later batches are half as large, which a warning says.
 
     Args:
         items: of this process, in the job's order.
@@ -83,6 +85,7 @@ class Batches(Generic[Unit]):
         self._finished: set[str] = set()
         self._waiting: dict[str, Given] = {}
         self._made: dict[str, tuple[Given, Array]] = {}
+        self._alone: set[str] = set()  # images of batches that have failed
 
     def told(self, options: JobOptions) -> JobOptions:
         """The options of a job by whose reports it learns which items are finished already."""
@@ -120,14 +123,24 @@ class Batches(Generic[Unit]):
         except Exception as error:
             if not is_about_file(error):
                 raise
+            self._alone |= {item.name for item, _ in together}
+            if is_out_of_memory(error):
+                self._size = len(together) // 2
+                warnings.warn(
+                    f"images_per_batch: {len(together)} images together are too many for the "
+                    f"memory; from here on at most {self._size}",
+                    stacklevel=2,
+                )
             return None
 
     def _next(self, item: Unit, given: Given) -> list[tuple[Unit, Given]]:
         """Of the following items, those that can be translated with this one."""
+        if item.name in self._alone:
+            return []
         place = self._place[item.name]
         found = []
         for other in self._items[place + 1 : place + self._size]:
-            if other.name in self._finished or other.name in self._made:
+            if any(other.name in some for some in (self._finished, self._alone, self._made)):
                 continue
             try:
                 read = self._waiting.get(other.name) or self._read(other)

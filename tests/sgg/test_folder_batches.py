@@ -112,18 +112,21 @@ def test_of_a_batch_only_what_is_to_blame_fails(source, tmp_path):
         "00004": "written", "00005": "failed", "00006": "written",
     }  # fmt: skip
     reasons = {one.name: one.reason for one in made.summary.of("failed")}
+    assert domain.seen == [4, *[1] * 10]  # together is tried once
     assert "diverged" in reasons["00005"]
     assert "77" in reasons["00003"]
 
 
-def test_too_many_for_the_memory_are_made_one_by_one(source, tmp_path):
+def test_of_too_many_for_the_memory_fewer_are_made_together_which_is_said(source, tmp_path):
     def too_large(x_t):
         if len(x_t) > 2:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     domain = Sizes(too_large)
-    made = source.translate(tmp_path / "out", diffusion=domain.model(), images_per_batch=3)
+    with pytest.warns(UserWarning, match="4 images together are too many .* at most 2"):
+        made = source.translate(tmp_path / "out", diffusion=domain.model(), images_per_batch=4)
     assert statuses(made) == {"written": 6}
+    assert domain.seen == [4, *[1] * 12, 2, 2, 2]
     source.translate(tmp_path / "alone")
     assert content(tmp_path / "out/images") == content(tmp_path / "alone/images")
 
