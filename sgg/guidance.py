@@ -227,7 +227,8 @@ def _loss_gradient(
             if isinstance(class_weights, Tensor):
                 weights = class_weights.to(logits)
             else:
-                weights = constant(torch.tensor(class_weights, dtype=torch.float64), logits)
+                given = torch.tensor(class_weights, dtype=torch.float64, device="cpu")
+                weights = constant(given, logits)
             if weights.shape != (logits.shape[1],):
                 raise ValueError(
                     f"class_weights: expected {logits.shape[1]} numbers, one per class of the "

@@ -53,10 +53,10 @@ class LatentDiffusion:
         if shift is None:
             shift = [float(getattr(config, "shift_factor", None) or 0.0)]
         spread = getattr(config, "latents_std", None)
-        self._shift = torch.tensor(shift, dtype=torch.float64).reshape(1, -1, 1, 1)
-        self._spread = (
-            torch.tensor([1.0] if spread is None else spread, dtype=torch.float64) / scale
-        ).reshape(1, -1, 1, 1)
+        self._shift, self._spread = (
+            torch.tensor(given, dtype=torch.float64, device="cpu").reshape(1, -1, 1, 1) / divisor
+            for given, divisor in ((shift, 1), ([1.0] if spread is None else spread, scale))
+        )
 
     @property
     def alphas_cumprod(self) -> Tensor:

@@ -128,20 +128,20 @@ class TiledDiffusion:
     def _layout(self, x_t: Tensor) -> list[tuple[_Place, Tensor]]:
         """Places of all tiles of such samples and their weights, which sum to 1."""
         like = (*x_t.shape[-2:], x_t.dtype, x_t.device)
-        if self._known is None or self._known[0] != like:
+        known = self._known
+        if known is None or known[0] != like:
             rows, columns = (
                 _tiles(length // self._cell, side // self.size_multiple, self._overlap, self._cell)
                 for length, side in zip(x_t.shape[-2:], self.tile_size, strict=True)
             )
-            self._known = (
-                like,
-                [
+            with torch.inference_mode(False):  # later calls may differentiate with them
+                places = [
                     ((..., vertical, horizontal), (tall[:, None] * wide).to(x_t))
                     for vertical, tall in rows
                     for horizontal, wide in columns
-                ],
-            )
-        return self._known[1]
+                ]
+            self._known = known = like, places
+        return known[1]
 
     def _ask(self, tiles: Tensor, t: int) -> Prediction:
         if not tiles.requires_grad:

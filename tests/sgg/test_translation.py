@@ -378,6 +378,25 @@ def test_the_callers_inference_mode_and_autocast_do_not_matter():
     assert layer.weight.grad is None
 
 
+def test_the_callers_default_device_does_not_matter():
+    image, label = batch(0, size=(8, 8))
+    segmenter = sgg.Segmenter(by_colour)
+    domain = target_domain()
+    options = {"tile_size": None, "settings": GuidanceSettings(class_weights=(1.0, 2.0, 1.0, 1.0))}
+
+    def translated():
+        model = sgg.LatentDiffusion(domain, Halves())
+        return run(image, label, model, segmenter, **options)
+
+    expected = translated()
+    torch.set_default_device("meta")  # as "cuda": not the device of anything here
+    try:
+        found = translated()
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(found, expected)
+
+
 def test_the_finer_choices_matter():
     images, labels = batch(0)
     labels[:, 0, 0] = 255

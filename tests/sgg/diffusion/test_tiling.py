@@ -121,6 +121,17 @@ def test_gradients_go_through_all_tiles_and_hold_one_at_a_time():
     assert len(held) == 3 + 3 + 3  # forward, again in backward, and the loop of this test
 
 
+def test_what_was_seen_in_inference_mode_is_differentiated_later():
+    tiles = TiledDiffusion(model(), (4, 4), 2)
+    x_t = sample(0, 4, 7)
+    with torch.inference_mode():
+        expected = tiles.predict(x_t, 2).pred_x0
+    leaf = x_t.requires_grad_(True)
+    found = tiles.predict(leaf, 2).pred_x0
+    torch.testing.assert_close(found.detach(), expected)
+    assert torch.autograd.grad(found.sum(), leaf)[0].abs().min() > 0
+
+
 @pytest.mark.parametrize("per_batch", [2, 4, 99])
 @pytest.mark.parametrize("through", [False, True])
 def test_tiles_asked_together_say_what_each_says(per_batch, through):
