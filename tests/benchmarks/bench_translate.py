@@ -8,7 +8,9 @@
 on a ResNet-101; all untrained: their time does not depend on that. Labels are patches of so many
 classes all over the image. A step of SGG is a GSG or an LCG step, in turn; it is measured with
 whole images. Images are translated in ``--steps`` steps with ``--image-classes`` classes; "every
-2nd" is GuidanceSettings(interval=2). Kinds take turns; medians with the range.
+2nd" is GuidanceSettings(interval=2). Kinds take turns; medians with the range. ``--dtype``,
+``--channels-last`` and ``--compile`` are sgg.translate's, of steps too: with these, weights are
+converted once, before. What is compiled needs ``--image-warm-up 1``.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from translating import MODELS, load_diffusion, load_segmenter, noised, patches,
 
 import sgg
 from seco.demo.scenes import DEV_SEEDS, street_scene
+from sgg.acceleration import accelerated, in_powers_of_two
 
 UNGUIDED, GSG, LCG = "unguided", "GSG", "LCG"
 
@@ -35,7 +38,8 @@ def per_step(args: Any, name: str, size: Size, classes: int, images: Tensor) -> 
     model = load_diffusion(name, size, args.device)
     segment = load_segmenter(name, max(args.classes), args.device)
     labels = patches(classes, size).to(args.device)
-    here = model, segment, labels, noised(model, images)
+    asked = in_powers_of_two(segment) if args.compile else segment
+    here = model, asked, labels, noised(model, images)
     whole = {"max_copies": args.max_copies}
     calls = {
         UNGUIDED: stepping(*here, "none"),
@@ -43,7 +47,8 @@ def per_step(args: Any, name: str, size: Size, classes: int, images: Tensor) -> 
         LCG: stepping(*here, "local", **whole),
         f"{LCG}, margin 32": stepping(*here, "local", crop_margin=32, **whole),
     }
-    found = seconds(args, calls, repeats=args.repeats)
+    with accelerated(model, segment, **networks(args)):
+        found = seconds(args, calls, repeats=args.repeats)
     middle = {kind: statistics.median(spent) for kind, spent in found.items()}
     return {
         "size": size,
@@ -65,7 +70,7 @@ def per_image(args: Any, name: str, size: Size, images: Tensor) -> dict[str, Any
         settings = sgg.GuidanceSettings(interval=interval, max_copies=args.max_copies)
         return lambda: sgg.translate(
             unit, labels, model, segment, guidance=guidance, num_inference_steps=args.steps,
-            settings=settings, tile_size=None, dtype=args.dtype,
+            settings=settings, tile_size=None, **networks(args),
         )  # fmt: skip
 
     calls = {UNGUIDED: translated("none"), GSG: translated("global"), LCG: translated("local")}
@@ -96,6 +101,11 @@ def seconds(args: Any, calls: Mapping[str, Callable[[], Any]], **turns: int) -> 
         return in_turns(calls, args.device, **turns)
 
 
+def networks(args: Any) -> dict[str, Any]:
+    """How sgg.translate is told to run the networks."""
+    return {name: getattr(args, name) for name in ("dtype", "channels_last", "compile")}
+
+
 def milliseconds(found: Mapping[str, list[float]]) -> dict[str, Any]:
     return {kind: summary([1000 * value for value in spent]) for kind, spent in found.items()}
 
@@ -115,6 +125,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="of an image")
     parser.add_argument("--intervals", type=int, nargs="+", default=(1, 2, 4))
     parser.add_argument("--dtype", choices=("bfloat16", "float16"), help="of autocast")
+    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     args.dtype = None if args.dtype is None else getattr(torch, args.dtype)
     torch.set_num_threads(args.threads)
@@ -124,7 +136,8 @@ def main() -> None:
         write_record(
             "bench_translate.py", args.out, device=args.device, unfinished=unfinished,
             clock=clock_of(args.device), dtype=str(args.dtype or torch.float32).split(".")[1],
-            max_copies=args.max_copies, results=results,
+            channels_last=args.channels_last, compiled=args.compile, max_copies=args.max_copies,
+            results=results,
         )  # fmt: skip
 
     for name in args.models:

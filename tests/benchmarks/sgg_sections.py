@@ -13,7 +13,9 @@ Record = dict[str, Any]
 def translate(record: Record) -> Iterator[str]:
     ratios = ("GSG / unguided", "LCG / unguided", "LCG / GSG", "LCG, margin 32 / GSG")
     for name, found in record["results"].items():
-        yield f"**{name}**, {record['dtype']}, at most {record['max_copies']} copies in a pass."
+        how = ", channels last" * record["channels_last"] + ", compiled" * record["compiled"]
+        copies = f"at most {record['max_copies']} copies in a pass"
+        yield f"**{name}**, {record['dtype']}{how}, {copies}."
         rows = [
             [
                 f"{by(told['size'])}, {told['classes']} "

@@ -125,7 +125,7 @@ SUITE = {
         None,
         None,
         "--models large --dtype bfloat16 --classes 1 8 19 --repeats 5 --steps 50"
-        " --intervals 1 2 5 --image-heights 512",
+        " --intervals 1 2 5 --image-heights 512 --image-warm-up 1",
         (0, 9),
     ),
     "guidance": Benchmark(
