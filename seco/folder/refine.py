@@ -84,6 +84,12 @@ class Refiner:
             raise TypeError(
                 f"label_space: expected seco.LabelSpace, got {describe(self.label_space)}"
             )
+        if not isinstance(self.settings, PSASettings):
+            raise TypeError(f"settings: expected seco.PSASettings, got {describe(self.settings)}")
+        if self.sam is None and self.settings.method == "prompts":
+            raise ValueError("sam: expected a segmenter with method 'prompts', got None")
+        if self.sam is None and self.regions is None:
+            raise ValueError("sam: expected a segmenter where no regions are given, got None")
         check_choice("outside", self.outside, ("ignore", "keep"))
         check_number("keep_fraction", self.keep_fraction, low=0, high=1, low_open=True)
         if self.confidence_threshold is not None:

@@ -1,7 +1,7 @@
 """segment_anything's prompt encoder for points and boxes: its numbers, without looking at them.
 
 The module's own forward picks the points of each label by a mask, and how many those are the host
-must know: on a GPU it waits six times for every prompt, and what comes after waits with it.
+must know: on a GPU it waits six times a pass, and what comes after waits with it.
 """
 
 from __future__ import annotations

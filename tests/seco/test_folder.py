@@ -134,11 +134,14 @@ def test_places_may_be_strings(work):
         ({"keep_fraction": 7}, "keep_fraction: expected a number"),
         ({"confidence_threshold": -1}, "confidence_threshold: expected a number"),
         ({"label_space": "cityscapes"}, "label_space: expected seco.LabelSpace, got str"),
+        ({"settings": {}}, "settings: expected seco.PSASettings, got dict"),
+        ({"settings": seco.PSASettings(method="prompts")}, "sam: .* with method 'prompts'"),
+        ({"regions": None}, "sam: expected a segmenter where no regions are given"),
     ],
 )
 def test_what_no_image_is_to_blame_for_is_told_at_once(wrong, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        Refiner(**({"sam": None, "label_space": CITYSCAPES} | wrong))
+        Refiner(**({"sam": None, "label_space": CITYSCAPES, "regions": "regions"} | wrong))
 
 
 def test_bad_files_of_every_kind_are_told_apart(work):
