@@ -43,7 +43,7 @@ class LoadRegions:
             training reads other files than those on purpose (other compression, an archive).
 
     Raises:
-        FileNotFoundError: when called, no regions of that image.
+        FileNotFoundError: when called, no regions of that image, or no image to check.
         ValueError: when called, an image of another size than its regions, one that has been
             flipped already or has changed since, or one not in ``images``.
 
@@ -96,6 +96,11 @@ class LoadRegions:
 
         if self._found is None:  # the regions were not found by ``seco regions``
             return
+        if not files.image.exists():
+            raise FileNotFoundError(
+                f"{files.image}: no such file, to see whether it is still what its regions were "
+                "found in; LoadRegions(check_images=False) does not look"
+            )
         try:
             check_age(files, Path(self.folder), self._found)
         except ValueError as error:

@@ -149,6 +149,10 @@ def test_what_the_command_writes_is_what_the_step_reads(data, monkeypatch):
         with pytest.raises(ValueError, match=r"another version of it.*check_images=False"):
             LoadRegions(str(out), images)(changed)
         LoadRegions(str(out), images, check_images=False)(changed)
+    elsewhere = {**again(), "img_prefix": str(data / "gone")}
+    with pytest.raises(FileNotFoundError, match=r"no such file.*check_images=False"):
+        LoadRegions(str(out))(elsewhere)
+    LoadRegions(str(out), check_images=False)(elsewhere)
     image.write_bytes(content)  # copied: another time, the same image
     LoadRegions(str(out))(again())
 
