@@ -133,13 +133,18 @@ def networks_of(model: object, *, by_method: bool = False) -> list[nn.Module]:
         >>> networks_of(CallableDiffusion(layer.forward, [0.9]))
         []
     """
-    if isinstance(model, nn.Module):
-        return [model]
     found: list[nn.Module] = []
-    for part in getattr(model, "__dict__", {}).values():
+    parts, seen = [model], set[int]()
+    while parts:
+        part = parts.pop(0)
         owner = getattr(part, "__self__", None)  # of a method, such as network.forward
-        if isinstance(part, (nn.Module, DiffusionModel)) and not isinstance(part, type):
-            found += networks_of(part, by_method=by_method)
+        if isinstance(part, type) or id(part) in seen:  # what is held may hold its owner
+            continue
+        seen.add(id(part))
+        if isinstance(part, nn.Module):
+            found.append(part)
+        elif part is model or isinstance(part, DiffusionModel):
+            parts += getattr(part, "__dict__", {}).values()
         elif by_method and isinstance(owner, nn.Module):
             found.append(owner)
     return found

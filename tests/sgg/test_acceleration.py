@@ -286,7 +286,10 @@ def test_networks_are_found_wherever_a_model_holds_them(models):
 
     denoiser, _ = models
     plain = sgg.CallableDiffusion(denoiser, SCHEDULE)
+    inner = Own(network=denoiser)
+    inner.outer = Own(inner=inner)
     for model in (
+        inner.outer,
         plain,
         TiledDiffusion(plain, (8, 8), 2),
         Own(network=denoiser, kind=Denoiser, alphas=SCHEDULE),
