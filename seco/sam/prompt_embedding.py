@@ -33,7 +33,7 @@ def is_stock_prompt_encoder(encoder: nn.Module) -> bool:
     return type(parts.pe_layer) is PositionEmbeddingRandom and all(
         type(module) in (PromptEncoder, PositionEmbeddingRandom, nn.Embedding)
         and not (module._forward_hooks or module._forward_pre_hooks)
-        and "forward" not in vars(module)
+        and not any(callable(value) for value in vars(module).values())  # methods put on it
         for module in (encoder, *used)
     )
 

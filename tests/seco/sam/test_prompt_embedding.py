@@ -54,7 +54,19 @@ def own_forward(encoder: Any) -> None:
     encoder.forward = lambda **given: own(**given)
 
 
-@pytest.mark.parametrize("change", [another_class, another_layer, hooked, own_forward])
+def own_places(encoder: Any) -> None:
+    own = encoder.pe_layer._pe_encoding
+    encoder.pe_layer._pe_encoding = lambda places: own(places)
+
+
+def own_points(encoder: Any) -> None:
+    own = encoder._embed_points
+    encoder._embed_points = lambda *given, **named: own(*given, **named)
+
+
+@pytest.mark.parametrize(
+    "change", [another_class, another_layer, hooked, own_forward, own_places, own_points]
+)
 def test_others_run_their_own(small_sam: Any, change: Any) -> None:
     embedding = SegmentAnythingBackend(small_sam).encode(torch.zeros(1, 3, 16, 16))[0]
     points, labels = torch.ones(2, 1, 2), torch.ones(2, 1, dtype=torch.int64)
