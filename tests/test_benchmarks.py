@@ -55,6 +55,15 @@ def test_what_is_done_is_skipped_until_the_commit_is_another(out):
         assert (ran.returncode, ran.stdout) == (3, f"left: {NAME}\n")
 
 
+def test_what_is_done_of_changed_files_is_done_again(out, tmp_path):
+    record = json.loads((out / f"bench_{NAME}.json").read_bytes())
+    changed = "one with changes"
+    (tmp_path / f"bench_{NAME}.json").write_text(json.dumps({**record, "commit": changed}))
+    words = ["--scale", "smoke", "--only", NAME, "--out", tmp_path, "--minutes", "0"]
+    ran = command(*words, "--commit", changed)
+    assert (ran.returncode, ran.stdout) == (3, f"left: {NAME}\n")
+
+
 def test_what_fails_does_not_stop_the_rest_and_is_told(tmp_path):
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"

@@ -10,6 +10,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 COMMIT = "BENCHMARKS_COMMIT"
 """Variable of the environment that names the commit where there is no repository."""
+CHANGED = " with changes"
+"""After a commit's name, where files differ from it: no two such records are of the same code."""
 _MEASURED = ("seco", "sgg", "tests/benchmarks")
 
 
@@ -19,7 +21,7 @@ def commit_now() -> str:
         return os.environ[COMMIT]
     name = _git("rev-parse", "--short=7", "HEAD")
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", *_MEASURED)
-    return f"{name} with changes" if changed else name
+    return name + CHANGED if changed else name
 
 
 def command_line(script: str, words: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from provenance import command_line
+from provenance import CHANGED, command_line
 
 SCALES = ("smoke", "cpu", "gpu")
 
@@ -161,7 +161,7 @@ class Run:
         except (OSError, ValueError):
             return False
         same = (found.get("command"), found.get("commit")) == (self.command, commit)
-        return same and not found.get("unfinished", False)
+        return same and not commit.endswith(CHANGED) and not found.get("unfinished", False)
 
 
 def planned(scale: str, device: str, out: Path, only: Sequence[str] = ()) -> list[Run]:
