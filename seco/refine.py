@@ -163,8 +163,17 @@ def refine_with_details(
     Returns:
         Tensors on the device of ``pl``.
     """
-    check_choice("outside", outside, ("ignore", "keep"))
-    _check_options(label_space, settings, confidence, keep_fraction, confidence_threshold)
+    check_options(
+        label_space,
+        settings,
+        outside,
+        keep_fraction,
+        confidence_threshold,
+        has_sam=sam is not None,
+        has_regions=regions is not None,
+    )
+    if confidence_threshold is not None and confidence is None:
+        raise ValueError("confidence: expected with confidence_threshold, got None")
     images = segmenter = None
     for name, value in (("sam", sam), ("corrector", corrector)):
         if value is not None and img is None:
@@ -175,10 +184,6 @@ def refine_with_details(
         images = to_batch(img, normalization=normalization)
     if sam is not None:
         segmenter = as_segmenter(sam)
-    elif regions is None:
-        raise ValueError("sam: expected a segmenter where no regions are given, got None")
-    elif settings.method == "prompts":
-        raise ValueError("sam: expected a segmenter with method 'prompts', got None")
     check_labels("pl", pl, label_space)
     own = labels_to_batch(pl)
     if img is not None:
@@ -264,13 +269,23 @@ def check_corrector(corrector: ConnectivityCorrector, label_space: LabelSpace) -
     _ = corrector.record  # raises if not fitted, before SAM has worked for nothing
 
 
-def _check_options(
+def check_options(
     label_space: LabelSpace,
     settings: PSASettings,
-    confidence: object | None,
+    outside: str,
     keep_fraction: float,
     confidence_threshold: float | None,
+    *,
+    has_sam: bool,
+    has_regions: bool,
 ) -> None:
+    """Raise for options of :func:`refine_pseudo_labels` that are wrong whatever the image.
+
+    Raises:
+        TypeError: a label space or settings of another kind.
+        ValueError: a value out of its range, or nothing that finds regions or answers prompts.
+    """
+    check_choice("outside", outside, ("ignore", "keep"))
     if not isinstance(label_space, LabelSpace):
         raise TypeError(f"label_space: expected seco.LabelSpace, got {describe(label_space)}")
     if not isinstance(settings, PSASettings):
@@ -278,8 +293,12 @@ def _check_options(
     check_number("keep_fraction", keep_fraction, low=0, high=1, low_open=True)
     if confidence_threshold is not None:
         check_number("confidence_threshold", confidence_threshold, low=0, high=1)
-        if confidence is None:
-            raise ValueError("confidence: expected with confidence_threshold, got None")
+    if has_sam:
+        return
+    if not has_regions:
+        raise ValueError("sam: expected a segmenter where no regions are given, got None")
+    if settings.method == "prompts":
+        raise ValueError("sam: expected a segmenter with method 'prompts', got None")
 
 
 def _regions_per_image(

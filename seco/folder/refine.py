@@ -13,7 +13,6 @@ from torch import Tensor
 
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
-from seco.common.checks import check_choice, check_number, describe
 from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import confidence_to_batch, labels_to_batch, to_batch
 from seco.common.inputs import ImageFiles, Inputs
@@ -29,7 +28,7 @@ from seco.folder.outputs import LabelResult, OutputFormat, ResultFiles, write_re
 from seco.folder.provenance import manifest_of
 from seco.folder.regions import check_age, found_in, regions_file
 from seco.folder.stage import count_decisions, input_settings
-from seco.refine import check_corrector, refine_with_details
+from seco.refine import check_corrector, check_options, refine_with_details
 from seco.regions import Regions
 from seco.sam.loading import as_segmenter
 from seco.settings import PSASettings
@@ -80,20 +79,15 @@ class Refiner:
         for name in ("regions", "corrector"):  # strings will do
             object.__setattr__(self, name, as_path(getattr(self, name)))
         # What no image is to blame for is not told image by image.
-        if not isinstance(self.label_space, LabelSpace):
-            raise TypeError(
-                f"label_space: expected seco.LabelSpace, got {describe(self.label_space)}"
-            )
-        if not isinstance(self.settings, PSASettings):
-            raise TypeError(f"settings: expected seco.PSASettings, got {describe(self.settings)}")
-        if self.sam is None and self.settings.method == "prompts":
-            raise ValueError("sam: expected a segmenter with method 'prompts', got None")
-        if self.sam is None and self.regions is None:
-            raise ValueError("sam: expected a segmenter where no regions are given, got None")
-        check_choice("outside", self.outside, ("ignore", "keep"))
-        check_number("keep_fraction", self.keep_fraction, low=0, high=1, low_open=True)
-        if self.confidence_threshold is not None:
-            check_number("confidence_threshold", self.confidence_threshold, low=0, high=1)
+        check_options(
+            self.label_space,
+            self.settings,
+            self.outside,
+            self.keep_fraction,
+            self.confidence_threshold,
+            has_sam=self.sam is not None,
+            has_regions=self.regions is not None,
+        )
 
     @cached_property
     def loaded(self) -> ConnectivityCorrector | None:
