@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +17,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only  # outputs are mappings or data classes of tensors
 
 from seco.common.checks import describe
+from seco.common.compile_modes import CompileMode
 from sgg.diffusion.protocol import DiffusionModel
 from sgg.segmenter import Segmenter
-
-CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
-
-COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 _WITH_CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
 

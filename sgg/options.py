@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from seco.common.checks import check_choice, check_integer, check_number, describe
-from sgg.acceleration import COMPILE_MODES, CompileMode
+from seco.common.compile_modes import COMPILE_MODES, CompileMode
 from sgg.diffusion.tiling import TileSize, check_tile_size
 from sgg.sampling import Sampler
 from sgg.settings import GuidanceSettings

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.checks import check_holds_ignore, check_labels, describe
+from seco.common.compile_modes import CompileMode
 from seco.common.images import Map, check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
-from sgg.acceleration import CompileMode, accelerated, in_powers_of_two
+from sgg.acceleration import accelerated, in_powers_of_two
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
 from sgg.diffusion.tiling import TileSize, tiled

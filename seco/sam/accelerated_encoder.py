@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import check_choice, describe
+from seco.common.compile_modes import COMPILE_MODES, CompileMode
 from seco.common.modules import device_of, dtype_of
 from seco.sam.encoder_network import EncoderNetwork
 from seco.sam.loading import as_segmenter
@@ -19,7 +20,6 @@ from seco.sam.stock_encoder import check_returns_embedding, check_stock_encoder
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _FLEX = "torch.nn.attention.flex_attention"
-MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 
 def accelerate_sam(
@@ -28,7 +28,7 @@ def accelerate_sam(
     dtype: torch.dtype | None = None,
     global_attention: AttentionKind = "bias",
     window_attention: AttentionKind = "bias",
-    compile: bool | str = False,
+    compile: bool | CompileMode = False,
 ) -> SegmentAnythingBackend:
     """Encode images faster with a ``segment_anything`` model: pass the result in its place.
 
@@ -74,7 +74,7 @@ def accelerate_sam(
         raise ValueError(f"dtype: expected None or one of {names}, got {describe(dtype)}")
     check_choice("global_attention", global_attention, ATTENTION_KINDS)
     check_choice("window_attention", window_attention, ATTENTION_KINDS)
-    check_choice("compile", compile, (False, True, *MODES))
+    check_choice("compile", compile, (False, True, *COMPILE_MODES))
     if "flex" in (global_attention, window_attention) and find_spec(_FLEX) is None:
         raise ValueError(
             f"global_attention, window_attention: 'flex' needs torch 2.5, got {torch.__version__}"
@@ -105,7 +105,7 @@ class AcceleratedEncoder:
         dtype: torch.dtype | None,
         global_attention: AttentionKind,
         window_attention: AttentionKind,
-        compile: bool | str,
+        compile: bool | CompileMode,
     ) -> None:
         check_stock_encoder(encoder)
         check_returns_embedding(encoder)

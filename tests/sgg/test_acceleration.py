@@ -15,9 +15,10 @@ from torch.nn.utils import prune
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sgg
+from seco.common.compile_modes import COMPILE_MODES
 from seco.common.inputs import find_inputs
 from seco.common.labels import LabelSpace
-from sgg.acceleration import COMPILE_MODES, accelerated, in_powers_of_two
+from sgg.acceleration import accelerated, in_powers_of_two
 from sgg.diffusion.tiling import TiledDiffusion
 from sgg.folder import SetLayout, TranslationOptions, translate_folder
 
