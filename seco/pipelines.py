@@ -61,10 +61,10 @@ class LoadRegions:
 
     def __call__(self, results: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Add the two entries to ``results``, and give it back."""
+        from seco.folder.regions import regions_file
+
         files = self._files_of(results)
-        region_map, table = read_region_map(
-            Path(self.folder) / files.place.with_name(files.place.name + ".npz")
-        )
+        region_map, table = read_region_map(regions_file(Path(self.folder), files.place))
         size = tuple(results["img"].shape[:2]) if "img" in results else region_map.shape
         if size != region_map.shape or results.get("flip"):
             state = "flipped" if results.get("flip") else f"of {size}"

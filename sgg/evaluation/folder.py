@@ -281,7 +281,7 @@ def _each(
             error = future.exception()
             found = future.result() if error is None else [failed(item, error)] * len(measures)
             bad = [outcome for one in found for outcome in one.failures]
-            options.report(bad[0] if bad else Outcome(item.name, "skipped"))  # nothing is
+            options.report(bad[0] if bad else Outcome(item.name, "skipped"))  # nothing was written
             yield found
 
 

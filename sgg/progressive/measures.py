@@ -104,14 +104,14 @@ def measure_set(
         eyes = [guide]
         if ruler is not guide and (rulers.oracle is not None or target is not None):
             eyes.append(ruler)
-        measured = evaluate_by_several(
+        found = evaluate_by_several(
             inputs,
             eyes,
             label_space=space,
             target=target if eyes[-1] is ruler else None,
             options=options,
         )
-        by_guide, by_ruler = measured[0].numbers(), measured[-1].numbers()
+        by_guide, by_ruler = found[0].numbers(), found[-1].numbers()
         said = {
             "guide": _without_distance(by_guide),
             "oracle": None if rulers.oracle is None else _without_distance(by_ruler),
