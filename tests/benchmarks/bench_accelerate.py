@@ -6,12 +6,12 @@
 Encoders take their input size (the tiny SAM 256 x 256, the others 1024 x 1024); all but the tiny
 one have random weights, so that their embeddings can be compared and their masks cannot. Every
 variant is warmed up and then takes turns with the others, so that a slower moment of the machine
-meets all. Figures are medians over turns with the range. With one thread on a CPU the time that the
-process ran is given too, which other processes disturb less; images/s, ratio and ``achieved`` are
-of that. ``achieved`` counts what the architecture asks for (2 per multiply-add, padding of windows
-not computed twice), whoever computes it, and not what a variant happens to do; beside it stands
-what torch's counter counts in the original. The peak is bfloat16's: of a known card that of its
-data sheet, of other devices the best product of large matrices seen here.
+meets all. Figures are medians over turns (CPU: 5, GPU: 20) with the range. With one thread on a CPU
+the time that the process ran is given too, which other processes disturb less; images/s, ratio and
+``achieved`` are of that. ``achieved`` counts what the architecture asks for (2 per multiply-add,
+padding of windows not computed twice), whoever computes it, and not what a variant happens to do;
+beside it stands what torch's counter counts in the original. The peak is bfloat16's: of a known
+card that of its data sheet, of other devices the best product of large matrices seen here.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from measuring import clock_of, synchronize
 from models import MODELS, load_model
-from record import summary, write_record
+from record import common_parser, summary, write_record
 from roofline import counted_flops, needed_bytes, needed_flops, peak_of
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -181,19 +180,15 @@ def differences(found: Tensor, reference: Tensor) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--threads", type=int, default=1, help="on a CPU")
+    parser = common_parser(__doc__, repeats=None)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=("tiny", "vit_b"))
     parser.add_argument("--side", type=int, default=1024, help="of images for random weights")
     parser.add_argument("--batch", type=int, nargs="+", help="CPU: 1; GPU: 1 and 4")
     parser.add_argument("--attention", nargs="+", help="everywhere/in windows, as bias/channels")
     parser.add_argument("--compile", nargs="*", help="modes; CPU: none; GPU: reduce-overhead")
     parser.add_argument("--compiled-attention", nargs="+", default=("flex/channels", "bias/bias"))
-    parser.add_argument("--repeats", type=int, help="CPU: 5; GPU: 20")
     parser.add_argument("--warm-up", type=int, help="CPU: 1; GPU: 3")
     parser.add_argument("--minutes", type=float, default=7.0, help="then no variant is begun")
-    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     on_gpu = args.device.type == "cuda"
     usual = {

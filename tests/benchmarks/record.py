@@ -21,12 +21,13 @@ from seco.demo.scenes import DEV_SEEDS
 _STAT = Path("/proc/stat")
 
 
-def common_parser(doc: str | None, *, repeats: int) -> argparse.ArgumentParser:
+def common_parser(doc: str | None, *, repeats: int | None) -> argparse.ArgumentParser:
     """The options of every benchmark, and what it says of itself with ``--help``.
 
     Args:
         doc: the script's.
-        repeats: measurements of each thing, after one that is not counted.
+        repeats: measurements of each thing, after one that is not counted; ``None``: the script
+            has a number for each device.
     """
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
