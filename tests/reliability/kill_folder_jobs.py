@@ -1,6 +1,6 @@
 """Kill a folder job at random moments, and see that nothing is lost, torn, or done otherwise.
 
-    python tests/benchmarks/kill_folder_jobs.py [--images 200] [--kills 30] [--out kills.json]
+    python tests/reliability/kill_folder_jobs.py [--images 200] [--kills 30] [--out kills.json]
 
 Labels of generated streets are refined by a vote of their true regions, with their scores, by
 ``seco.folder.refine_folder``, once undisturbed, then in one process and in two that are killed with
@@ -13,8 +13,10 @@ so that they are killed at work and not while they import torch.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,10 +24,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from record import write_record
 
 from seco import Regions
-from seco.common.files import write_label
+from seco.common.files import write_bytes, write_label
 from seco.common.jobs import JobOptions
 from seco.common.processes import Processes
 from seco.demo import STREETS, street_scene
@@ -152,7 +153,13 @@ def main() -> None:
             print(figures[f"{count} processes"], flush=True)
     figures["seconds undisturbed"] = round(undisturbed, 2)
     figures["seconds when all is finished"] = round(idle, 2)
-    write_record("kill_folder_jobs.py", arguments.out, **figures)
+    if arguments.out is not None:
+        words = f"--images {arguments.images} --kills {arguments.kills} --seed {arguments.seed}"
+        made = {
+            "command": f"python tests/reliability/kill_folder_jobs.py {words}",
+            "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
+        }
+        write_bytes(arguments.out, (json.dumps(made | figures, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":
