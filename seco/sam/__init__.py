@@ -1,6 +1,13 @@
 """Promptable segmenters: the protocol, the back ends, the bundled model."""
 
 from seco.sam.loading import as_segmenter, load_sam
-from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
+from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter, SeveralImages
 
-__all__ = ["Embedding", "MaskLogits", "PromptableSegmenter", "as_segmenter", "load_sam"]
+__all__ = [
+    "Embedding",
+    "MaskLogits",
+    "PromptableSegmenter",
+    "SeveralImages",
+    "as_segmenter",
+    "load_sam",
+]

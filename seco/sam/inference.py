@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from seco.common.device_time import computing
 from seco.common.modules import device_of
 from seco.common.precision import cpu_by_default
-from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
+from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter, SeveralImages
 
 IMAGES_PER_BATCH = 4
 """Images per pass of an encoder, where they come in batches: ViT-H takes gigabytes for each."""
@@ -81,10 +81,71 @@ def encode(
         segmenter: the back end.
         images_per_batch: the most images in a pass; bounds memory.
     """
-    step = 1 if segmenter.device.type == "cpu" else images_per_batch
+    step = images_at_once(segmenter, images_per_batch)
     parts = [images[start : start + step] for start in range(0, len(images), step)]
     with cpu_by_default():  # encoders count positions without naming a device
         return [embedding for part in parts for embedding in segmenter.encode(part)]
+
+
+def images_at_once(segmenter: PromptableSegmenter, images_per_batch: int) -> int:
+    """How many images go through a back end together: on a CPU always one."""
+    return 1 if segmenter.device.type == "cpu" else images_per_batch
+
+
+def decode_images(
+    segmenter: PromptableSegmenter,
+    embeddings: Sequence[Embedding],
+    counts: Sequence[int],
+    *,
+    boxes: Tensor | None = None,
+    points: Tensor | None = None,
+    point_labels: Tensor | None = None,
+    multimask: bool = False,
+) -> MaskLogits:
+    """Answer prompts about several images: in one pass if the back end can, else image by image.
+
+    Args:
+        segmenter: the back end.
+        embeddings: of at least one image, all of the same height and width.
+        counts: how many of the N prompts are about each of them, image after image.
+        boxes: (N, 4), see :meth:`PromptableSegmenter.decode`.
+        points: (N, P, 2).
+        point_labels: (N, P).
+        multimask: several masks per prompt, or one.
+    """
+    given = {"boxes": boxes, "points": points, "point_labels": point_labels}
+    if len(embeddings) == 1:
+        return segmenter.decode(embeddings[0], **given, multimask=multimask)
+    if isinstance(segmenter, SeveralImages):
+        return segmenter.decode_images(embeddings, counts, **given, multimask=multimask)
+    return decode_each(segmenter, embeddings, counts, **given, multimask=multimask)
+
+
+def decode_each(
+    segmenter: PromptableSegmenter,
+    embeddings: Sequence[Embedding],
+    counts: Sequence[int],
+    *,
+    multimask: bool = False,
+    **prompts: Tensor | None,
+) -> MaskLogits:
+    """Answer the prompts about one image after the other; see :func:`decode_images`."""
+    parts = {
+        name: [None] * len(counts) if value is None else torch.split(value, list(counts))
+        for name, value in prompts.items()
+    }
+    answers = [
+        segmenter.decode(
+            embedding, **{name: part[i] for name, part in parts.items()}, multimask=multimask
+        )
+        for i, embedding in enumerate(embeddings)
+        if counts[i]
+    ]
+    return MaskLogits(
+        logits=torch.cat([answer.logits for answer in answers]),
+        scores=torch.cat([answer.scores for answer in answers]),
+        extent=answers[0].extent,
+    )
 
 
 def in_float32(prompt_encoder: nn.Module) -> nn.Module:

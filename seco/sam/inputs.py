@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seco.common.checks import describe, dtype_name
+from seco.sam.protocol import Embedding
 
 # ImageNet statistics on the 0-255 scale; every SAM but SAM 3 uses them.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -172,6 +174,32 @@ def check_prompts(
             )
     _check_values(boxes, points, point_labels)
     return Prompts(boxes, points, point_labels)
+
+
+def check_counts(embeddings: Sequence[Embedding], counts: Sequence[int], prompts: Prompts) -> None:
+    """Check which prompts are about which image.
+
+    Raises:
+        ValueError: not one count per image, other counts than prompts, or images of several sizes.
+
+    Example:
+        >>> one = Embedding(None, (4, 4))
+        >>> box = check_prompts(torch.zeros(3, 4), None, None, torch.device("cpu"))
+        >>> check_counts([one, one], [1, 1], box)
+        Traceback (most recent call last):
+            ...
+        ValueError: counts: expected one per embedding, 2, none negative, 3 in all, got [1, 1]
+    """
+    given = next(len(value) for value in prompts if value is not None)
+    counts = list(counts)
+    if len(counts) != len(embeddings) or min(counts, default=-1) < 0 or sum(counts) != given:
+        raise ValueError(
+            f"counts: expected one per embedding, {len(embeddings)}, none negative, {given} in "
+            f"all, got {counts}"
+        )
+    sizes = sorted({embedding.size for embedding in embeddings})
+    if len(sizes) > 1:
+        raise ValueError(f"embeddings: expected images of one size, got {sizes}")
 
 
 def _check_values(boxes: Tensor | None, points: Tensor | None, labels: Tensor | None) -> None:

@@ -87,3 +87,40 @@ class PromptableSegmenter(Protocol):
             The masks at the decoder's own resolution.
         """
         ...
+
+
+@runtime_checkable
+class SeveralImages(Protocol):
+    """What a back end may have besides: prompts about several images in one pass.
+
+    On a GPU a few prompts about an image take as long as launching their work; those about all
+    images of a batch then cost the same once. :func:`seco.sam.inference.decode_images` uses it
+    where it is there.
+    """
+
+    def decode_images(
+        self,
+        embeddings: Sequence[Embedding],
+        counts: Sequence[int],
+        *,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        point_labels: Tensor | None = None,
+        multimask: bool = False,
+    ) -> MaskLogits:
+        """Answer N >= 1 prompts about several images of one size.
+
+        Args:
+            embeddings: items of ``encode``'s results, for images of the same height and width.
+            counts: how many of the prompts are about each of them, N in all; prompts come image
+                after image.
+            boxes: as in :meth:`PromptableSegmenter.decode`.
+            points: likewise.
+            point_labels: likewise.
+            multimask: likewise.
+
+        Returns:
+            The answers to all prompts, one after the other, as ``decode`` gives them for each
+            image.
+        """
+        ...

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seco.common.modules import device_of, dtype_of
-from seco.sam.inference import in_float32, inference, to_answer
+from seco.sam.inference import decode_each, in_float32, inference, to_answer
 from seco.sam.inputs import (
+    Prompts,
+    check_counts,
     check_images,
     check_prompts,
     describe_statistics,
@@ -127,12 +129,47 @@ class SegmentAnythingBackend:
         With HQ-SAM, ``multimask`` still gives one mask: its decoder picks the best level itself.
         """
         prompts = check_prompts(boxes, points, point_labels, self.device)
-        input_size = self._input_size(embedding.size)
-        prompts = prompts.scaled(embedding.size, input_size)
+        return self._decode([embedding], None, prompts, multimask=multimask)
+
+    def decode_images(
+        self,
+        embeddings: Sequence[Embedding],
+        counts: Sequence[int],
+        *,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        point_labels: Tensor | None = None,
+        multimask: bool = False,
+    ) -> MaskLogits:
+        """Answer prompts about several images; see :meth:`SeveralImages.decode_images`.
+
+        In one pass with SAM's own decoder; others (HQ-SAM's, changed ones) take one image.
+        """
+        prompts = check_prompts(boxes, points, point_labels, self.device)
+        check_counts(embeddings, counts, prompts)
+        hq = any(len(embedding.features) > 1 for embedding in embeddings)
+        if hq or not is_shared_decoder(self.model.mask_decoder):
+            return decode_each(self, embeddings, counts, **prompts._asdict(), multimask=multimask)
+        return self._decode(embeddings, counts, prompts, multimask=multimask)
+
+    def _decode(
+        self,
+        embeddings: Sequence[Embedding],
+        counts: Sequence[int] | None,
+        prompts: Prompts,
+        *,
+        multimask: bool,
+    ) -> MaskLogits:
+        size = embeddings[0].size
+        input_size = self._input_size(size)
+        prompts = prompts.scaled(size, input_size)
         model = self.model
         with inference(model):
             dtype = dtype_of(model.mask_decoder)
-            features, *early = (f.to(self.device, dtype) for f in embedding.features)
+            features, *early = (
+                torch.cat([level.to(self.device, dtype) for level in levels])
+                for levels in zip(*(embedding.features for embedding in embeddings), strict=True)
+            )
             prompt_encoder: Any = in_float32(model.prompt_encoder)
             if is_stock_prompt_encoder(prompt_encoder):
                 sparse, dense = embed_prompts(prompt_encoder, prompts)
@@ -144,7 +181,12 @@ class SegmentAnythingBackend:
             if not early and is_shared_decoder(model.mask_decoder):
                 chosen = slice(1, None) if multimask else slice(0, 1)
                 logits, scores = decode_shared(
-                    model.mask_decoder, features + dense[:1], position, sparse, chosen=chosen
+                    model.mask_decoder,
+                    features + dense[:1],
+                    position,
+                    sparse,
+                    counts=counts,
+                    chosen=chosen,
                 )
             else:
                 high_quality: dict[str, Any] = (

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from seco.correction.extractors import SegmenterExtractor
+from seco.sam.inference import decode_images
 
 SIDE = 64
 
@@ -167,6 +168,18 @@ def _contract(backend: Any, make_images: Any, make_prompts: Any, untouched: Any)
         alone = backend.decode(backend.encode(image[None])[0], **given, multimask=True)
         torch.testing.assert_close(alone.logits, answer.logits, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(alone.scores, answer.scores, atol=1e-5, rtol=1e-4)
+    # Prompts about several images are those about each.
+    counts = [3, 0, 1]
+    joined = decode_images(backend, together, counts, **given, multimask=True)
+    parts = [slice(0, 3), slice(0, 0), slice(3, 4)]
+    for index, some in enumerate(parts):
+        if counts[index]:
+            own = {name: value[some] for name, value in given.items()}
+            alone = backend.decode(together[index], **own, multimask=True)
+            torch.testing.assert_close(joined.logits[some], alone.logits, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(joined.scores[some], alone.scores, atol=1e-5, rtol=1e-4)
+            assert joined.extent == alone.extent
+
     # Different pictures and prompts, different answers: comparisons here can fail.
     assert plain[0].logits.std() > 0.1
     assert (plain[0].logits - plain[1].logits).std() > 0.02

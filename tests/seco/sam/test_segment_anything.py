@@ -301,6 +301,19 @@ def test_bad_prompts(
         backend.decode(embedding, **given)
 
 
+def test_prompts_about_several_images_say_how_many_each(small_sam: Any) -> None:
+    backend = SegmentAnythingBackend(small_sam)
+    large, small = (
+        backend.encode(torch.zeros(1, 3, *size, dtype=torch.uint8))[0]
+        for size in ((10, 12), (9, 12))
+    )
+    for counts in ([1], [2, 0, 0], [3, -1], [1, 2]):
+        with pytest.raises(ValueError, match=r"counts: expected one per embedding, 2, .* 2 in all"):
+            backend.decode_images([large, large], counts, boxes=BOX.repeat(2, 1))
+    with pytest.raises(ValueError, match=r"one size, got \[\(9, 12\), \(10, 12\)\]"):
+        backend.decode_images([large, small], [1, 1], boxes=BOX.repeat(2, 1))
+
+
 @pytest.mark.parametrize(
     ("batch", "error", "message"),
     [

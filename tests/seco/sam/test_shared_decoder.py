@@ -86,6 +86,33 @@ def test_equals_stock_forward(
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
+@given(
+    counts=st.lists(st.integers(0, CPU_BATCH + 3), min_size=1, max_size=4).filter(any),
+    depth=st.integers(1, 3),
+    multimask=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+@settings(max_examples=30, deadline=None)
+def test_several_images_are_each_alone(
+    counts: list[int], depth: int, multimask: bool, seed: int
+) -> None:
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        decoder = make_decoder(channels=16, heads=2, depth=depth, outputs=2, rate=2).double()
+        images = torch.randn(len(counts), 16, 3, 4, dtype=torch.float64)
+        place = torch.randn(1, 16, 3, 4, dtype=torch.float64)
+        sparse = torch.randn(sum(counts), 2, 16, dtype=torch.float64)
+        chosen = slice(1, None) if multimask else slice(0, 1)
+        together = decode_shared(decoder, images, place, sparse, counts=counts, chosen=chosen)
+        alone = [
+            decode_shared(decoder, image[None], place, some, chosen=chosen)
+            for image, some in zip(images, sparse.split(counts), strict=True)
+            if len(some)
+        ]
+    for found, expected in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(found, torch.cat(expected), rtol=1e-9, atol=1e-9)
+
+
 def test_real_size() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
