@@ -1,19 +1,22 @@
-"""Pixel Semantic Aggregation (PSA) of one image: align stuff, prompt things, merge."""
+"""Pixel Semantic Aggregation (PSA) of images: align stuff, prompt things, merge."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from seco.alignment import NamedRegions, name_regions
+from seco.claims import Claims
 from seco.common.labels import LabelSpace
 from seco.common.tables import take_rows
 from seco.components import connected_components
 from seco.merging import Merged, merge
-from seco.prompting import Claims, prompt_components
+from seco.prompting import Question, prompt_components
 from seco.regions import Regions
+from seco.sam.inference import images_at_once
 from seco.sam.proposals import regions_of_image
 from seco.sam.protocol import Embedding, PromptableSegmenter
 from seco.settings import PSASettings
@@ -66,59 +69,129 @@ class Aggregated:
     connectivities: Connectivities
 
 
-def aggregate(
-    selected: Tensor,
-    own: Tensor,
-    confidence: Tensor | None,
-    label_space: LabelSpace,
-    settings: PSASettings,
-    *,
-    regions: Regions | None,
-    image: Tensor | None,
-    embedding: Embedding | None,
-    segmenter: PromptableSegmenter | None,
-) -> Aggregated:
-    """Aggregate one image.
+@dataclass(frozen=True)
+class ToAggregate:
+    """One image, and what is known about it.
 
     Args:
         selected: (H, W) int64, the confident pixels' labels, which vote and prompt; the others
-            hold ``label_space.ignore_index``.
+            hold the label space's ``ignore_index``.
         own: (H, W) int64, every pixel's own label.
         confidence: (H, W) float32 in [0, 1] of ``own``, if known.
-        label_space: the classes, and which are things.
-        settings: see :class:`seco.PSASettings`.
         regions: known regions; found with the segmenter if ``None``.
         image: (3, H, W), as it was encoded.
         embedding: of the image; ``None`` where :func:`needs_embedding` says so.
-        segmenter: that made the embedding; without one the regions name things too, since there
+    """
+
+    selected: Tensor
+    own: Tensor
+    confidence: Tensor | None
+    regions: Regions | None
+    image: Tensor | None
+    embedding: Embedding | None
+
+
+def aggregate(
+    images: Sequence[ToAggregate],
+    label_space: LabelSpace,
+    settings: PSASettings,
+    *,
+    segmenter: PromptableSegmenter | None,
+) -> list[Aggregated]:
+    """Aggregate images; on a GPU the prompts about several are answered together.
+
+    Args:
+        images: of one size and device.
+        label_space: the classes, and which are things.
+        settings: see :class:`seco.PSASettings`.
+        segmenter: that made the embeddings; without one the regions name things too, since there
             is nobody to prompt.
 
     Source: SeCo, section 3.2.
     """
-    device, num_classes = selected.device, label_space.num_classes
     named, prompted = _roles(label_space, settings, can_prompt=segmenter is not None)
-    if (
-        named
-        and regions is None
-        and image is not None
-        and embedding is not None
-        and segmenter is not None
-    ):
-        regions = regions_of_image(image, embedding, segmenter, settings.proposals)
-    if not named or regions is None:
-        regions = Regions.from_masks(torch.zeros(0, *selected.shape, dtype=torch.bool))
-    regions = regions.to(device)
+    step = 1 if segmenter is None else images_at_once(segmenter, settings.images_per_batch)
+    aggregated = []
+    for start in range(0, len(images), step):
+        some = images[start : start + step]
+        regions = [_regions(image, named, settings, segmenter) for image in some]
+        claims = _prompt(some, prompted, label_space, settings, segmenter)
+        aggregated += [
+            _merge(image, of_image, named, claimed, label_space.num_classes, settings)
+            for image, of_image, claimed in zip(some, regions, claims, strict=True)
+        ]
+    return aggregated
+
+
+def _regions(
+    image: ToAggregate,
+    named: tuple[int, ...],
+    settings: PSASettings,
+    segmenter: PromptableSegmenter | None,
+) -> Regions:
+    """The regions that may be named: known ones, or what the segmenter finds."""
+    if named and image.regions is not None:
+        return image.regions
+    if named and image.image is not None and image.embedding is not None and segmenter is not None:
+        return regions_of_image(image.image, image.embedding, segmenter, settings.proposals)
+    return Regions.from_masks(torch.zeros(0, *image.own.shape, dtype=torch.bool))
+
+
+def _prompt(
+    images: Sequence[ToAggregate],
+    classes: tuple[int, ...],
+    label_space: LabelSpace,
+    settings: PSASettings,
+    segmenter: PromptableSegmenter | None,
+) -> list[Claims]:
+    """What the components of some classes claim, image by image, on the images' device."""
+    claims = [Claims.none(image.own.device) for image in images]
+    if segmenter is None or not classes:
+        return claims
+    questions = {}
+    for number, image in enumerate(images):
+        if image.embedding is None:
+            continue
+        array = image.selected.cpu().numpy()
+        components = connected_components(
+            array,
+            ignore_index=label_space.ignore_index,
+            connectivity=settings.connectivity,
+            classes=classes,
+            min_area=settings.min_component_area,
+        )
+        questions[number] = Question(components, image.selected, array, image.embedding)
+    answers = prompt_components(
+        list(questions.values()),
+        label_space.num_classes,
+        segmenter,
+        settings,
+        label_space.ignore_index,
+    )
+    for number, answer in zip(questions, answers, strict=True):
+        claims[number] = answer.to(images[number].own.device)
+    return claims
+
+
+def _merge(
+    image: ToAggregate,
+    regions: Regions,
+    named: tuple[int, ...],
+    claims: Claims,
+    num_classes: int,
+    settings: PSASettings,
+) -> Aggregated:
+    """Name the regions, and let them, the claims and the pixels' own labels vote."""
+    own, confidence = image.own, image.confidence
+    regions = regions.to(own.device)
     aligned = name_regions(
         regions,
-        selected,
+        image.selected,
         num_classes,
         classes=named,
         min_share=settings.stuff_share,
         everyone=None if confidence is None else own,  # without one, everyone votes
     )
-    claims = _prompt(
-        selected, prompted, label_space, settings, embedding=embedding, segmenter=segmenter
-    ).to(device)
     merged = merge(
         own.flatten(),
         settings.unknown_confidence if confidence is None else confidence.flatten(),
@@ -143,7 +216,7 @@ def needs_embedding(
     """Whether the segmenter can tell anything about an image: early in training it often cannot.
 
     Args:
-        selected: as in :func:`aggregate`.
+        selected: as in :class:`ToAggregate`.
         label_space: the classes.
         settings: of the aggregation.
         has_regions: whether the image's regions are known.
@@ -170,37 +243,6 @@ def _roles(
     if settings.method == "prompts":
         return (), every
     return every if settings.align_things else label_space.stuff_ids, label_space.thing_ids
-
-
-def _prompt(
-    selected: Tensor,
-    classes: tuple[int, ...],
-    label_space: LabelSpace,
-    settings: PSASettings,
-    *,
-    embedding: Embedding | None,
-    segmenter: PromptableSegmenter | None,
-) -> Claims:
-    if embedding is None or segmenter is None or not classes:
-        return Claims.none()
-    array = selected.cpu().numpy()
-    components = connected_components(
-        array,
-        ignore_index=label_space.ignore_index,
-        connectivity=settings.connectivity,
-        classes=classes,
-        min_area=settings.min_component_area,
-    )
-    return prompt_components(
-        components,
-        selected,
-        label_space.num_classes,
-        embedding,
-        segmenter,
-        settings,
-        label_space.ignore_index,
-        array=array,
-    )
 
 
 def _connectivities(

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from seco.alignment import NamedRegions
-from seco.prompting import Claims, best_first
+from seco.claims import Claims, best_first
 from seco.regions import weigh
 
 NONE = -1

@@ -9,7 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from seco.aggregation import Aggregated, Connectivities, aggregate, needs_embedding
+from seco.aggregation import (
+    Aggregated,
+    Connectivities,
+    ToAggregate,
+    aggregate,
+    needs_embedding,
+)
 from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_labels, check_number, describe
 from seco.common.images import (
@@ -216,21 +222,19 @@ def refine_with_details(
         encoded = encode(images[asking], segmenter, images_per_batch=settings.images_per_batch)
         for index, embedding in zip(asking, encoded, strict=True):
             embeddings[index] = embedding
+    to_aggregate = [
+        ToAggregate(
+            selected[index],
+            asked[index],
+            None if certainty is None else certainty[index],
+            None if known is None else known[index],
+            None if images is None else images[index],
+            embeddings[index],
+        )
+        for index in range(len(own))
+    ]
     with exact(own.device, own.device if segmenter is None else segmenter.device):
-        aggregated = [
-            aggregate(
-                selected[index],
-                asked[index],
-                None if certainty is None else certainty[index],
-                label_space,
-                settings,
-                regions=None if known is None else known[index],
-                image=None if images is None else images[index],
-                embedding=embeddings[index],
-                segmenter=segmenter,
-            )
-            for index in range(len(own))
-        ]
+        aggregated = aggregate(to_aggregate, label_space, settings, segmenter=segmenter)
     refined = _assemble(aggregated, own, certainty, inside, ignore, outside, settings)
     if corrector is None or images is None:
         return refined

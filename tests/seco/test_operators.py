@@ -15,6 +15,7 @@ from operators import Launches
 from torch import Tensor
 
 import seco
+import seco.aggregation
 from seco import LabelSpace, ProposalSettings, PSASettings, Regions
 from seco.components import connected_components
 from seco.sam import masks
@@ -141,3 +142,30 @@ def test_a_decode_is_waited_for_twice():
         with launches.counting():
             sam.decode(embedding, **prompts, **more)
         assert launches.waits.total() == 2
+
+
+class SquaresOfSeveral(Squares):
+    """The same, for several images at a time."""
+
+    def decode_images(self, embeddings, counts, **prompts) -> MaskLogits:
+        assert len(embeddings) == len(counts)
+        return self.decode(embeddings[0], **prompts)
+
+
+def test_the_things_of_a_batch_are_asked_in_one_pass(monkeypatch):
+    counts = (3, 0, 12, 1)
+    labels = torch.stack([label_of(count) for count in counts])
+    regions = [Regions.from_label_map(torch.ones(SIDE, SIDE, dtype=torch.int64))] * len(counts)
+    images = torch.zeros(len(counts), 3, SIDE, SIDE, dtype=torch.uint8)
+
+    def refine(sam: Squares) -> Tensor:
+        return seco.refine_pseudo_labels(
+            images, labels, sam, regions=regions, label_space=SPACE, settings=ONE_CHUNK
+        )
+
+    one_by_one, together = Squares(), SquaresOfSeveral()
+    expected = refine(one_by_one)
+    assert one_by_one.decoded == [3, 12, 1]
+    monkeypatch.setattr(seco.aggregation, "images_at_once", lambda *_: len(counts))
+    assert torch.equal(refine(together), expected)
+    assert together.decoded == [16]

@@ -10,10 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import seco.prompting
+import seco.claims
 from seco import Embedding, MaskLogits, PSASettings, connected_components
-from seco.prompting import prompt_components
+from seco.prompting import Question, prompt_components
 from seco.sam.masks import pixel_cells, upscale
+
+
+def question(label, components):
+    tensor = torch.from_numpy(label)
+    return Question(components, tensor, label, Embedding(None, label.shape))
 
 
 class Coarse:
@@ -58,12 +63,9 @@ def test_equals_plain_loops(seed, height, width, rejected, batch, pixels_per_pas
         rejected_things=rejected,
     )
     coarse = Coarse(seed, label.shape)
-    tensor = torch.from_numpy(label)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seco.prompting, "PIXELS_PER_PASS", pixels_per_pass)
-        claims = prompt_components(
-            components, tensor, 4, Embedding(None, label.shape), coarse, options, 255
-        )
+        patch.setattr(seco.claims, "PIXELS_PER_PASS", pixels_per_pass)
+        (claims,) = prompt_components([question(label, components)], 4, coarse, options, 255)
     assert claims.classes.tolist() == components.classes.tolist()
     if not len(components):
         assert len(claims.pixel) == 0
@@ -119,15 +121,9 @@ def test_claims_that_another_mask_outdoes_are_dropped(monkeypatch):
     options = PSASettings(thing_agreement=0.0, thing_coverage=0.0, prompts_per_batch=16)
 
     def claims():
-        return prompt_components(
-            components,
-            torch.from_numpy(label),
-            3,
-            Embedding(None, label.shape),
-            Everywhere(0, label.shape),
-            options,
-            255,
-        )
+        asked = [question(label, components)]
+        (found,) = prompt_components(asked, 3, Everywhere(0, label.shape), options, 255)
+        return found
 
     def best(found):
         order = sorted(
@@ -141,8 +137,8 @@ def test_claims_that_another_mask_outdoes_are_dropped(monkeypatch):
 
     everything = claims()
     assert len(everything.pixel) == len(components) * label.size
-    monkeypatch.setattr(seco.prompting, "MOST_CLAIMS", 5000)
-    monkeypatch.setattr(seco.prompting, "PIXELS_PER_PASS", 4000)
+    monkeypatch.setattr(seco.claims, "MOST_CLAIMS", 5000)
+    monkeypatch.setattr(seco.claims, "PIXELS_PER_PASS", 4000)
     reduced = claims()
     # Three classes claim every pixel; twice that may wait, and one more pass.
     assert len(reduced.pixel) <= 2 * 3 * label.size + 4000
@@ -161,13 +157,80 @@ def test_box_and_points_are_sams(monkeypatch):
             return super().decode(embedding, **prompts)
 
     prompt_components(
-        connected_components(label),
-        torch.from_numpy(label),
+        [question(label, connected_components(label))],
         2,
-        Embedding(None, (20, 20)),
         Listening(0, (20, 20)),
         dataclasses.replace(PSASettings(), box_enlargement=4.0, point="centre"),
         255,
     )
     assert seen["boxes"].tolist() == [[8.5, 1.5, 12.5, 9.5]]
     assert seen["points"].tolist() == [[[10.5, 5.5]]]
+
+
+class Answering(Coarse):
+    """An answer that the image and the prompt decide, whoever else is asked beside it."""
+
+    def decode(self, embedding, *, boxes, points, point_labels, multimask=False):
+        self.answers.append(len(boxes))
+        low, high = boxes[:, :2, None] / self.cells, boxes[:, 2:, None] / self.cells
+        steps = torch.arange(self.cells) + embedding.features
+        x, y = (((low[:, i] - steps).cos() + (high[:, i] * steps).sin()) for i in (0, 1))
+        masks = x[:, None, :] + y[:, :, None]
+        return MaskLogits(masks[:, None], masks.abs().mean(dim=(1, 2))[:, None], self.extent)
+
+
+class AnsweringSeveral(Answering):
+    """The same, for several images at a time."""
+
+    def decode_images(self, embeddings, counts, *, boxes, points, point_labels, multimask=False):
+        assert sum(counts) == len(boxes) == len(points) == len(point_labels)
+        assert min(counts) > 0
+        chunks = zip(
+            embeddings, boxes.split(counts), points.split(counts), point_labels.split(counts),
+            strict=True,
+        )  # fmt: skip
+        self.together = [*getattr(self, "together", []), list(counts)]
+        answers = [
+            super(AnsweringSeveral, self).decode(e, boxes=b, points=p, point_labels=n)
+            for e, b, p, n in chunks
+        ]
+        return MaskLogits(
+            torch.cat([answer.logits for answer in answers]),
+            torch.cat([answer.scores for answer in answers]),
+            self.extent,
+        )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 4),
+    st.sampled_from([1, 2, 7, 64]),
+    st.sampled_from([Answering, AnsweringSeveral]),
+)
+def test_several_images_together_are_each_alone(seed, count, batch, kind):
+    rng = np.random.default_rng(seed)
+    options = PSASettings(
+        prompts_per_batch=batch,
+        thing_iou_thresh=0.5,
+        thing_agreement=0.2,
+        thing_coverage=0.2,
+        rejected_things="keep",
+    )
+    questions = []
+    for number in range(count):
+        label = rng.integers(0, 4, (6, 9)).repeat(3, 0).repeat(3, 1)
+        label[rng.random(label.shape) < rng.random()] = 255
+        components = connected_components(label, classes=(1, 2) if number else (), min_area=2)
+        tensor, place = torch.from_numpy(label), Embedding(float(number), label.shape)
+        questions.append(Question(components, tensor, label, place))
+    segmenter = kind(0, (18, 27))
+    together = prompt_components(questions, 4, segmenter, options, 255)
+    asked = [len(each.components) for each in questions]
+    if kind is AnsweringSeveral and sum(asked) <= batch and np.count_nonzero(asked) > 1:
+        assert segmenter.together == [[number for number in asked if number]]
+    assert len(together) == count
+    for each, found in zip(questions, together, strict=True):
+        (alone,) = prompt_components([each], 4, Answering(0, (18, 27)), options, 255)
+        for name, value in vars(alone).items():
+            torch.testing.assert_close(getattr(found, name), value, rtol=0, atol=0)

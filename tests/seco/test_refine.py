@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psa_oracle import ExactSegmenter
 
+import seco.aggregation
 from seco import (
     ADE20K,
     CITYSCAPES,
@@ -102,18 +103,26 @@ def test_normalised_floats_are_the_same_image():
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.integers(0, 10**6), st.booleans(), st.sampled_from(["psa", "alignment", "prompts"]))
-def test_batch_equals_single_calls(seed, with_confidence, method):
+@given(
+    st.integers(0, 10**6),
+    st.booleans(),
+    st.sampled_from(["psa", "alignment", "prompts"]),
+    st.sampled_from([None, 1, 2, 5]),
+)
+def test_batch_equals_single_calls(seed, with_confidence, method, at_once):
     img, pl, confidence = batch([seed, seed + 1, seed + 2], size=(9, 14))
     options = {"settings": PSASettings(method=method, proposals=DENSE)}
-    together = refine_with_details(
-        img,
-        pl,
-        ExactSegmenter(),
-        label_space=SPACE,
-        confidence=confidence if with_confidence else None,
-        **options,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        if at_once is not None:  # as on a GPU
+            patch.setattr(seco.aggregation, "images_at_once", lambda *_: at_once)
+        together = refine_with_details(
+            img,
+            pl,
+            ExactSegmenter(),
+            label_space=SPACE,
+            confidence=confidence if with_confidence else None,
+            **options,
+        )
     for index in range(3):
         alone = refine_with_details(
             img[index],
