@@ -5,13 +5,11 @@
 
 Encoders take their input size (the tiny SAM 256 x 256, the others 1024 x 1024); all but the tiny
 one have random weights, so that their embeddings can be compared and their masks cannot. Every
-variant is warmed up and then takes turns with the others, so that a slower moment of the machine
-meets all. Figures are medians over turns (CPU: 5, GPU: 20) with the range. With one thread on a CPU
-the time that the process ran is given too, which other processes disturb less; images/s, ratio and
-``achieved`` are of that. ``achieved`` counts what the architecture asks for (2 per multiply-add,
-padding of windows not computed twice), whoever computes it, and not what a variant happens to do;
-beside it stands what torch's counter counts in the original. The peak is bfloat16's: of a known
-card that of its data sheet, of other devices the best product of large matrices seen here.
+variant is warmed up and then takes turns with the others. Figures are medians over turns with the
+range. ``achieved`` counts what the architecture asks for (2 per multiply-add, padding of windows
+not computed twice), whoever computes it, and not what a variant happens to do; beside it stands
+what torch's counter counts in the original. The peak is bfloat16's: of a known card that of its
+data sheet, of other devices the best product of large matrices seen here. Memory is told on a GPU.
 """
 
 from __future__ import annotations
@@ -22,22 +20,25 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from measuring import clock_of, synchronize
+from measuring import clock_of, in_turns, peak_megabytes
 from models import MODELS, load_model
 from record import common_parser, summary, write_record
 from roofline import counted_flops, needed_bytes, needed_flops, peak_of
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from seco.common.numbers import plain
 from seco.demo import street_scene
 from seco.demo.scenes import DEV_SEEDS
 from seco.sam.accelerated_encoder import AcceleratedEncoder
 from seco.sam.inputs import prepare_images
 
 BASE = "stock, float32"  # always the first
+TIMES = {"process": "CPU ms per image", "wall": "ms per image"}
 Encoder = Callable[[Tensor], Tensor]
 
 
@@ -81,24 +82,6 @@ def images_for(encoder: Any, batch: int, device: torch.device) -> Tensor:
     return nn.functional.pad(wide, (0, 0, 0, side - side // 2))
 
 
-def timed(encoder: Encoder, images: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """One pass: its result, milliseconds per image, and on a GPU the peak above what was there."""
-    on_gpu = images.device.type == "cuda"
-    synchronize(images.device)
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated() if on_gpu else 0
-    ran, start = time.process_time(), time.perf_counter()
-    found = encoder(images)
-    synchronize(images.device)
-    said = {"ms per image": 1000 * (time.perf_counter() - start) / len(images)}
-    if on_gpu:
-        said["peak MB"] = (torch.cuda.max_memory_allocated() - before) / 1e6
-    elif torch.get_num_threads() == 1:
-        said["CPU ms per image"] = 1000 * (time.process_time() - ran) / len(images)
-    return found, said
-
-
 def compare(
     args: argparse.Namespace, name: str, encoder: Any, batch: int, deadline: float
 ) -> dict[str, Any]:
@@ -115,7 +98,7 @@ def compare(
         try:
             made = make()
             for _ in range(args.warm_up):
-                found = timed(made, images)[0].float().cpu()
+                found = made(images).float().cpu()
         except Exception as error:  # what does not run on a machine is a result too
             rows[label] = {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
             continue
@@ -125,28 +108,20 @@ def compare(
             **differences(found, reference),
         }
         ready[label] = made
-    turns: dict[str, list[dict[str, float]]] = {label: [] for label in ready}
-    for _ in range(args.repeats):
-        for label, made in ready.items():
-            turns[label].append(timed(made, images)[1])
-    clock = list(turns[BASE][0])[-1] if args.device.type == "cpu" else "ms per image"
-    base = statistics.median(turn[clock] for turn in turns[BASE])
-    flops = needed_flops(encoder)
-    for label, made in turns.items():
-        median = statistics.median(turn[clock] for turn in made)
+    calls = {label: partial(made, images) for label, made in ready.items()}
+    seconds = in_turns(calls, args.device, repeats=args.repeats, warm_up=0)
+    flops, base = needed_flops(encoder), statistics.median(seconds[BASE])
+    for label, spent in seconds.items():
+        median = statistics.median(spent) / batch
         rows[label] |= {
-            **{
-                key: summary([turn[key] for turn in made])
-                for key in made[0]
-                if key.endswith("image")
-            },
-            "images/s": round(1000 / median, 2),
-            "times as fast as stock": round(base / median, 2),
-            "achieved TFLOP/s": round(flops / median / 1e9, 3),
-            "share of the bfloat16 peak": round(1000 * flops / median / args.peak.flops, 3),
+            TIMES[clock_of(args.device)]: summary([1000 * value / batch for value in spent]),
+            "images/s": plain(1 / median, 3),
+            "times as fast as stock": round(base / batch / median, 2),
+            "achieved TFLOP/s": round(flops / median / 1e12, 3),
+            "share of the bfloat16 peak": round(flops / median / args.peak.flops, 3),
         }
-        if "peak MB" in made[0]:
-            rows[label]["peak MB"] = round(max(turn["peak MB"] for turn in made))
+        if args.device.type == "cuda":
+            rows[label]["peak MB"] = peak_megabytes(calls[label], args.device)
     moved, peak = needed_bytes(encoder, batch) / batch, args.peak
     return {
         "model": name,
