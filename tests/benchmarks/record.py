@@ -58,7 +58,7 @@ def write_record(
     """
     record = {
         "command": command_line(script, sys.argv[1:]),
-        "commit": commit_now(),
+        "commit": _START.commit,
         "machine": _machine(torch.device(device)),
         "versions": _versions(torch.device(device)),
         "seeds": f"street scenes from {DEV_SEEDS.start} on; 0 of all that is drawn",
@@ -104,9 +104,10 @@ def _versions(device: torch.device) -> dict[str, str]:
 
 
 class _Start:
-    """When the process began to measure, and how busy the machine had been."""
+    """When the process began to measure, what of, and how busy the machine had been."""
 
     def __init__(self) -> None:
+        self.commit = commit_now()
         self.time = time.time()
         self._ticks = _ticks()
         self._own = self._seconds()
