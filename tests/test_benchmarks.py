@@ -1,4 +1,4 @@
-"""The benchmarks' command: a run of the cheapest one, what is skipped, and the committed page."""
+"""The benchmarks' command: runs of cheap ones, what all are given, and the committed page."""
 
 from __future__ import annotations
 
@@ -13,6 +13,63 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "tests" / "benchmarks"
 NAME = "in_loop"  # takes the least
+
+
+# Scripts of the folder, by themselves: names such as `measuring` are others' here, too.
+PARSE_ALL = """
+import argparse, sys
+from importlib import import_module
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from page import SECTIONS
+from suite import SCALES, SUITE
+
+class Parsed(Exception):
+    pass
+
+def parse_only(self, words=None, namespace=None):
+    _, unknown = self.parse_known_args(words, namespace)
+    if unknown:
+        self.error(f"unknown: {unknown}")
+    raise Parsed
+
+argparse.ArgumentParser.parse_args = parse_only
+scripts = {path.name for path in Path(sys.argv[1]).glob("bench_*.py")}
+assert scripts == {one.script for one in SUITE.values()} == set(SECTIONS)
+assert scripts == {one.script for one in SUITE.values() if one.smoke is not None}
+for name, one in SUITE.items():
+    for scale in SCALES:
+        words = one.options(scale)
+        if words is None:
+            continue
+        sys.argv = [one.script, *words, "--device", "cpu", "--out", "x.json"]
+        try:
+            import_module(one.script.removesuffix(".py")).main()
+        except Parsed:
+            print(name, scale)
+        except SystemExit:
+            raise SystemExit(f"{name}, {scale}: {words}") from None
+"""
+PAGE = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from page import page
+
+print(page(Path(sys.argv[2])))
+"""
+
+
+def python(script: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script, str(SUITE), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def command(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -44,6 +101,32 @@ def test_a_benchmark_says_what_was_measured_and_how(out):
         spent = record[kind]["call, ms"]
         assert 0 < spent["min"] <= spent["median"] <= spent["max"]
     assert [path.name for path in out.iterdir()] == [f"bench_{NAME}.json"]
+
+
+def test_every_benchmark_takes_what_the_suite_gives_it_and_has_a_section():
+    ran = python(PARSE_ALL)
+    assert ran.returncode == 0, ran.stderr
+    for scale, least in (("smoke", 10), ("cpu", 12), ("gpu", 20)):
+        assert ran.stdout.count(scale) >= least
+
+
+def test_practice_and_ours_are_compared_by_stage_and_put_on_a_page(out, tmp_path):
+    ran = command("--scale", "smoke", "--only", "refine", "--out", tmp_path, "--commit", "one")
+    assert (ran.returncode, ran.stdout) == (0, "done: refine\n"), ran.stderr
+    (tmp_path / f"bench_{NAME}.json").write_bytes((out / f"bench_{NAME}.json").read_bytes())
+    (found,) = json.loads((tmp_path / "bench_refine.json").read_bytes())["results"]
+    stages = found["stages"]
+    assert list(stages) == ["encode", "segment everything", "prompts", "vote", "whole"]
+    parts = [stages[stage]["practice, ms"]["median"] for stage in ("encode", *stages)][:-1]
+    assert stages["whole"]["practice, ms"]["median"] == pytest.approx(sum(parts), abs=0.01)
+    assert 0 < found["ours: own work, share"]["median"] < 1
+
+    page = python(PAGE, tmp_path).stdout
+    for row in ("| whole: ours, accelerated | ", "| found: "):
+        assert row in page
+    missing = page[page.index("What has not been run") :]
+    assert "refine_vit_b" in missing
+    assert "refine," not in missing
 
 
 def test_what_is_done_is_skipped_until_the_commit_is_another(out):

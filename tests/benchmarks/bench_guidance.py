@@ -1,4 +1,4 @@
-"""What label guidance costs, by part, and whether tiles show in a large image.
+"""What a guided step costs by part, with crops, and against a loop over classes.
 
     python tests/benchmarks/bench_guidance.py --out docs/results/bench_guidance.json
 
@@ -6,11 +6,7 @@ One image of a street scene whose eight largest classes are labelled, a ``UNet2D
 of the bundled one (untrained: its time does not depend on that) and the bundled street segmenter.
 Kinds of steps take turns, so that a slower moment of the machine meets all of them; figures are
 medians with the range. The loop over classes is what one writes without the batch: a forward and
-backward of the segmenter per class.
-
-Tiles: scenes of 128 x 256 by the bundled diffusion model of 64 x 128 scenes (convolutional, so
-that it can see them whole, too), unguided. Where tiles meet, the step from column to column is
-compared with that of a typical column.
+backward of the segmenter per class. By size and number of classes: bench_translate.py.
 """
 
 from __future__ import annotations
@@ -18,7 +14,6 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,9 +23,8 @@ from torch import Tensor
 from translating import NEXT, STEP, load_diffusion, noised, stepping
 
 import sgg
-from seco.demo.scenes import DEV_SEEDS, street_scene
+from seco.demo.scenes import street_scene
 from seco.demo.segmenter import load_segmenter
-from sgg.demo.models import load_diffusion as load_bundled
 from sgg.sampling import ddim_step
 from sgg.windows import region_windows
 
@@ -139,67 +133,15 @@ def steps(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def tiles(options: argparse.Namespace) -> dict[str, object]:
-    """Whole, in blended tiles, and every tile translated for itself."""
-    unet, scheduler = load_bundled()
-    diffusion = unet.to(options.device), scheduler
-    rows: dict[str, list[float]] = {}
-    for seed in DEV_SEEDS[: options.scenes]:
-        scene = street_scene(seed, size=(128, 256), domain="game")
-        image = torch.from_numpy(scene.image).permute(2, 0, 1).float() / 255
-        label = torch.from_numpy(scene.label).long()
-
-        def translated(
-            place: tuple[slice, slice],
-            image: Tensor = image,
-            label: Tensor = label,
-            **chosen: Any,
-        ) -> Tensor:
-            return sgg.translate(
-                image[(slice(None), *place)], label[place], diffusion, None,
-                guidance="none", strength=0.5, num_inference_steps=8, **chosen,
-            )  # fmt: skip
-
-        whole = translated((slice(0, 128), slice(0, 256)))
-        blended = translated((slice(0, 128), slice(0, 256)), tile_size=(64, 128))
-        quarters = [
-            [
-                translated(
-                    (slice(y, y + 64), slice(x, x + 128)),
-                    generator=torch.Generator().manual_seed(x + y),
-                )
-                for x in (0, 128)
-            ]
-            for y in (0, 64)
-        ]
-        alone = torch.cat([torch.cat(row, 2) for row in quarters], 1)
-        for name, found in (("whole", whole), ("blended", blended), ("each for itself", alone)):
-            change = found.diff(dim=2).abs().mean((0, 1))
-            ratio = (change[127] / change.median()).item()
-            rows.setdefault(f"{name}: step at the border / typical step", []).append(ratio)
-            difference = 255 * (found - whole).abs().mean().item()
-            rows.setdefault(f"{name}: mean difference to whole, of 255", []).append(difference)
-    return {
-        "size": (128, 256),
-        "tile_size": (64, 128),
-        "scenes": options.scenes,
-        **{name: [round(value, 2) for value in values] for name, values in rows.items()},
-    }
-
-
 def main() -> None:
     parser = common_parser(__doc__, repeats=7)
     parser.add_argument("--size", type=int, nargs=2, default=(128, 256), metavar=("H", "W"))
     parser.add_argument("--classes", type=int, default=8)
-    parser.add_argument("--scenes", type=int, default=3, help="for the tiles")
-    parser.add_argument("--part", choices=("steps", "tiles"), help="only this one")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    parts = {"steps": steps, "tiles": tiles}
-    results = {name: run(options) for name, run in parts.items() if options.part in (None, name)}
     write_record(
         "bench_guidance.py", options.out, device=options.device, clock=clock_of(options.device),
-        results=results, seeds="street scenes from 0 on (steps), from 90000 on (tiles); 0 of noise",
+        results={"steps": steps(options)}, seeds="street scenes from 0 on; 0 of noise",
     )  # fmt: skip
 
 

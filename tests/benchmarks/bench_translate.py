@@ -7,10 +7,11 @@
 ``large`` one of 114 M parameters, as public pixel-space models for 256 x 256 have, with DeepLab v3
 on a ResNet-101; all untrained: their time does not depend on that. Labels are patches of so many
 classes all over the image. A step of SGG is a GSG or an LCG step, in turn; it is measured with
-whole images. Images are translated in ``--steps`` steps with ``--image-classes`` classes; "every
-2nd" is GuidanceSettings(interval=2). Kinds take turns; medians with the range. ``--dtype``,
-``--channels-last`` and ``--compile`` are sgg.translate's, of steps too: with these, weights are
-converted once, before. What is compiled needs ``--image-warm-up 1``.
+whole images; with crops, and by part: bench_guidance.py. Images are translated in ``--steps`` steps
+with ``--image-classes`` classes; "one step in 2" is GuidanceSettings(interval=2). Kinds take turns;
+medians with the range. ``--dtype``, ``--channels-last`` and ``--compile`` are sgg.translate's, of
+steps too: with these, weights are converted once, before. What is compiled needs
+``--image-warm-up 1``.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ def per_step(args: Any, name: str, size: Size, classes: int, images: Tensor) -> 
         UNGUIDED: stepping(*here, "none"),
         GSG: stepping(*here, "global", **whole),
         LCG: stepping(*here, "local", **whole),
-        f"{LCG}, margin 32": stepping(*here, "local", crop_margin=32, **whole),
     }
     with accelerated(model, segment, **networks(args)):
         found = seconds(args, calls, repeats=args.repeats)
@@ -56,7 +56,6 @@ def per_step(args: Any, name: str, size: Size, classes: int, images: Tensor) -> 
         "GSG / unguided": round(middle[GSG] / middle[UNGUIDED], 2),
         "LCG / unguided": round(middle[LCG] / middle[UNGUIDED], 2),
         "LCG / GSG": round(middle[LCG] / middle[GSG], 2),
-        "LCG, margin 32 / GSG": round(middle[f"{LCG}, margin 32"] / middle[GSG], 2),
         "ms": milliseconds(found),
     }
 
@@ -75,7 +74,7 @@ def per_image(args: Any, name: str, size: Size, images: Tensor) -> dict[str, Any
 
     calls = {UNGUIDED: translated("none"), GSG: translated("global"), LCG: translated("local")}
     for interval in args.intervals:
-        told = "every step" if interval == 1 else f"every {interval}. step"
+        told = "every step" if interval == 1 else f"one step in {interval}"
         calls[f"SGG, {told}"] = translated("sgg", interval)
     found = seconds(args, calls, repeats=args.image_repeats, warm_up=args.image_warm_up)
     base = statistics.median(found[UNGUIDED])

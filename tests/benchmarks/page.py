@@ -54,17 +54,12 @@ class Section:
 SECTIONS = {
     "bench_refine.py": Section(
         "Refining a label, against today's practice",
-        "`seco.refine_pseudo_labels` from scratch, with the tiny SAM, on pseudo-labels of "
-        "generated streets. The vote of practice is not counted.",
+        "`seco.refine_pseudo_labels` from scratch, by stage and whole. With random weights, times "
+        "are those of trained ones as far as they do not depend on what is seen: the thresholds "
+        "let a tenth of the masks pass, and the full grid is asked by both. *Adaptive* leaves out "
+        "points in found masks (the default). Practice looks twice at an image; its *whole* is the "
+        "sum of its stages.",
         seco_sections.refine,
-    ),
-    "bench_stages.py": Section(
-        "Stage by stage",
-        "With random weights, times are those of trained ones as far as they do not depend on "
-        "what is seen: the thresholds let a tenth of the masks pass, and the full grid is asked "
-        "by both. *Adaptive* leaves out points in found masks (the default). Practice looks twice "
-        "at an image; its *whole* is the sum of its stages.",
-        seco_sections.stages,
     ),
     "bench_accelerate.py": Section(
         "The encoder",
@@ -108,15 +103,22 @@ SECTIONS = {
         "Translation",
         "A step, and an image, by size and number of classes. *small*: a denoiser of the bundled "
         "one's size and the street segmenter; *large*: a denoiser of 114 M parameters and DeepLab "
-        "v3 on a ResNet-101; both untrained. *margin 32*: the segmenter sees crops. Ratios here "
-        "are costs: 1 would be free.",
+        "v3 on a ResNet-101; both untrained. Ratios here are costs: 1 would be free.",
         sgg_sections.translate,
     ),
     "bench_guidance.py": Section(
-        "What guidance costs by part, and tiles",
-        "A small denoiser and the bundled street segmenter. Ratios to an unguided or a GSG step "
-        "are costs.",
+        "What guidance costs by part, and with crops",
+        "A small denoiser and the bundled street segmenter, the label of a street scene. *margin*: "
+        "the segmenter sees crops. Ratios to an unguided or a GSG step are costs.",
         sgg_sections.guidance,
+    ),
+    "bench_batches.py": Section(
+        "Images and tiles together",
+        "Images whose labels have different numbers of classes, translated with SGG in batches, "
+        "*copies in a pass* is how full the segmenter's passes of LCG are; tiles of a large image, "
+        "asked several at a time, unguided. A small denoiser and segmenter, untrained. At the end "
+        "whether the tiles of the bundled model show.",
+        sgg_sections.batches,
     ),
 }
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tables import by, markdown, number, spread, times
+from tables import by, counted, markdown, number, spread, times
 
 Record = dict[str, Any]
 
 
 def translate(record: Record) -> Iterator[str]:
-    ratios = ("GSG / unguided", "LCG / unguided", "LCG / GSG", "LCG, margin 32 / GSG")
+    ratios = ("GSG / unguided", "LCG / unguided", "LCG / GSG")
     for name, found in record["results"].items():
         how = ", channels last" * record["channels_last"] + ", compiled" * record["compiled"]
         copies = f"at most {record['max_copies']} copies in a pass"
         yield f"**{name}**, {record['dtype']}{how}, {copies}."
         rows = [
             [
-                f"{by(told['size'])}, {told['classes']} "
-                f"{'class' if told['classes'] == 1 else 'classes'}",
+                f"{by(told['size'])}, {counted(told['classes'], 'class')}",
                 *(number(told[ratio]) for ratio in ratios),
                 *(spread(told["ms"][kind]) for kind in ("unguided", "GSG", "LCG")),
             ]
@@ -37,42 +36,68 @@ def translate(record: Record) -> Iterator[str]:
 
 
 def guidance(record: Record) -> Iterator[str]:
-    found = record["results"].get("steps")
-    if found is not None:
-        yield f"An image of {by(found['size'])} with {found['classes']} classes."
-        ratios = [
-            [name, times(told) if name.startswith("loop") else number(told)]
-            for name, told in found.items()
-            if " / " in name
+    found = record["results"]["steps"]
+    yield f"An image of {by(found['size'])} with {found['classes']} classes."
+    ratios = [
+        [name, times(told) if name.startswith("loop") else number(told)]
+        for name, told in found.items()
+        if " / " in name
+    ]
+    yield markdown(("", "ratio"), ratios)
+    yield markdown(("what", "ms"), [[name, spread(told)] for name, told in found["ms"].items()])
+    rows = [
+        [
+            name,
+            number(told["cosine to the exact gradient"]),
+            number(told["pixels, share of whole images"]),
+            number(told["batches"]),
         ]
-        yield markdown(("", "ratio"), ratios)
-        yield markdown(("what", "ms"), [[name, spread(told)] for name, told in found["ms"].items()])
-        rows = [
-            [
-                name,
-                number(told["cosine to the exact gradient"]),
-                number(told["pixels, share of whole images"]),
-                number(told["batches"]),
-            ]
-            for name, told in found["crops"].items()
+        for name, told in found["crops"].items()
+    ]
+    head = ("crops", "cosine to the exact gradient", "pixels, of whole images", "batches")
+    yield markdown(head, rows)
+    if "tiles" in record["results"]:  # until commit 83519cd; goes when it is measured again
+        yield _seams(record["results"]["tiles"])
+
+
+def batches(record: Record) -> Iterator[str]:
+    images, tiles = record["results"]["images"], record["results"]["tiles"]
+    classes = ", ".join(map(str, images["classes"]))
+    steps = counted(record["steps"], "step")
+    yield (
+        f"Images of {by(images['size'])} whose labels have {classes} classes, {steps}; tiles of "
+        f"{by(tiles['tile_size'])} in an image of {by(tiles['size'])}, {steps}."
+    )
+    head = ("images_per_batch", "times one", "images/s", "ms per image", "copies in a pass")
+    rows = [
+        [
+            count,
+            times(told["times the first"]),
+            number(told["images/s"]),
+            spread(told["ms per image"]),
+            f"{number(told['copies in a pass'])} of {record['max_copies']}",
         ]
-        head = ("crops", "cosine to the exact gradient", "pixels, of whole images", "batches")
-        yield markdown(head, rows)
-    tiles = record["results"].get("tiles")
-    if tiles is not None:
-        rows = []
-        for kind in ("whole", "blended", "each for itself"):
-            values = (
-                tiles[f"{kind}: {what}"]
-                for what in (
-                    "step at the border / typical step",
-                    "mean difference to whole, of 255",
-                )
-            )
-            rows.append([kind, *(", ".join(map(number, several)) for several in values)])
-        head = (
-            f"tiles of {by(tiles['tile_size'])} in {by(tiles['size'])}, per scene",
-            "step at the border / typical step",
-            "mean difference to whole, of 255",
-        )
-        yield markdown(head, rows)
+        for count, told in images["images_per_batch"].items()
+    ]
+    yield markdown(head, rows)
+    rows = [
+        [
+            count,
+            times(told["times the first"]),
+            number(told["images/s"]),
+            spread(told["ms per image"]),
+        ]
+        for count, told in tiles["tiles_per_batch"].items()
+    ]
+    yield markdown(("tiles_per_batch", *head[1:-1]), rows)
+    yield _seams(record["results"]["seams"])
+
+
+def _seams(found: Record) -> str:
+    columns = ("step at the border / typical step", "mean difference to whole, of 255")
+    rows = [
+        [kind, *(", ".join(map(number, found[f"{kind}: {column}"])) for column in columns)]
+        for kind in ("whole", "blended", "each for itself")
+    ]
+    what = f"tiles of {by(found['tile_size'])} in {by(found['size'])}, per scene"
+    return markdown((what, *columns), rows)

@@ -46,8 +46,9 @@ def _encoder(model: str) -> Benchmark:
     return Benchmark("bench_accelerate.py", None, None, f"--models {model} --minutes 6", (0, 8))
 
 
-def _stages(model: str) -> Benchmark:
-    return Benchmark("bench_stages.py", None, None, f"--models {model} --repeats 7", (0, 4))
+def _refine(model: str) -> Benchmark:
+    words = f"--models {model} --components 100 --repeats 7"
+    return Benchmark("bench_refine.py", None, None, words, (0, 4))
 
 
 def _folder(model: str) -> Benchmark:
@@ -57,35 +58,28 @@ def _folder(model: str) -> Benchmark:
 
 SUITE = {
     "refine": Benchmark(
-        "bench_refine.py",
-        "--images 1 --size 96 192 --least 1",
-        "--threads 2",
-        "--images 10",
-        (5, 3),
+        "bench_refine.py", "--images 1 --size 96 192 --least 1 --points 4", "--threads 2",
+        "--images 10 --repeats 3", (3, 3),
     ),
+    "refine_vit_b": Benchmark(
+        "bench_refine.py", None, "--models vit_b --components 100 --threads 2 --warm-up 0",
+        "--models vit_b --components 100 --repeats 7", (10, 4),
+    ),
+    "refine_vit_l": _refine("vit_l"),
+    "refine_vit_h": _refine("vit_h"),
     "accelerate": Benchmark(
         "bench_accelerate.py", "--models tiny --repeats 1", "--models tiny --repeats 7",
-        "--models tiny --minutes 3", (2, 4),
+        "--models tiny --minutes 3", (1, 4),
     ),
     "accelerate_vit_b": Benchmark(
-        "bench_accelerate.py", None, "--models vit_b --repeats 3 --minutes 14",
-        "--models vit_b --minutes 5", (15, 7),
+        "bench_accelerate.py", None, "--models vit_b --repeats 3 --minutes 6",
+        "--models vit_b --minutes 5", (6, 7),
     ),
     "accelerate_vit_l": _encoder("vit_l"),
     "accelerate_vit_h": _encoder("vit_h"),
-    "stages": Benchmark(
-        "bench_stages.py", "--size 64 128 --components 5 --points 4 --repeats 1",
-        "--models tiny --repeats 5", "--models tiny --repeats 10", (4, 3),
-    ),
-    "stages_vit_b": Benchmark(
-        "bench_stages.py", None, "--models vit_b --repeats 1", "--models vit_b --repeats 7",
-        (10, 4),
-    ),
-    "stages_vit_l": _stages("vit_l"),
-    "stages_vit_h": _stages("vit_h"),
     "regions": Benchmark(
-        "bench_regions.py", "--size 64 128 --points 8 --images 1 --least 20", "--images 20",
-        "--images 40", (12, 4),
+        "bench_regions.py", "--size 64 128 --points 8 --images 1 --least 20",
+        "--images 12 --threads 2", "--images 40", (5, 4),
     ),
     "sizes": Benchmark(
         "bench_sizes.py", "--sizes 64 --components 3 --points 8 --repeats 1", "--repeats 3",
@@ -107,10 +101,10 @@ SUITE = {
     "folder_vit_b": _folder("vit_b"),
     "folder_vit_h": _folder("vit_h"),
     "in_loop": Benchmark(
-        "bench_in_loop.py", "--height 128 --boxes 5 --repeats 1", "", "--repeats 50", (2, 2)
+        "bench_in_loop.py", "--height 128 --boxes 5 --repeats 1", "", "--repeats 50", (1, 2)
     ),
     "correct": Benchmark(
-        "bench_correct.py", "--size 256 512 --repeats 1 --warm-up 0 --steps 1", "", "", (8, 4)
+        "bench_correct.py", "--size 256 512 --repeats 1 --warm-up 0 --steps 1", "", "", (5, 4)
     ),
     "translate": Benchmark(
         "bench_translate.py",
@@ -118,7 +112,7 @@ SUITE = {
         "--repeats 2 --max-copies 8 --image-heights 256",
         "--classes 1 4 8 13 19 --repeats 10 --steps 50 --intervals 1 2 5 --image-repeats 3"
         " --image-warm-up 1",
-        (18, 5),
+        (14, 5),
     ),
     "translate_large": Benchmark(
         "bench_translate.py",
@@ -129,11 +123,16 @@ SUITE = {
         (0, 9),
     ),
     "guidance": Benchmark(
-        "bench_guidance.py",
-        "--size 64 128 --classes 2 --repeats 1 --part steps",
-        "--repeats 5",
-        "--size 512 1024 --repeats 10",
-        (6, 4),
+        "bench_guidance.py", "--size 64 128 --classes 2 --repeats 1", "--repeats 5",
+        "--size 512 1024 --repeats 10", (2, 4),
+    ),
+    "batches": Benchmark(
+        "bench_batches.py",
+        "--height 32 --tiled-height 64 --classes 1 3 --images-per-batch 1 2 --tiles-per-batch 1 4"
+        " --steps 2 --repeats 1 --scenes 1",
+        "",
+        "--height 256 --tiled-height 1024 --images-per-batch 1 2 4 8 --steps 20 --repeats 5",
+        (4, 4),
     ),
 }  # fmt: skip
 """By name; the file is ``bench_NAME.json``, on a GPU ``bench_NAME_cuda.json``."""

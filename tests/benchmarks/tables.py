@@ -60,6 +60,30 @@ def share(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
+def shares(found: Mapping[str, float]) -> str:
+    """In percent, the median and the range where there is one.
+
+    Example:
+        >>> shares({"median": 0.089, "min": 0.0763, "max": 0.11})
+        '8.9 % (7.6–11)'
+    """
+    percent = {name: round(100 * value, 1) for name, value in found.items()}
+    middle, *ends = spread(percent).split(" ")
+    return " ".join([middle, "%", *ends])
+
+
+def counted(count: int, what: str) -> str:
+    """A number and what it is of.
+
+    Example:
+        >>> counted(1, "image"), counted(7, "image"), counted(2, "class")
+        ('1 image', '7 images', '2 classes')
+    """
+    if count == 1:
+        return f"1 {what}"
+    return f"{count} {what}{'es' if what.endswith('s') else 's'}"
+
+
 def by(size: Sequence[int]) -> str:
     """Height and width.
 
