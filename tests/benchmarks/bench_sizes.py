@@ -6,9 +6,9 @@
 The label is road with boxes of things, one component each, on a generated street; things and stuff
 from scratch, with the model's own settings of "segment everything". Memory is the peak above the
 loaded model and what a small call has left: of torch's allocator on a GPU, resident on a CPU.
-``worst`` is a segmenter that takes every component for the same quarter of the image, at the
-larger size and number. Models other than the tiny one have random weights, whose few or many masks
-are chance.
+``worst`` is a segmenter that takes every component and every point for the same quarter of the
+image, at the larger size and number; it is timed once. Models other than the tiny one have random
+weights, whose few or many masks are chance.
 """
 
 from __future__ import annotations
@@ -60,7 +60,12 @@ class SameMask:
 
 
 def measured(
-    sam: seco.PromptableSegmenter, size: Size, components: int, args: Any, **believed: float
+    sam: seco.PromptableSegmenter,
+    size: Size,
+    components: int,
+    args: Any,
+    repeats: int,
+    **believed: float,
 ) -> dict[str, Any]:
     image = street_scene(DEV_SEEDS[0], size=size, domain="camera").image
     pixels = torch.from_numpy(image).permute(2, 0, 1).to(args.device)
@@ -74,8 +79,8 @@ def measured(
         seco.refine_pseudo_labels(*part, sam, label_space=STREETS, settings=settings)
 
     refine(64)
-    peak = peak_megabytes(refine, args.device)
-    (seconds,) = in_turns({"": refine}, args.device, repeats=args.repeats).values()
+    peak = peak_megabytes(refine, args.device)  # which warms up
+    (seconds,) = in_turns({"": refine}, args.device, repeats=repeats, warm_up=0).values()
     middle = summary(seconds, digits=6)["median"]
     return {
         "size": size,
@@ -110,13 +115,13 @@ def main() -> None:
         model = load_model(name).to(args.device)
         sam = seco.accelerate_sam(model) if args.accelerate else seco.load_sam(model)
         results[name] = [
-            measured(sam, size, count, args)
+            measured(sam, size, count, args, args.repeats)
             for size in sizes
             for count in tqdm(args.components, desc=f"{name}, {size[0]} x {size[1]}")
         ]
         del model, sam
         write(unfinished=True)
-    worst = SameMask(args.device), sizes[-1], max(args.components), args
+    worst = SameMask(args.device), sizes[-1], max(args.components), args, 1
     results["worst"] = [measured(*worst, thing_agreement=0.0, thing_coverage=0.0)]
     write(unfinished=False)
 
