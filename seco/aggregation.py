@@ -14,7 +14,7 @@ from seco.common.labels import LabelSpace
 from seco.common.tables import take_rows
 from seco.components import connected_components
 from seco.merging import Merged, merge
-from seco.prompting import Question, prompt_components
+from seco.prompting import ImageComponents, prompt_components
 from seco.regions import Regions
 from seco.sam.inference import images_at_once
 from seco.sam.proposals import regions_of_image
@@ -160,7 +160,7 @@ def _prompt(
             classes=classes,
             min_area=settings.min_component_area,
         )
-        questions[number] = Question(components, image.selected, array, image.embedding)
+        questions[number] = ImageComponents(components, image.selected, array, image.embedding)
     answers = prompt_components(
         list(questions.values()),
         label_space.num_classes,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -73,7 +73,6 @@ class ClaimCollector:
         areas: (N,) int64, their pixels.
         label: (H, W) int64; ids outside ``0..num_classes - 1`` do not vote.
         num_classes: K.
-        starts: the first component of every chunk.
         settings: of the aggregation.
     """
 
@@ -85,11 +84,10 @@ class ClaimCollector:
         label: Tensor,
         *,
         num_classes: int,
-        starts: Sequence[int],
         settings: PSASettings,
     ) -> None:
         self.ids, self.classes, self.areas, self.label = ids, classes, areas, label
-        self.num_classes, self.starts, self.settings = num_classes, starts, settings
+        self.num_classes, self.settings = num_classes, settings
         self.size: Size = (int(ids.shape[0]), int(ids.shape[1]))
         self._judge: MaskJudge | None = None
         self._agreements: list[Tensor] = []
@@ -99,13 +97,15 @@ class ClaimCollector:
         self._held, self._most = 0, MOST_CLAIMS
 
     def take(self, some: slice, logits: Tensor, scores: Tensor, extent: Extent) -> None:
-        """Judge the next chunk's masks, (n, h, w) with (n,) scores, of components ``some``."""
+        """Judge the next chunk's masks, (n, h, w) with (n,) scores, of components ``some``.
+
+        Chunks are of ``settings.prompts_per_batch``, from the first component on.
+        """
+        settings = self.settings
         if self._judge is None:
-            self._judge = MaskJudge(
-                self.label, self.ids, self.num_classes, extent, self.size, self.starts
-            )
-        turn, settings = len(self._agreements), self.settings
-        agreement, coverage = self._judge(logits, self.classes[some], self.areas[some], turn)
+            starts = range(0, len(self.classes), settings.prompts_per_batch)
+            self._judge = MaskJudge(self.label, self.ids, self.num_classes, extent, starts)
+        agreement, coverage = self._judge(logits, self.classes[some], self.areas[some], some.start)
         trusted = (
             (scores >= settings.thing_iou_thresh)
             & (agreement >= settings.thing_agreement)

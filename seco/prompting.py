@@ -14,13 +14,13 @@ from seco.claims import ClaimCollector, Claims
 from seco.common.arrays import Array
 from seco.components import Components
 from seco.prompts import enlarge_boxes, representative_points
-from seco.sam.inference import decode_images
+from seco.sam.inference import decode_several
 from seco.sam.protocol import Embedding, PromptableSegmenter
 from seco.settings import PSASettings
 
 
 @dataclass(frozen=True)
-class Question:
+class ImageComponents:
     """The components of an image that ask for their objects.
 
     Args:
@@ -37,7 +37,7 @@ class Question:
 
 
 def prompt_components(
-    questions: Sequence[Question],
+    images: Sequence[ImageComponents],
     num_classes: int,
     segmenter: PromptableSegmenter,
     settings: PSASettings,
@@ -51,7 +51,7 @@ def prompt_components(
     says :class:`seco.PSASettings`; its own pixels count as half in agreement.
 
     Args:
-        questions: one per image, of images of one size.
+        images: one per image, of images of one size.
         num_classes: K.
         segmenter: that made the embeddings.
         settings: of the aggregation.
@@ -62,35 +62,34 @@ def prompt_components(
 
     Source: SeCo, section 3.2, interactions with box and point prompts.
     """
-    chunks = _chunks([len(each.components) for each in questions], settings.prompts_per_batch)
-    prompts = [_prompts(each, segmenter.device, settings, ignore_index) for each in questions]
+    chunks = _chunks([len(each.components) for each in images], settings.prompts_per_batch)
+    prompts = [_prompts(each, segmenter.device, settings, ignore_index) for each in images]
     collected = [
         ClaimCollector(
-            torch.from_numpy(question.components.ids).to(segmenter.device),
+            torch.from_numpy(image.components.ids).to(segmenter.device),
             asked.classes,
             asked.areas,
-            question.label.to(segmenter.device),
+            image.label.to(segmenter.device),
             num_classes=num_classes,
-            starts=[some.start for chunk in chunks for image, some in chunk if image == number],
             settings=settings,
         )
-        for number, (question, asked) in enumerate(zip(questions, prompts, strict=True))
+        for image, asked in zip(images, prompts, strict=True)
     ]
     for chunk in chunks:
-        boxes = torch.cat([prompts[image].boxes[some] for image, some in chunk])
-        points = torch.cat([prompts[image].points[some] for image, some in chunk])
+        boxes = torch.cat([prompts[number].boxes[some] for number, some in chunk])
+        points = torch.cat([prompts[number].points[some] for number, some in chunk])
         counts = [some.stop - some.start for _, some in chunk]
-        answer = decode_images(
+        answer = decode_several(
             segmenter,
-            [questions[image].embedding for image, _ in chunk],
+            [images[number].embedding for number, _ in chunk],
             counts,
             boxes=boxes,
             points=points,
             point_labels=torch.ones(points.shape[:2], dtype=torch.int64, device=points.device),
         )
         masks = torch.split(answer.logits[:, 0], counts), torch.split(answer.scores[:, 0], counts)
-        for (image, some), logits, scores in zip(chunk, *masks, strict=True):
-            collected[image].take(some, logits, scores, answer.extent)
+        for (number, some), logits, scores in zip(chunk, *masks, strict=True):
+            collected[number].take(some, logits, scores, answer.extent)
     return [each.claims() for each in collected]
 
 
@@ -104,14 +103,14 @@ class _Prompts(NamedTuple):
 
 
 def _prompts(
-    question: Question, device: torch.device, settings: PSASettings, ignore_index: int
+    image: ImageComponents, device: torch.device, settings: PSASettings, ignore_index: int
 ) -> _Prompts:
-    components, size = question.components, question.embedding.size
+    components, size = image.components, image.embedding.size
     boxes = torch.from_numpy(enlarge_boxes(components.boxes, settings.box_enlargement, size))
     points = torch.from_numpy(
         representative_points(
             components,
-            question.array,
+            image.array,
             method=settings.point,
             count=settings.points_per_prompt,
             ignore_index=ignore_index,
@@ -128,17 +127,21 @@ def _prompts(
 
 
 def _chunks(counts: Sequence[int], most: int) -> list[list[tuple[int, slice]]]:
-    """Which prompts of which images are asked together: at most so many, in order."""
+    """Which prompts of which images are asked together: at most so many, in order.
+
+    An image has no more passes than it would have alone, for there are segmenters that answer
+    about one image at a time. Its own parts begin at multiples of ``most``.
+    """
     chunks: list[list[tuple[int, slice]]] = []
     room = 0
     for image, count in enumerate(counts):
-        start = 0
-        while start < count:
+        if count > room:
+            room = 0
+        for start in range(0, count, most):
+            some = slice(start, min(start + most, count))
             if not room:
                 chunks.append([])
                 room = most
-            stop = min(start + room, count)
-            chunks[-1].append((image, slice(start, stop)))
-            room -= stop - start
-            start = stop
+            chunks[-1].append((image, some))
+            room -= some.stop - some.start
     return chunks

@@ -224,12 +224,12 @@ def refine_with_details(
             embeddings[index] = embedding
     to_aggregate = [
         ToAggregate(
-            selected[index],
-            asked[index],
-            None if certainty is None else certainty[index],
-            None if known is None else known[index],
-            None if images is None else images[index],
-            embeddings[index],
+            selected=selected[index],
+            own=asked[index],
+            confidence=None if certainty is None else certainty[index],
+            regions=None if known is None else known[index],
+            image=None if images is None else images[index],
+            embedding=embeddings[index],
         )
         for index in range(len(own))
     ]

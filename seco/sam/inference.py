@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from seco.common.device_time import computing
 from seco.common.modules import device_of
 from seco.common.precision import cpu_by_default
-from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter, SeveralImages
+from seco.sam.inputs import check_counts
+from seco.sam.protocol import Embedding, MaskLogits, MultiImageDecoder, PromptableSegmenter
 
 IMAGES_PER_BATCH = 4
 """Images per pass of an encoder, where they come in batches: ViT-H takes gigabytes for each."""
@@ -92,7 +94,7 @@ def images_at_once(segmenter: PromptableSegmenter, images_per_batch: int) -> int
     return 1 if segmenter.device.type == "cpu" else images_per_batch
 
 
-def decode_images(
+def decode_several(
     segmenter: PromptableSegmenter,
     embeddings: Sequence[Embedding],
     counts: Sequence[int],
@@ -113,12 +115,28 @@ def decode_images(
         point_labels: (N, P).
         multimask: several masks per prompt, or one.
     """
+    check_counts(embeddings, counts, boxes=boxes, points=points)
     given = {"boxes": boxes, "points": points, "point_labels": point_labels}
     if len(embeddings) == 1:
         return segmenter.decode(embeddings[0], **given, multimask=multimask)
-    if isinstance(segmenter, SeveralImages):
-        return segmenter.decode_images(embeddings, counts, **given, multimask=multimask)
+    if _decodes_several(segmenter):
+        several = cast(MultiImageDecoder, segmenter)
+        return several.decode_several(embeddings, counts, **given, multimask=multimask)
     return decode_each(segmenter, embeddings, counts, **given, multimask=multimask)
+
+
+def _decodes_several(segmenter: PromptableSegmenter) -> bool:
+    """Whether a back end has its own ``decode_several``, which speaks for its ``decode``.
+
+    Not one that only passes on what it does not know, nor one that has another ``decode`` by now:
+    what it changes would be left out.
+    """
+    if "decode" in getattr(segmenter, "__dict__", {}):
+        return False
+    for kind in type(segmenter).__mro__:
+        if {"decode", "decode_several"} & vars(kind).keys():
+            return "decode_several" in vars(kind)
+    return False
 
 
 def decode_each(
@@ -129,7 +147,7 @@ def decode_each(
     multimask: bool = False,
     **prompts: Tensor | None,
 ) -> MaskLogits:
-    """Answer the prompts about one image after the other; see :func:`decode_images`."""
+    """Answer the prompts about one image after the other; see :func:`decode_several`."""
     parts = {
         name: [None] * len(counts) if value is None else torch.split(value, list(counts))
         for name, value in prompts.items()

@@ -176,21 +176,26 @@ def check_prompts(
     return Prompts(boxes, points, point_labels)
 
 
-def check_counts(embeddings: Sequence[Embedding], counts: Sequence[int], prompts: Prompts) -> None:
-    """Check which prompts are about which image.
+def check_counts(
+    embeddings: Sequence[Embedding],
+    counts: Sequence[int],
+    *,
+    boxes: Tensor | None,
+    points: Tensor | None,
+) -> None:
+    """Check which of N prompts are about which image.
 
     Raises:
         ValueError: not one count per image, other counts than prompts, or images of several sizes.
 
     Example:
         >>> one = Embedding(None, (4, 4))
-        >>> box = check_prompts(torch.zeros(3, 4), None, None, torch.device("cpu"))
-        >>> check_counts([one, one], [1, 1], box)
+        >>> check_counts([one, one], [1, 1], boxes=torch.zeros(3, 4), points=None)
         Traceback (most recent call last):
             ...
         ValueError: counts: expected one per embedding, 2, none negative, 3 in all, got [1, 1]
     """
-    given = next(len(value) for value in prompts if value is not None)
+    given = next((len(value) for value in (boxes, points) if value is not None), 0)
     counts = list(counts)
     if len(counts) != len(embeddings) or min(counts, default=-1) < 0 or sum(counts) != given:
         raise ValueError(

@@ -130,10 +130,12 @@ def regions_of_image(
     for layer in range(1, settings.crop_n_layers + 1):
         factor = settings.crop_n_points_downscale_factor**layer
         points_per_side = max(settings.points_per_side // factor, 1)
-        for window in windows_of_layer(size, layer, overlap_ratio=settings.crop_overlap_ratio):
-            part = image[None, :, window.rows, window.columns]
-            (closer,) = encode(part, segmenter)
-            found.append(_propose(closer, segmenter, settings, points_per_side, window, size))
+        windows = windows_of_layer(size, layer, overlap_ratio=settings.crop_overlap_ratio)
+        parts = torch.stack([image[:, window.rows, window.columns] for window in windows])
+        found += [
+            _propose(closer, segmenter, settings, points_per_side, window, size)
+            for window, closer in zip(windows, encode(parts, segmenter), strict=True)
+        ]
     if len(found) > 1:
         nearness = [
             torch.full_like(some.scores, 1 / (some.window.height * some.window.width))

@@ -89,16 +89,15 @@ class PromptableSegmenter(Protocol):
         ...
 
 
-@runtime_checkable
-class SeveralImages(Protocol):
+class MultiImageDecoder(Protocol):
     """What a back end may have besides: prompts about several images in one pass.
 
-    On a GPU a few prompts about an image take as long as launching their work; those about all
-    images of a batch then cost the same once. :func:`seco.sam.inference.decode_images` uses it
+    On a GPU a few prompts about an image take as long as launching their work, nearly all of
+    which a batch of images then needs once. :func:`seco.sam.inference.decode_several` uses it
     where it is there.
     """
 
-    def decode_images(
+    def decode_several(
         self,
         embeddings: Sequence[Embedding],
         counts: Sequence[int],

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seco.common.modules import device_of, dtype_of
+from seco.common.tables import join
 from seco.sam.inference import decode_each, in_float32, inference, to_answer
 from seco.sam.inputs import (
     Prompts,
@@ -131,7 +132,7 @@ class SegmentAnythingBackend:
         prompts = check_prompts(boxes, points, point_labels, self.device)
         return self._decode([embedding], None, prompts, multimask=multimask)
 
-    def decode_images(
+    def decode_several(
         self,
         embeddings: Sequence[Embedding],
         counts: Sequence[int],
@@ -141,12 +142,12 @@ class SegmentAnythingBackend:
         point_labels: Tensor | None = None,
         multimask: bool = False,
     ) -> MaskLogits:
-        """Answer prompts about several images; see :meth:`SeveralImages.decode_images`.
+        """Answer prompts about several images; see :meth:`MultiImageDecoder.decode_several`.
 
         In one pass with SAM's own decoder; others (HQ-SAM's, changed ones) take one image.
         """
         prompts = check_prompts(boxes, points, point_labels, self.device)
-        check_counts(embeddings, counts, prompts)
+        check_counts(embeddings, counts, boxes=prompts.boxes, points=prompts.points)
         hq = any(len(embedding.features) > 1 for embedding in embeddings)
         if hq or not is_shared_decoder(self.model.mask_decoder):
             return decode_each(self, embeddings, counts, **prompts._asdict(), multimask=multimask)
@@ -167,7 +168,7 @@ class SegmentAnythingBackend:
         with inference(model):
             dtype = dtype_of(model.mask_decoder)
             features, *early = (
-                torch.cat([level.to(self.device, dtype) for level in levels])
+                join([level.to(self.device, dtype) for level in levels])
                 for levels in zip(*(embedding.features for embedding in embeddings), strict=True)
             )
             prompt_encoder: Any = in_float32(model.prompt_encoder)

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seco.sam.shared_transformer import Image, Places, transform
+from seco.sam.shared_transformer import PositionProjections, ProjectedImage, transform
 
 # Prompts at a time on a CPU: what they need of an embedding then stays in the cache.
 CPU_BATCH = 8
@@ -87,9 +87,9 @@ def decode_shared(
     """
     parts: Any = decoder
     size = (int(images.shape[-2]), int(images.shape[-1]))
-    places = Places(parts.transformer, position[0].flatten(1).T.contiguous())
+    places = PositionProjections(parts.transformer, position[0].flatten(1).T.contiguous())
     seen = [
-        Image(parts.transformer, image.flatten(1).T.contiguous(), places)
+        ProjectedImage(parts.transformer, image.flatten(1).T.contiguous(), places)
         for image in images.unbind()
     ]
     ends = list(accumulate([len(prompts)] if counts is None else counts, initial=0))
@@ -105,7 +105,7 @@ def decode_shared(
         cuts = [min(max(end - start, 0), len(tokens)) for end in ends]
         asked = [
             (image, high - low)
-            for image, low, high in zip(seen, cuts, cuts[1:], strict=False)
+            for image, (low, high) in zip(seen, pairwise(cuts), strict=True)
             if high > low
         ]
         tokens, own_pixels = transform(parts.transformer, tokens, asked, places)

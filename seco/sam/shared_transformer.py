@@ -8,14 +8,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from seco.common.tables import join
 
-class Places:
+
+class PositionProjections:
     """What all images have in common: their position encoding, projected.
 
     Args:
@@ -34,7 +36,7 @@ class Places:
         self.final_keys = transformer.final_attn_token_to_image.k_proj(encoding)
 
 
-class Image:
+class ProjectedImage:
     """What all prompts on an image have in common: the first layer's projections of it.
 
     Args:
@@ -43,7 +45,7 @@ class Image:
         places: of its pixels.
     """
 
-    def __init__(self, transformer: Any, pixels: Tensor, places: Places) -> None:
+    def __init__(self, transformer: Any, pixels: Tensor, places: PositionProjections) -> None:
         self.pixels = pixels
         first = transformer.layers[0]
         to_image, to_tokens = first.cross_attn_token_to_image, first.cross_attn_image_to_token
@@ -52,12 +54,12 @@ class Image:
         self.queries = to_tokens.q_proj(pixels + places.encoding)
 
 
-Asked = Sequence[tuple[Image, int]]
+ImageCounts = Sequence[tuple[ProjectedImage, int]]
 """Images, and how many of the prompts, image after image, are about each."""
 
 
 def transform(
-    transformer: Any, tokens: Tensor, images: Asked, places: Places
+    transformer: Any, tokens: Tensor, images: ImageCounts, places: PositionProjections
 ) -> tuple[Tensor, Tensor]:
     """The two-way transformer: (N, T, C) tokens and (N, P, C) pixels after it."""
     own = tokens
@@ -91,16 +93,16 @@ def transform(
     return transformer.norm_final_attn(tokens), pixels
 
 
-def _look_at_images(attention: Any, tokens: Tensor, images: Asked) -> Tensor:
+def _look_at_images(attention: Any, tokens: Tensor, images: ImageCounts) -> Tensor:
     """Tokens attend to the image that they ask about: (N, T, C)."""
     parts = torch.split(tokens, [count for _, count in images])
-    return _join(
+    return join(
         _look_at_image(attention, part, image)
         for (image, _), part in zip(images, parts, strict=True)
     )
 
 
-def _look_at_image(attention: Any, tokens: Tensor, image: Image) -> Tensor:
+def _look_at_image(attention: Any, tokens: Tensor, image: ProjectedImage) -> Tensor:
     """Tokens attend to the image itself: (N, T, C)."""
     heads = attention.num_heads
     count, length, _ = tokens.shape
@@ -136,14 +138,14 @@ def _look_at(attention: Any, tokens: Tensor, pixels: Tensor, placed_keys: Tensor
     return out
 
 
-def _tell_images(attention: Any, images: Asked, keys: Tensor, values: Tensor) -> Tensor:
+def _tell_images(attention: Any, images: ImageCounts, keys: Tensor, values: Tensor) -> Tensor:
     """The images' pixels attend to the tokens of each prompt: see :func:`_tell_image`."""
     counts = [count for _, count in images]
     parts = zip(images, torch.split(keys, counts), torch.split(values, counts), strict=True)
-    return _join(_tell_image(attention, image, *part) for (image, _), *part in parts)
+    return join(_tell_image(attention, image, *part) for (image, _), *part in parts)
 
 
-def _tell_image(attention: Any, image: Image, keys: Tensor, values: Tensor) -> Tensor:
+def _tell_image(attention: Any, image: ProjectedImage, keys: Tensor, values: Tensor) -> Tensor:
     """The image's pixels attend to each prompt's tokens: pixels plus what they are told."""
     told = _told(attention, keys)
     heads, width = told.shape[1], told.shape[3]
@@ -188,9 +190,3 @@ def _speak(attention: Any, scores: Tensor, values: Tensor, before: Tensor) -> Te
 def _by_head(x: Tensor, heads: int) -> Tensor:
     """(N, T, h d) to (N, h, T, d)."""
     return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
-
-
-def _join(parts: Iterable[Tensor]) -> Tensor:
-    """Parts one after the other; a single one is not copied."""
-    listed = list(parts)
-    return listed[0] if len(listed) == 1 else torch.cat(listed)

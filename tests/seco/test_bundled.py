@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from seco import PSASettings, load_sam, propose_regions, refine_pseudo_labels
+import seco.aggregation
+from seco import (
+    PSASettings,
+    load_sam,
+    propose_regions,
+    refine_pseudo_labels,
+    refine_with_details,
+)
 from seco.demo import STREETS, street_scene
 from seco.demo.scenes import DEV_SEEDS
 from seco.demo.segmenter import load_segmenter, predict
@@ -42,6 +49,36 @@ def test_refined_labels_are_better_than_raw():
     raw, refined = sum(raw[1:], raw[0]), sum(refined[1:], refined[0])
     assert refined.mean_iou > raw.mean_iou
     assert refined.accuracy > raw.accuracy
+
+
+@pytest.mark.parametrize("method", ["psa", "prompts"])
+def test_things_asked_about_together_are_those_asked_about_alone(method, monkeypatch):
+    """As on a GPU: four images in one pass of the decoder, one of which has no things."""
+    images, labels, confidences, _ = zip(*(scene(s, (96, 160)) for s in range(1, 5)), strict=True)
+    labels = torch.stack(labels)
+    labels[1] = STREETS.names.index("road")
+    sam, calls = load_sam("tiny"), []
+    several = type(sam).decode_several
+
+    def counted(self, embeddings, counts, **prompts):
+        calls.append(list(counts))
+        return several(self, embeddings, counts, **prompts)
+
+    options = {
+        "label_space": STREETS,
+        "confidence": torch.stack(confidences),
+        "settings": replace(QUICK, method=method, prompts_per_batch=80),
+    }
+    alone = refine_with_details(torch.stack(images), labels, sam, **options)
+    monkeypatch.setattr(type(sam), "decode_several", counted)
+    monkeypatch.setattr(seco.aggregation, "images_at_once", lambda *_: 4)
+    together = refine_with_details(torch.stack(images), labels, sam, **options)
+    assert calls
+    assert all(len(counts) > 1 and sum(counts) <= 80 for counts in calls)
+    assert (together.labels == alone.labels).float().mean() > 0.999
+    torch.testing.assert_close(together.scores, alone.scores, atol=1e-4, rtol=0.01)
+    for first, second in zip(together.connectivities, alone.connectivities, strict=True):
+        assert first.classes.tolist() == second.classes.tolist()
 
 
 def test_batch_equals_single_calls():

@@ -147,7 +147,7 @@ def test_a_decode_is_waited_for_twice():
 class SquaresOfSeveral(Squares):
     """The same, for several images at a time."""
 
-    def decode_images(self, embeddings, counts, **prompts) -> MaskLogits:
+    def decode_several(self, embeddings, counts, **prompts) -> MaskLogits:
         assert len(embeddings) == len(counts)
         return self.decode(embeddings[0], **prompts)
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 import seco.claims
 from seco import Embedding, MaskLogits, PSASettings, connected_components
-from seco.prompting import Question, prompt_components
+from seco.prompting import ImageComponents, prompt_components
 from seco.sam.masks import pixel_cells, upscale
 
 
 def question(label, components):
     tensor = torch.from_numpy(label)
-    return Question(components, tensor, label, Embedding(None, label.shape))
+    return ImageComponents(components, tensor, label, Embedding(None, label.shape))
 
 
 class Coarse:
@@ -182,7 +182,7 @@ class Answering(Coarse):
 class AnsweringSeveral(Answering):
     """The same, for several images at a time."""
 
-    def decode_images(self, embeddings, counts, *, boxes, points, point_labels, multimask=False):
+    def decode_several(self, embeddings, counts, *, boxes, points, point_labels, multimask=False):
         assert sum(counts) == len(boxes) == len(points) == len(point_labels)
         assert min(counts) > 0
         chunks = zip(
@@ -223,7 +223,7 @@ def test_several_images_together_are_each_alone(seed, count, batch, kind):
         label[rng.random(label.shape) < rng.random()] = 255
         components = connected_components(label, classes=(1, 2) if number else (), min_area=2)
         tensor, place = torch.from_numpy(label), Embedding(float(number), label.shape)
-        questions.append(Question(components, tensor, label, place))
+        questions.append(ImageComponents(components, tensor, label, place))
     segmenter = kind(0, (18, 27))
     together = prompt_components(questions, 4, segmenter, options, 255)
     asked = [len(each.components) for each in questions]
@@ -234,3 +234,28 @@ def test_several_images_together_are_each_alone(seed, count, batch, kind):
         (alone,) = prompt_components([each], 4, Answering(0, (18, 27)), options, 255)
         for name, value in vars(alone).items():
             torch.testing.assert_close(getattr(found, name), value, rtol=0, atol=0)
+
+
+@given(st.lists(st.integers(0, 9), max_size=6), st.integers(1, 5))
+def test_no_image_is_asked_about_more_often_than_alone(counts, batch):
+    """A segmenter that answers about one image at a time has no more to do for a batch."""
+
+    class Counting(Answering):
+        def decode(self, embedding, **prompts):
+            calls.append((embedding.features, len(prompts["boxes"])))
+            return super().decode(embedding, **prompts)
+
+    calls: list[tuple[float, int]] = []
+    questions = []
+    for number, count in enumerate(counts):
+        label = np.full((3, 20), 255)
+        label[1, 1 : 2 * count : 2] = 1
+        components = connected_components(label, connectivity=4)
+        assert len(components) == count
+        place = Embedding(float(number), label.shape)
+        questions.append(ImageComponents(components, torch.from_numpy(label), label, place))
+    options = PSASettings(prompts_per_batch=batch, min_component_area=1)
+    prompt_components(questions, 2, Counting(0, (3, 20)), options, 255)
+    for number, count in enumerate(counts):
+        own = [size for image, size in calls if image == number]
+        assert own == [min(batch, count - start) for start in range(0, count, batch)]

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from seco.correction.extractors import SegmenterExtractor
-from seco.sam.inference import decode_images
+from seco.sam.inference import decode_several
 
 SIDE = 64
 
@@ -170,7 +170,7 @@ def _contract(backend: Any, make_images: Any, make_prompts: Any, untouched: Any)
         torch.testing.assert_close(alone.scores, answer.scores, atol=1e-5, rtol=1e-4)
     # Prompts about several images are those about each.
     counts = [3, 0, 1]
-    joined = decode_images(backend, together, counts, **given, multimask=True)
+    joined = decode_several(backend, together, counts, **given, multimask=True)
     parts = [slice(0, 3), slice(0, 0), slice(3, 4)]
     for index, some in enumerate(parts):
         if counts[index]:

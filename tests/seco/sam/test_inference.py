@@ -8,8 +8,8 @@ from psa_oracle import ExactSegmenter
 from torch import Tensor
 
 import seco
-from seco.sam.inference import encode
-from seco.sam.protocol import Embedding
+from seco.sam.inference import decode_several, encode
+from seco.sam.protocol import Embedding, MaskLogits
 
 
 class Counting(ExactSegmenter):
@@ -82,3 +82,81 @@ def test_the_callers_default_device_changes_nothing():
     for one, other in zip(found.features, plain.features, strict=True):
         assert torch.equal(one, other)
     assert torch.equal(refined, expected)
+
+
+class Telling:
+    """Answers with who was asked."""
+
+    device = torch.device("cpu")
+
+    def encode(self, images: Tensor) -> list[Embedding]:
+        return [Embedding(float(number), (4, 4)) for number in range(len(images))]
+
+    def decode(self, embedding: Embedding, *, boxes: Tensor, **_: object) -> MaskLogits:
+        return self.answer(len(boxes), embedding.features)
+
+    @staticmethod
+    def answer(count: int, said: float) -> MaskLogits:
+        return MaskLogits(torch.full((count, 1, 2, 2), said), torch.ones(count, 1), (2.0, 2.0))
+
+
+class TellingOfSeveral(Telling):
+    def decode_several(
+        self, embeddings: list[Embedding], counts: list[int], *, boxes: Tensor, **_: object
+    ) -> MaskLogits:
+        return self.answer(len(boxes), 99.0)
+
+
+class Changed(TellingOfSeveral):
+    def decode(self, embedding: Embedding, *, boxes: Tensor, **_: object) -> MaskLogits:
+        return self.answer(len(boxes), -1.0)
+
+
+class Wrapped:
+    """Passes on what it does not know."""
+
+    def __init__(self) -> None:
+        self.inner = TellingOfSeveral()
+
+    def decode(self, embedding: Embedding, **prompts: Tensor) -> MaskLogits:
+        return self.inner.decode(embedding, **prompts)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+
+class ChangedAgain(Changed, TellingOfSeveral):
+    decode_several = TellingOfSeveral.decode_several
+
+
+def patched() -> TellingOfSeveral:
+    own = TellingOfSeveral()
+    own.decode = Telling().decode
+    return own
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "said"),
+    [
+        (Telling(), [0, 0, 2]),
+        (TellingOfSeveral(), [99, 99, 99]),
+        (ChangedAgain(), [99, 99, 99]),
+        (Changed(), [-1, -1, -1]),
+        (Wrapped(), [0, 0, 2]),
+        (patched(), [0, 0, 2]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_several_images_are_asked_at_once_where_nothing_is_left_out(
+    segmenter: Telling, said: list[int]
+) -> None:
+    embeddings, boxes = Telling().encode(torch.zeros(3)), torch.zeros(3, 4)
+    answer = decode_several(segmenter, embeddings, [2, 0, 1], boxes=boxes)
+    assert answer.logits[:, 0, 0, 0].tolist() == said
+    assert answer.scores.shape == (3, 1)
+    alone = decode_several(segmenter, embeddings[2:], [3], boxes=boxes)
+    assert alone.logits[:, 0, 0, 0].unique().tolist() == [
+        -1 if isinstance(segmenter, Changed) else 2
+    ]
+    with pytest.raises(ValueError, match=r"counts: .* 3, none negative, 3 in all, got \[2, 0, 2\]"):
+        decode_several(segmenter, embeddings, [2, 0, 2], boxes=boxes)

@@ -309,9 +309,9 @@ def test_prompts_about_several_images_say_how_many_each(small_sam: Any) -> None:
     )
     for counts in ([1], [2, 0, 0], [3, -1], [1, 2]):
         with pytest.raises(ValueError, match=r"counts: expected one per embedding, 2, .* 2 in all"):
-            backend.decode_images([large, large], counts, boxes=BOX.repeat(2, 1))
+            backend.decode_several([large, large], counts, boxes=BOX.repeat(2, 1))
     with pytest.raises(ValueError, match=r"one size, got \[\(9, 12\), \(10, 12\)\]"):
-        backend.decode_images([large, small], [1, 1], boxes=BOX.repeat(2, 1))
+        backend.decode_several([large, small], [1, 1], boxes=BOX.repeat(2, 1))
 
 
 @pytest.mark.parametrize(
