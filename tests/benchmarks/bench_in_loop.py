@@ -4,7 +4,7 @@
 
 Medians with the range; on one thread of a CPU the time that the process ran (other jobs may share
 the machine). The crop is half as wide as an image resized to half its height and width, flipped.
-What a data loader does (read, move, build) runs on the CPU, the calls on ``--device``.
+What a data loader does (read, move) and the building run on the CPU, the calls on ``--device``.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ SECTIONS = {
     ),
     "bench_in_loop.py": Section(
         "In a training loop",
-        "Regions that travel with an image: read, moved and built by the data loader, then a call "
+        "Regions that travel with an image: read and moved by the data loader, built, and a call "
         "of `seco.refine_in_loop` on a crop of half the image's height, squared.",
         seco_sections.in_loop,
     ),
