@@ -24,6 +24,9 @@ Segment = Callable[[Tensor], Tensor]
 
 Reduction = Literal["sum", "mean"]
 
+# Of the copies in one pass, with which a CPU's cache can do: on a GPU max_copies alone decides.
+PIXELS_ON_A_CPU = 1 << 17
+
 
 def local_gradient(
     images: Tensor,
@@ -59,7 +62,8 @@ def local_gradient(
             label (the paper does not say), or ``"mean"`` over each region.
         class_weights: K factors on the classes' losses.
         max_copies: most images, or windows of as many pixels together, in one forward and backward
-            of the segmenter; bounds memory.
+            of the segmenter; bounds memory. On a CPU, where many at once are slower, fewer if they
+            are large.
         crop_margin: pixels around a region that the segmenter sees; ``None`` is the whole image.
 
     Returns:
@@ -141,6 +145,8 @@ def gradient_by_windows(
     ids_seen = [window.class_id for group in windows.values() for window in group]
     for (height, width), group in windows.items():
         most = max_copies * labels[0].numel() // (height * width)
+        if images.device.type == "cpu":
+            most = min(most, max(1, PIXELS_ON_A_CPU // (height * width)))
         for start in range(0, len(group), most):
             chunk = group[start : start + most]
             known = [labels[w.image, w.rows, w.columns] for w in chunk]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import sgg.guidance
 from sgg.guidance import global_gradient, local_gradient
 
 
@@ -174,6 +175,23 @@ def test_images_with_few_classes_and_with_many_fill_chunks_together(present, max
         assert len(sizes[kind]) == math.ceil(total / max_copies)
         assert sum(sizes[kind]) == total
         assert all(size == max_copies for size in sizes[kind][:-1])
+
+
+def test_a_cpu_sees_fewer_large_copies_at_once(monkeypatch):
+    images, _ = sample(0, count=1)
+    labels = (torch.arange(5)[:, None] + torch.zeros(7, dtype=torch.int64))[None]
+    expected = local_gradient(images, labels, network(), max_copies=1)
+    for pixels, sizes in ((80, [2, 2, 1]), (34, [1] * 5), (10**6, [4, 1])):
+        monkeypatch.setattr(sgg.guidance, "PIXELS_ON_A_CPU", pixels)
+        seen = []
+
+        def segment(x, seen=seen):
+            seen.append(len(x))
+            return network()(x)
+
+        found = local_gradient(images, labels, segment, max_copies=4)
+        assert seen == sizes
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
 
 
 def seeing_3_pixels_far(seed: int, stride: int = 1):
