@@ -114,10 +114,10 @@ SECTIONS = {
     ),
     "bench_batches.py": Section(
         "Images and tiles together",
-        "Images whose labels have different numbers of classes, translated with SGG in batches, "
-        "*copies in a pass* is how full the segmenter's passes of LCG are; tiles of a large image, "
-        "asked several at a time, unguided. A small denoiser and segmenter, untrained. At the end "
-        "whether the tiles of the bundled model show.",
+        "Images whose labels have different numbers of classes, translated with SGG in batches "
+        "(*copies in a pass*: how full the segmenter's passes of LCG are), and tiles of a large "
+        "image, asked several at a time, unguided; a small denoiser and segmenter, untrained. "
+        "Then whether the tiles of the bundled model show where they meet.",
         sgg_sections.batches,
     ),
 }
