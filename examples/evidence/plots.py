@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evidence.publish import Published
+from evidence.references import references
+from evidence.seco_suite import SENSITIVITY
+from evidence.sgg_suite import GUIDANCE_SCALE, TRANSLATION
 from evidence.summary import Numbers, Values, values_of
 from seco.common.plots import new_figure, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-ALONG = {"translation": "strength", "guidance scale": "scale"}
-"""Setting -> the option along which its arms are drawn as lines."""
 
 
 def plot_name(published: Published, section: str) -> str:
@@ -29,14 +29,19 @@ def plot_name(published: Published, section: str) -> str:
 def write_plot(path: Path, published: Published, section: str, numbers: Numbers) -> None:
     """Draw the target mIoU of a section's variants."""
     setting = next(iter(numbers)).setting
-    if setting == "sensitivity":
-        figure = _sensitivity(numbers, published)
+    beside = references(numbers, published.numbers)
+    shown = {**beside, **numbers}
+    if setting == SENSITIVITY:
+        figure = _sensitivity(numbers, beside)
     elif section.endswith(", rounds"):
-        figure = _lines(numbers, "round")
-    elif setting in ALONG and any(cell.option(ALONG[setting]) for cell in numbers):
-        figure = _lines(numbers, ALONG[setting])
+        figure = _lines(shown, "round", usual=1)
+        figure.axes[0].set_xticks(sorted({cell.option("round", 1) for cell in shown}))
+    elif setting == GUIDANCE_SCALE:
+        figure = _lines(shown, "scale", usual=published.sizes["guidance_scale"])
+    elif setting == TRANSLATION and any(cell.option("strength") for cell in numbers):
+        figure = _lines(numbers, "strength")
     else:
-        figure = _bars(numbers)
+        figure = _bars(shown)
     write_figure(path, figure, dpi=80)
 
 
@@ -57,13 +62,13 @@ def _bars(numbers: Numbers) -> Figure:
     return figure
 
 
-def _lines(numbers: Numbers, along: str) -> Figure:
-    """Arms along an option; arms without it are level lines."""
+def _lines(numbers: Numbers, along: str, *, usual: float | None = None) -> Figure:
+    """Arms along an option; arms without it have the usual value, or are level lines."""
     figure = new_figure(7, 4)
     axes = figure.subplots()
     levels: dict[str, float] = {}
     lines: dict[str, list[tuple[Any, Values]]] = {}
-    options = {cell.variant: (cell.arm, cell.option(along)) for cell in numbers}
+    options = {cell.variant: (cell.arm, cell.option(along, usual)) for cell in numbers}
     for variant, values in values_of(numbers).items():
         arm, value = options[variant]
         if value is None:
@@ -82,22 +87,21 @@ def _lines(numbers: Numbers, along: str) -> Figure:
     return figure
 
 
-def _sensitivity(numbers: Numbers, published: Published) -> Figure:
-    """A panel for each threshold; the default's value is that of the main comparison."""
+def _sensitivity(numbers: Numbers, beside: Numbers) -> Figure:
+    """A panel for each threshold, and what comes of the default ones."""
     arms = list(dict.fromkeys(cell.arm for cell in numbers))
     figure = new_figure(3 * len(arms), 3)
     panels = np.atleast_1d(figure.subplots(1, len(arms), sharey=True))
     found = values_of(numbers)
-    default = values_of(published.sections().get("source-free", {})).get("PSA + SCC, rest=kept")
+    default = next(iter(values_of(beside).values()), None)
     for axes, arm in zip(panels, arms, strict=True):
         points = {cell.option("value"): found[cell.variant] for cell in numbers if cell.arm == arm}
         _draw(axes, {"": list(points.items())})
         if default is not None:
             axes.axhline(100 * default.mean, color="0.5", linestyle=":")
-            axes.annotate("as by default", (0.02, 100 * default.mean), fontsize=7, color="0.4",
-                          xycoords=("axes fraction", "data"), va="bottom")  # fmt: skip
         axes.set_xlabel(arm)
     panels[0].set_ylabel("held-out target mIoU, %")
+    figure.suptitle("dotted: all as by default", fontsize=8, color="0.4")
     return figure
 
 

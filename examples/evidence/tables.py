@@ -10,6 +10,7 @@ from evidence.adaptation import SETTINGS
 from evidence.cells import before_in_rounds
 from evidence.labelling import BASE
 from evidence.papers import ABLATION, PAPER_COLUMNS, SECO_ORDERS, SGG_ORDERS
+from evidence.references import references
 from evidence.seco_suite import SENSITIVITY
 from evidence.seco_suite import UPPER as SECO_UPPER
 from evidence.sgg_suite import SOURCE_TRAINED, TOGETHER, TRANSLATION
@@ -35,22 +36,24 @@ def section_table(suite: str, section: str, numbers: Numbers, whole: Numbers) ->
         whole: of all cells of the file, for the base and the upper bound.
     """
     setting = next(iter(numbers)).setting
-    known = _known(numbers, whole)
+    known, beside = _known(numbers, whole), references(numbers, whole)
+    shown = {**beside, **numbers}
+    above = {cell.variant for cell in beside}
     if suite == "seco":
-        ends, columns = (BASE, SECO_UPPER), _label_columns(numbers)
+        ends, columns = (BASE, SECO_UPPER), _label_columns(shown)
     else:
-        ends, columns = (SOURCE_TRAINED, SGG_UPPER), _set_columns(numbers)
+        ends, columns = (SOURCE_TRAINED, SGG_UPPER), _set_columns(shown)
     base, upper = (known.get(name) for name in ends)
     papers = PAPER_COLUMNS.get(setting, ()) if section == setting else ()
     head = ["", *columns, "**target mIoU**", "of the way", *(f"paper: {name}" for name in papers)]
     rows = []
-    for variant, found in values_of(numbers).items():
+    for variant, found in values_of(shown).items():
         share = (
             closed(base, found, upper) if base and upper and found not in (base, upper) else None
         )
         rows.append(
             [
-                variant,
+                f"{variant} (above)" if variant in above else variant,
                 *(
                     column[variant].text() if variant in column else ""
                     for column in columns.values()

@@ -18,6 +18,7 @@ from evidence.dividemix import divide_pixels
 from evidence.kept import Kept, only_here
 from evidence.page import page, write_docs
 from evidence.publish import publish, read_published
+from evidence.references import references
 from evidence.scales import SCALES
 from evidence.seco_suite import arm_labels
 from evidence.streets import scenes
@@ -180,6 +181,26 @@ def test_the_round_before():
     assert before_in_rounds(second) == Cell.of(
         "seco", "streets", "UDA", "PSA + SCC", 1, rest="kept"
     )
+
+
+@pytest.mark.parametrize("data", ["streets", "camvid"])
+@pytest.mark.parametrize("suite", ["seco", "sgg"])
+def test_variations_are_seen_beside_what_they_vary(suite, data):
+    cells = planned(suite, data, "cpu", range(2))
+    whole = {cell: {} for cell in cells}
+    expected = {
+        "UDA, rounds": {"base", "PSA + SCC, rest=kept"},
+        "source-free, rounds": {"base", "PSA + SCC, rest=kept"},
+        "sensitivity": {"PSA + SCC, rest=kept"},
+        "guidance scale": {"SGG, strength=0.5"},
+        "number of stages": {"SGG + PTL, strength=0.7"},
+    }
+    for section in {cell.section for cell in cells}:
+        numbers = {cell: {} for cell in cells if cell.section == section}
+        found = references(numbers, whole)
+        assert {cell.variant for cell in found} == expected.get(section, set())
+        assert len(found) == 2 * len(expected.get(section, ()))  # of both seeds
+        assert references(numbers, numbers) == {}
 
 
 def test_unknown_things_have_no_truth_and_change_the_image():

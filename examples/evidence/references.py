@@ -1,0 +1,34 @@
+"""What a section of variations is seen beside: the same as by default, of another section."""
+
+from __future__ import annotations
+
+from evidence.cells import Cell, before_in_rounds
+from evidence.seco_suite import SENSITIVITY
+from evidence.sgg_suite import GUIDANCE_SCALE, PTL, STAGES, TRANSLATION
+from evidence.summary import Numbers
+
+
+def references(numbers: Numbers, whole: Numbers) -> Numbers:
+    """The cells that the cells of a section vary, but for those of the section itself.
+
+    Args:
+        numbers: of the section.
+        whole: of all cells of the file.
+    """
+    found = dict.fromkeys(map(_varied, numbers))
+    return {cell: whole[cell] for cell in found if cell and cell in whole and cell not in numbers}
+
+
+def _varied(cell: Cell) -> Cell | None:
+    def other(setting: str, arm: str, **options: object) -> Cell:
+        return Cell.of(cell.suite, cell.data, setting, arm, cell.seed, **options)
+
+    if cell.option("round") is not None:
+        return before_in_rounds(cell)
+    if cell.setting == SENSITIVITY:
+        return other("source-free", "PSA + SCC", rest="kept")
+    if cell.setting == GUIDANCE_SCALE:
+        return other(TRANSLATION, cell.arm, strength=cell.option("strength"))
+    if cell.setting == STAGES:
+        return other(TRANSLATION, PTL, strength=float(cell.option("stages").split()[-1]))
+    return None
