@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from measuring.record import write_record
 from PIL import Image
 from scipy import ndimage
 from segment_anything import SamPredictor
@@ -77,6 +79,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, help="images per set")
     parser.add_argument("--no-grabcut", action="store_true", help="leave out the slow baseline")
     args = parser.parse_args()
+    started = time.time()
 
     sets: dict[str, Callable[[], Iterator[Item]]] = {
         "shapes": lambda: shapes_items(args.images),
@@ -96,11 +99,11 @@ def main() -> None:
     grid = grid_report(sam, count=12)
     print("grid of points", json.dumps(grid, indent=1), flush=True)
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         rule = {"min_pixels": MIN_PIXELS, "max_share": MAX_SHARE, "per_image": PER_IMAGE}
-        args.out.write_text(
-            json.dumps({"rule": rule, "sets": results, "grid": grid}, indent=1) + "\n"
-        )
+        write_record(
+            args.out, "examples/evaluate_tiny_sam.py", started=started, hidden=args.bsds,
+            rule=rule, sets=results, grid=grid,
+        )  # fmt: skip
     if args.figure:
         draw(args.figure, rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -100,3 +101,19 @@ def test_the_reference_shows_every_public_name(module):
     names = import_module(module).__all__
     assert names
     assert [name for name in names if find_spec(f"{module}.{name}") is not None] == []
+
+
+@pytest.mark.parametrize(
+    "file", sorted((DOCS / "results").rglob("*.json")), ids=lambda file: file.name
+)
+def test_results_say_what_command_made_them(file):
+    if file.name == "notes.json":  # words of the page of evidence, and no figures
+        return
+    found = json.loads(file.read_bytes())
+    commands = [found["command"]] if "command" in found else [r["command"] for r in found["runs"]]
+    assert commands
+    for command in commands:
+        program, script, *_ = shlex.split(command)
+        assert program == "python"
+        path = ROOT / script
+        assert path.is_file() or (path / "__main__.py").is_file()

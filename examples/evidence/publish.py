@@ -75,7 +75,11 @@ def publish(
             )
             for record in records
         ]  # fmt: skip
+        words = f"--suite {suite} --data {context.data} --scale {scale.name}"
+        if context.data == "camvid":
+            words += " --folder DIR" + (" --diffusion DIR" if suite == "sgg" else "")
         head = {
+            "command": f"python examples/evidence {words} --seeds {len({c.seed for c in own})}",
             "suite": suite,
             "data": context.data,
             "scale": scale.name,
