@@ -56,7 +56,7 @@ def _bars(numbers: Numbers) -> Figure:
         axes.errorbar(100 * values.mean, row, xerr=_spread(values), fmt="o", color="tab:blue",
                       capsize=3, markersize=5)  # fmt: skip
     axes.set_yticks(range(len(found)), list(found), fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_xlabel("mIoU on held-out target images, %")
     axes.grid(axis="x", alpha=0.3)
     return figure
