@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from seco.common.checks import check_choice, check_integer, check_number
+from seco.common.device_time import computing
 from sgg.diffusion.protocol import Prediction
 from sgg.diffusion.variance import step_variance
 
@@ -214,7 +215,8 @@ def reverse_process(
         is_last = index == len(steps) - 1
         now = float(alphas_cumprod[t])
         prev = 1.0 if is_last else float(alphas_cumprod[steps[index + 1]])
-        prediction, gradient = predict(x, t, len(steps) - index)
+        with computing(x.device):  # for the folder jobs' times
+            prediction, gradient = predict(x, t, len(steps) - index)
         noise = None
         if random and not is_last:
             if draw_noise is None:

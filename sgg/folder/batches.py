@@ -88,13 +88,13 @@ class Batches(Generic[Unit]):
         self._alone: set[str] = set()  # images of batches that have failed
 
     def told(self, options: JobOptions) -> JobOptions:
-        """The options of a job by whose reports it learns which items are finished already."""
+        """The options of a job that reads enough ahead, and whose reports say what is finished."""
 
         def report(outcome: Outcome) -> None:
             self._finished.add(outcome.name)
             options.report(outcome)
 
-        return replace(options, report=report)
+        return replace(options, report=report, ahead=max(options.ahead, self._size))
 
     def read(self, item: Unit) -> Given:
         """An item's files; those whose turn comes soon are at hand for an earlier one's batch."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_gta import SEGMENTER, SIZE, Source, content, statuses
 
+from seco.common.jobs import JobOptions
 from sgg import CallableDiffusion, Segmenter
 from sgg.folder.batches import Batches, Given, as_batch, of_batch
 
@@ -191,3 +194,15 @@ def test_every_item_gets_its_own_image_of_its_last_reading(shapes, size, changin
     assert max(sizes, default=0) <= size
     if not changing:
         assert sum(sizes) == len(items)
+
+
+def test_a_job_reads_as_many_images_ahead_as_are_translated_together():
+    for size, ahead in ((1, 4), (4, 4), (9, 9)):
+        batches = Batches([], size, lambda item: None, lambda given: [])
+        assert batches.told(JobOptions()).ahead == ahead
+
+
+def test_the_set_says_how_long_models_computed(source, tmp_path):
+    source.translate(tmp_path / "out")
+    times = json.loads((tmp_path / "out/summary.json").read_bytes())["times"]
+    assert 0 < times["models"] <= 1

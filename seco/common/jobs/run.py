@@ -87,6 +87,7 @@ class JobOptions:
         start: called once with the number of this process's items.
         take_over: take the folder over, whatever it holds, and make anew what was made otherwise;
             what was made as now, of the same inputs, stays.
+        ahead: items that are read and wait for their turn, at most; bounds memory.
     """
 
     overwrite: bool = False
@@ -94,6 +95,7 @@ class JobOptions:
     report: Callable[[Outcome], None] = lambda outcome: None
     start: Callable[[int], None] = lambda count: None
     take_over: bool = False
+    ahead: int = 4
 
 
 def run_job(
@@ -238,7 +240,16 @@ def run_share(
 
         with (
             times.spending("wall"),
-            closing(overlap(waiting, read_signed, work_signed, write_signed, times=times)) as steps,
+            closing(
+                overlap(
+                    waiting,
+                    read_signed,
+                    work_signed,
+                    write_signed,
+                    ahead=options.ahead,
+                    times=times,
+                )
+            ) as steps,
         ):
             for item, future in steps:
                 error = future.exception()

@@ -17,7 +17,7 @@ class Times:
         items: that were worked on.
         processes: that worked.
         wall: from the first item to the last.
-        models: of it a SAM, or another frozen network, computed.
+        models: of it models computed: a SAM, another frozen network, the steps of a translation.
         reading: the work stood still, for its input was not read yet.
         writing: the work stood still, for too many results waited to be written; and at the end.
     """
