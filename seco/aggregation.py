@@ -109,18 +109,28 @@ def aggregate(
 
     Source: SeCo, section 3.2.
     """
-    named, prompted = _roles(label_space, settings, can_prompt=segmenter is not None)
     step = 1 if segmenter is None else images_at_once(segmenter, settings.images_per_batch)
-    aggregated = []
-    for start in range(0, len(images), step):
-        some = images[start : start + step]
-        regions = [_regions(image, named, settings, segmenter) for image in some]
-        claims = _prompt(some, prompted, label_space, settings, segmenter)
-        aggregated += [
-            _merge(image, of_image, named, claimed, label_space.num_classes, settings)
-            for image, of_image, claimed in zip(some, regions, claims, strict=True)
-        ]
-    return aggregated
+    parts = [images[start : start + step] for start in range(0, len(images), step)]
+    return [
+        aggregated
+        for part in parts
+        for aggregated in _aggregate_together(part, label_space, settings, segmenter)
+    ]
+
+
+def _aggregate_together(
+    images: Sequence[ToAggregate],
+    label_space: LabelSpace,
+    settings: PSASettings,
+    segmenter: PromptableSegmenter | None,
+) -> list[Aggregated]:
+    named, prompted = _roles(label_space, settings, can_prompt=segmenter is not None)
+    regions = [_regions(image, named, settings, segmenter) for image in images]
+    claims = _prompt(images, prompted, label_space, settings, segmenter)
+    return [
+        _merge(image, of_image, named, claimed, label_space.num_classes, settings)
+        for image, of_image, claimed in zip(images, regions, claims, strict=True)
+    ]
 
 
 def _regions(
