@@ -11,7 +11,7 @@ from torch import Tensor
 from seco.alignment import NamedRegions, name_regions
 from seco.claims import Claims
 from seco.common.labels import LabelSpace
-from seco.common.tables import take_rows
+from seco.common.tables import join, take_rows
 from seco.components import connected_components
 from seco.merging import Merged, merge
 from seco.prompting import ImageComponents, prompt_components
@@ -158,11 +158,13 @@ def _prompt(
     claims = [Claims.none(image.own.device) for image in images]
     if segmenter is None or not classes:
         return claims
-    questions = {}
-    for number, image in enumerate(images):
-        if image.embedding is None:
-            continue
-        array = image.selected.cpu().numpy()
+    asking = {n: image.embedding for n, image in enumerate(images) if image.embedding is not None}
+    if not asking:
+        return claims
+    # One transfer for all: each would wait for the device.
+    arrays = join([images[number].selected[None] for number in asking]).cpu().numpy()
+    questions = []
+    for (number, embedding), array in zip(asking.items(), arrays, strict=True):
         components = connected_components(
             array,
             ignore_index=label_space.ignore_index,
@@ -170,15 +172,15 @@ def _prompt(
             classes=classes,
             min_area=settings.min_component_area,
         )
-        questions[number] = ImageComponents(components, image.selected, array, image.embedding)
+        questions.append(ImageComponents(components, images[number].selected, array, embedding))
     answers = prompt_components(
-        list(questions.values()),
+        questions,
         label_space.num_classes,
         segmenter,
         settings,
         label_space.ignore_index,
     )
-    for number, answer in zip(questions, answers, strict=True):
+    for number, answer in zip(asking, answers, strict=True):
         claims[number] = answer.to(images[number].own.device)
     return claims
 

@@ -147,13 +147,22 @@ def test_another_activation_and_scale() -> None:
     assert (other - stock).abs().max() > 1e-3
 
 
-def test_vit_b_in_small() -> None:
-    """The real widths, half as deep, at 240 x 240: 15 x 15 tokens, padded windows."""
+@pytest.mark.parametrize(
+    ("widths", "depth"),
+    [
+        ({"embed_dim": 768, "num_heads": 12}, 6),
+        ({"embed_dim": 1024, "num_heads": 16}, 2),
+        ({"embed_dim": 1280, "num_heads": 16}, 2),  # heads of 80, not 64
+    ],
+    ids=["vit_b", "vit_l", "vit_h"],
+)
+def test_real_widths(widths: dict[str, int], depth: int) -> None:
+    """Not as deep, and at 240 x 240: 15 x 15 tokens, padded windows."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = ImageEncoderViT(
             img_size=240, norm_layer=partial(nn.LayerNorm, eps=1e-6), use_rel_pos=True,
-            window_size=14, global_attn_indexes=(2, 5), depth=6,
+            window_size=14, global_attn_indexes=(depth // 2 - 1, depth - 1), depth=depth, **widths,
         ).eval()  # fmt: skip
         for block in encoder.blocks:
             nn.init.normal_(block.attn.rel_pos_h, std=0.3)
