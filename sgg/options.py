@@ -87,6 +87,13 @@ class TranslationOptions:
         if self.tile_overlap is not None:
             check_integer("tile_overlap", self.tile_overlap, low=0)
         check_integer("tiles_per_batch", self.tiles_per_batch, low=1)
+        for name in ("tile_overlap", "tiles_per_batch"):
+            given, usual = getattr(self, name), getattr(type(self), name)
+            if self.tile_size is None and given != usual:
+                raise ValueError(
+                    f"{name}: expected {usual} where tile_size is None, for whole images have no "
+                    f"tiles, got {given}"
+                )
         check_choice("dtype", self.dtype, (None, "bfloat16", "float16"))
         check_choice("channels_last", self.channels_last, (False, True))
         check_choice("compile", self.compile, (False, True, *COMPILE_MODES))

@@ -96,7 +96,8 @@ def translate(
         tile_size: side or (height, width) in pixels of the tiles in which the denoiser sees
             larger images, blended at every step; ``None`` for whole images. ``"auto"`` is the
             size that the model was trained on if it has attention (diffusers'
-            ``config.sample_size``, guided-diffusion's ``image_size``), else whole images.
+            ``config.sample_size``, guided-diffusion's ``image_size``), else whole images. The
+            next two are errors with ``None``.
         tile_overlap: least overlap of neighbouring tiles in pixels; ``None`` is a quarter of the
             tiles' shorter side.
         tiles_per_batch: tiles that the denoiser is asked about at once, which fills a GPU; memory

@@ -23,6 +23,7 @@ from sgg import (
     translate,
 )
 from sgg.guided_steps import label_guidance
+from sgg.options import TranslationOptions
 
 T = 24
 SCHEDULE = (1 - torch.linspace(1e-3, 0.25, T, dtype=torch.float64)).cumprod(0)
@@ -572,3 +573,12 @@ def test_bad_input(change, error, message):
 def test_bad_settings(choice, error):
     with pytest.raises(error, match=f"{next(iter(choice))}: expected"):
         GuidanceSettings(**choice)
+
+
+@pytest.mark.parametrize("choice", [{"tile_overlap": 4}, {"tiles_per_batch": 2}])
+def test_whole_images_have_no_tiles(choice):
+    name = next(iter(choice))
+    with pytest.raises(ValueError, match=f"{name}: expected .* where tile_size is None"):
+        TranslationOptions(tile_size=None, **choice)
+    assert getattr(TranslationOptions(tile_size=16, **choice), name) == choice[name]
+    assert getattr(TranslationOptions(**choice), name) == choice[name]

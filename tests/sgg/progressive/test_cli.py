@@ -111,7 +111,7 @@ def test_every_option_is_passed_on(tmp_path, monkeypatch):
         monkeypatch, tmp_path / "out", "--strengths", "0.25,0.5", "--min-consistency", "0.01",
         "--collapse", "0.25", "--checkpoint-every", "1", "--sampler", "ddpm", "--eta", "0.5",
         "--guidance", "global", "--guidance-scale", "0.25", "--guidance-input", "x_t",
-        "--set", "clip=0.1", "--tile-size", "none", "--tile-overlap", "4", "--precision",
+        "--set", "clip=0.1", "--tile-size", "32x16", "--tile-overlap", "4", "--precision",
         "bfloat16", "--channels-last", "--tiles-per-batch", "2", "--images-per-batch", "2",
         "--seed", "3", "--labels", "copy", "--class-files",
         str(tmp_path / "class files"), "--min-pixels", "7", "--overwrite", "--set-finetune",
@@ -126,7 +126,7 @@ def test_every_option_is_passed_on(tmp_path, monkeypatch):
     changed = TranslationOptions(
         num_inference_steps=2, sampler="ddpm", eta=0.5, guidance="global", guidance_scale=0.25,
         guidance_input="x_t", settings=replace(TranslationOptions().settings, clip=0.1),
-        tile_size=None, tile_overlap=4, tiles_per_batch=2, dtype="bfloat16", channels_last=True,
+        tile_size=(32, 16), tile_overlap=4, tiles_per_batch=2, dtype="bfloat16", channels_last=True,
     )  # fmt: skip
     assert seen["translation"] == changed
     settings = FinetuneSettings(steps=3, batch_size=2, flip=False)
