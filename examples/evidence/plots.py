@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evidence.cells import Cell
 from evidence.publish import Published
 from evidence.references import references
-from evidence.seco_suite import SENSITIVITY
+from evidence.seco_suite import SENSITIVITY, SOURCE_ONLY
 from evidence.sgg_suite import GUIDANCE_SCALE, TRANSLATION
 from evidence.summary import Numbers, Values, values_of
 from seco.common.plots import new_figure, write_figure
@@ -34,12 +36,22 @@ def write_plot(path: Path, published: Published, section: str, numbers: Numbers)
     if setting == SENSITIVITY:
         figure = _sensitivity(numbers, beside)
     elif section.endswith(", rounds"):
-        figure = _lines(shown, "round", usual=1)
+        figure = _lines(
+            shown,
+            "round",
+            lambda cell: None if cell.arm == SOURCE_ONLY else cell.option("round", 1),
+        )
         figure.axes[0].set_xticks(sorted({cell.option("round", 1) for cell in shown}))
     elif setting == GUIDANCE_SCALE:
-        figure = _lines(shown, "scale", usual=published.sizes["guidance_scale"])
+        usual = published.sizes["guidance_scale"]
+        figure = _lines(
+            shown,
+            "guidance scale (0: unguided)",
+            lambda cell: 0.0 if cell.arm == "unguided" else cell.option("scale", usual),
+        )
     elif setting == TRANSLATION and any(cell.option("strength") for cell in numbers):
-        figure = _lines(numbers, "strength")
+        said = "strength (share of the noising chain)"
+        figure = _lines(numbers, said, lambda cell: cell.option("strength"))
     else:
         figure = _bars(shown)
     write_figure(path, figure, dpi=80)
@@ -62,13 +74,13 @@ def _bars(numbers: Numbers) -> Figure:
     return figure
 
 
-def _lines(numbers: Numbers, along: str, *, usual: float | None = None) -> Figure:
-    """Arms along an option; arms without it have the usual value, or are level lines."""
-    figure = new_figure(7, 4)
+def _lines(numbers: Numbers, along: str, place: Callable[[Cell], Any]) -> Figure:
+    """Arms along an option; arms that have no place there are level lines."""
+    figure = new_figure(8, 4)
     axes = figure.subplots()
     levels: dict[str, float] = {}
     lines: dict[str, list[tuple[Any, Values]]] = {}
-    options = {cell.variant: (cell.arm, cell.option(along, usual)) for cell in numbers}
+    options = {cell.variant: (cell.arm, place(cell)) for cell in numbers}
     for variant, values in values_of(numbers).items():
         arm, value = options[variant]
         if value is None:
@@ -76,14 +88,11 @@ def _lines(numbers: Numbers, along: str, *, usual: float | None = None) -> Figur
         else:
             lines.setdefault(arm, []).append((value, values))
     for number, (arm, height) in enumerate(levels.items()):
-        axes.axhline(height, color="0.5", linestyle=":")
-        # Names side by side and on white: two lines may be as good as one.
-        axes.annotate(arm, (0.02 + 0.2 * number, height), xycoords=("axes fraction", "data"),
-                      fontsize=8, color="0.4", va="bottom",
-                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
+        style = ("dotted", "dashed", "dashdot")[number % 3]
+        axes.axhline(height, color="0.4", linestyle=style, label=arm)
     _draw(axes, lines)
     axes.set(xlabel=along, ylabel="mIoU on held-out target images, %")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 
@@ -106,10 +115,13 @@ def _sensitivity(numbers: Numbers, beside: Numbers) -> Figure:
 
 
 def _draw(axes: Axes, lines: dict[str, list[tuple[Any, Values]]]) -> None:
-    for arm, points in lines.items():
+    places = [value for points in lines.values() for value, _ in points]
+    apart = 0.008 * (max(places) - min(places))
+    for number, (arm, points) in enumerate(lines.items()):
         points.sort(key=lambda point: point[0])
+        aside = apart * (number - (len(lines) - 1) / 2)  # so that no bar hides another
         axes.errorbar(
-            [value for value, _ in points], [100 * values.mean for _, values in points],
+            [value + aside for value, _ in points], [100 * values.mean for _, values in points],
             yerr=[_spread(values) for _, values in points], marker="o", markersize=4, capsize=3,
             label=arm,
         )  # fmt: skip

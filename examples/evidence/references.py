@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evidence.cells import Cell, before_in_rounds
-from evidence.seco_suite import SENSITIVITY
+from evidence.seco_suite import SENSITIVITY, SOURCE_ONLY
 from evidence.sgg_suite import GUIDANCE_SCALE, PTL, STAGES, TRANSLATION
 from evidence.summary import Numbers
 
@@ -15,20 +15,24 @@ def references(numbers: Numbers, whole: Numbers) -> Numbers:
         numbers: of the section.
         whole: of all cells of the file.
     """
-    found = dict.fromkeys(map(_varied, numbers))
-    return {cell: whole[cell] for cell in found if cell and cell in whole and cell not in numbers}
+    found = dict.fromkeys(other for cell in numbers for other in _varied(cell))
+    return {cell: whole[cell] for cell in found if cell in whole and cell not in numbers}
 
 
-def _varied(cell: Cell) -> Cell | None:
+def _varied(cell: Cell) -> list[Cell]:
     def other(setting: str, arm: str, **options: object) -> Cell:
         return Cell.of(cell.suite, cell.data, setting, arm, cell.seed, **options)
 
     if cell.option("round") is not None:
-        return before_in_rounds(cell)
+        return [other(cell.setting, SOURCE_ONLY), before_in_rounds(cell)]
     if cell.setting == SENSITIVITY:
-        return other("source-free", "PSA + SCC", rest="kept")
+        return [other("source-free", "PSA + SCC", rest="kept")]
     if cell.setting == GUIDANCE_SCALE:
-        return other(TRANSLATION, cell.arm, strength=cell.option("strength"))
+        return [
+            other(TRANSLATION, arm, strength=cell.option("strength"))
+            for arm in ("unguided", cell.arm)
+        ]
     if cell.setting == STAGES:
-        return other(TRANSLATION, PTL, strength=float(cell.option("stages").split()[-1]))
-    return None
+        last = float(cell.option("stages").split()[-1])
+        return [other(TRANSLATION, arm, strength=last) for arm in ("SGG", PTL)]
+    return []

@@ -49,7 +49,9 @@ def section_table(suite: str, section: str, numbers: Numbers, whole: Numbers) ->
     rows = []
     for variant, found in values_of(shown).items():
         share = (
-            closed(base, found, upper) if base and upper and found not in (base, upper) else None
+            share_of_way(base, found, upper)
+            if base and upper and found not in (base, upper)
+            else ""
         )
         rows.append(
             [
@@ -59,11 +61,17 @@ def section_table(suite: str, section: str, numbers: Numbers, whole: Numbers) ->
                     for column in columns.values()
                 ),
                 found.text(),
-                share.text(0) + " %" if share and share.by_seed else "",
+                share,
                 *(_paper(name, variant) for name in papers),
             ]
         )
     return markdown(head, rows)
+
+
+def share_of_way(base: Values, found: Values, upper: Values) -> str:
+    """In percent; a dash where its deviation is more than the whole way."""
+    share = closed(base, found, upper)
+    return f"{share.text(0)} %" if share.by_seed and not share.std > 1 else "–"
 
 
 def section_orders(suite: str, section: str, numbers: Numbers, whole: Numbers) -> list[Order]:

@@ -43,7 +43,13 @@ class Benchmark:
 
 
 def _encoder(model: str) -> Benchmark:
-    return Benchmark("bench_accelerate.py", None, None, f"--models {model} --minutes 6", (0, 8))
+    return Benchmark(
+        "bench_accelerate.py",
+        None,
+        f"--models {model} --side 512 --repeats 1 --minutes 4",
+        f"--models {model} --minutes 6",
+        (5, 8),
+    )
 
 
 def _refine(model: str) -> Benchmark:

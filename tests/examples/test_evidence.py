@@ -189,11 +189,11 @@ def test_variations_are_seen_beside_what_they_vary(suite, data):
     cells = planned(suite, data, "cpu", range(2))
     whole = {cell: {} for cell in cells}
     expected = {
-        "UDA, rounds": {"base", "PSA + SCC, rest=kept"},
-        "source-free, rounds": {"base", "PSA + SCC, rest=kept"},
+        "UDA, rounds": {"source only", "base", "PSA + SCC, rest=kept"},
+        "source-free, rounds": {"source only", "base", "PSA + SCC, rest=kept"},
         "sensitivity": {"PSA + SCC, rest=kept"},
-        "guidance scale": {"SGG, strength=0.5"},
-        "number of stages": {"SGG + PTL, strength=0.7"},
+        "guidance scale": {"unguided, strength=0.5", "SGG, strength=0.5"},
+        "number of stages": {"SGG, strength=0.7", "SGG + PTL, strength=0.7"},
     }
     for section in {cell.section for cell in cells}:
         numbers = {cell: {} for cell in cells if cell.section == section}
