@@ -25,7 +25,7 @@ Segment = Callable[[Tensor], Tensor]
 Reduction = Literal["sum", "mean"]
 
 # Of the copies in one pass, with which a CPU's cache can do: on a GPU max_copies alone decides.
-PIXELS_ON_A_CPU = 1 << 17
+PIXELS_ON_A_CPU = 1 << 16
 
 
 def local_gradient(
