@@ -11,9 +11,6 @@ Record = dict[str, Any]
 
 
 def refine(record: Record) -> Iterator[str]:
-    if "refine" in record["results"]:
-        yield from _refine_before_stages(record["results"]["refine"])
-        return
     for found in record["results"]:
         yield (
             f"**{found['model']}** ({found['weights']} weights, input {found['side']}): "
@@ -32,17 +29,6 @@ def refine(record: Record) -> Iterator[str]:
                     values = spread(told[f"{who}, ms"]), spread(told["practice, ms"])
                     rows.append([f"{stage}: {who}", times(told[f"practice / {who}"]), *values])
         yield markdown(("stage", "practice / ours", "ours, ms", "practice, ms"), rows)
-
-
-def _refine_before_stages(found: Record) -> Iterator[str]:
-    # Of bench_refine.json as it was until commit 83519cd; goes when that file is measured again.
-    head = ("images", "practice / ours", "components", "ours, s", "practice, s")
-    row = [
-        f"{found['images']} of {by(found['size'])}",
-        times(found["practice / ours"]),
-        *(spread(found[key]) for key in ("components", "ours, s", "practice, s")),
-    ]
-    yield markdown(head, [row])
 
 
 def accelerate(record: Record) -> Iterator[str]:

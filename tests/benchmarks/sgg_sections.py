@@ -56,8 +56,6 @@ def guidance(record: Record) -> Iterator[str]:
     ]
     head = ("crops", "cosine to the exact gradient", "pixels, of whole images", "batches")
     yield markdown(head, rows)
-    if "tiles" in record["results"]:  # until commit 83519cd; goes when it is measured again
-        yield _seams(record["results"]["tiles"])
 
 
 def batches(record: Record) -> Iterator[str]:
