@@ -57,7 +57,9 @@ def compare(own: MaskLogits, other: MaskLogits, sam: PromptableSegmenter) -> dic
 
 
 def summary(iou: np.ndarray) -> dict[str, float | int]:
-    """Of some masks."""
+    """Of some masks, if there are any."""
+    if not len(iou):
+        return {"masks": 0}
     return {
         "masks": len(iou),
         "mean IoU": round(float(iou.mean()), 5),

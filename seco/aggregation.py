@@ -143,7 +143,13 @@ def _regions(
     if named and image.regions is not None:
         return image.regions
     if named and image.image is not None and image.embedding is not None and segmenter is not None:
-        return regions_of_image(image.image, image.embedding, segmenter, settings.proposals)
+        return regions_of_image(
+            image.image,
+            image.embedding,
+            segmenter,
+            settings.proposals,
+            images_per_batch=settings.images_per_batch,
+        )
     return Regions.from_masks(torch.zeros(0, *image.own.shape, dtype=torch.bool))
 
 

@@ -29,8 +29,9 @@ class PSASettings:
             code, with two points).
         points_per_prompt: more than one only with ``"entropy"``.
         prompts_per_batch: prompts per decoder pass; bounds memory.
-        images_per_batch: of a batch on a GPU, images that are encoded, and prompt, in one pass;
-            bounds memory. Commands take images one by one, whatever it is.
+        images_per_batch: on a GPU, images of a batch that are encoded, and prompt, in one pass,
+            and windows of a layer of crops; bounds memory. Commands take all of these one by one,
+            whatever it is.
         thing_iou_thresh: least IoU the decoder must predict for a prompted mask (paper: none,
             here -1, as a prediction can fall below 0).
         thing_agreement: least share of the component's class among the labelled pixels of its mask

@@ -62,8 +62,8 @@ def local_gradient(
             label (the paper does not say), or ``"mean"`` over each region.
         class_weights: K factors on the classes' losses.
         max_copies: most images, or windows of as many pixels together, in one forward and backward
-            of the segmenter; bounds memory. On a CPU, where many at once are slower, fewer if they
-            are large.
+            of the segmenter; bounds memory. If the images are on a CPU, where many at once are
+            slower, fewer if they are large.
         crop_margin: pixels around a region that the segmenter sees; ``None`` is the whole image.
 
     Returns:
@@ -146,7 +146,7 @@ def gradient_by_windows(
     for (height, width), group in windows.items():
         most = max_copies * labels[0].numel() // (height * width)
         if images.device.type == "cpu":
-            most = min(most, max(1, PIXELS_ON_A_CPU // (height * width)))
+            most = min(most, _power_of_two(PIXELS_ON_A_CPU // (height * width)))
         for start in range(0, len(group), most):
             chunk = group[start : start + most]
             known = [labels[w.image, w.rows, w.columns] for w in chunk]
@@ -165,6 +165,11 @@ def gradient_by_windows(
             for window, part in zip(chunk, torch.where(region[:, None], own, 0), strict=True):
                 gradient[window.image, :, window.rows, window.columns] += part
     return gradient
+
+
+def _power_of_two(number: int) -> int:
+    """The largest one that is not above; 1 for 0. Compiled networks see batches of such sizes."""
+    return 1 << max(0, number.bit_length() - 1)
 
 
 class Labelled(NamedTuple):

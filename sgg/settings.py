@@ -36,7 +36,7 @@ class GuidanceSettings:
         clip: limits the values of the gradient, after normalisation and before the scale.
         class_weights: K factors on the classes' losses.
         max_copies: most images, or crops of as many pixels together, in one pass of the
-            segmenter; bounds memory. On a CPU fewer if they are large.
+            segmenter; bounds memory. Of local guidance on a CPU fewer if they are large.
         crop_margin: with local guidance, the segmenter sees a class's region with so many pixels
             around it, which saves time where regions are small; ``None`` is the whole image
             (paper). When it is exact: :func:`sgg.local_gradient`.

@@ -14,6 +14,7 @@ from torch import Tensor
 from seco.common.arrays import Array
 from seco.common.checks import check_holds_ignore, check_labels, describe
 from seco.common.compile_modes import CompileMode
+from seco.common.device_time import computing
 from seco.common.images import Map, check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
 from sgg.acceleration import accelerated, in_powers_of_two
@@ -97,7 +98,7 @@ def translate(
             larger images, blended at every step; ``None`` for whole images. ``"auto"`` is the
             size that the model was trained on if it has attention (diffusers'
             ``config.sample_size``, guided-diffusion's ``image_size``), else whole images. The
-            next two are errors with ``None``.
+            next two are errors with ``None``, and do nothing where ``"auto"`` finds no size.
         tile_overlap: least overlap of neighbouring tiles in pixels; ``None`` is a quarter of the
             tiles' shorter side.
         tiles_per_batch: tiles that the denoiser is asked about at once, which fills a GPU; memory
@@ -174,7 +175,8 @@ def translate(
             model.size_multiple,
             ignore_index,
         )
-        x_0 = model.encode(images)
+        with computing(images.device):
+            x_0 = model.encode(images)
         model = tiled(
             model,
             images,
@@ -209,7 +211,8 @@ def translate(
                 eta=eta,
                 draw_noise=draw_noise,
             )
-        translated = model.decode(x_0)[..., : size[0], : size[1]]
+        with computing(x_0.device):
+            translated = model.decode(x_0)[..., : size[0], : size[1]]
         if not bool(torch.isfinite(translated).all()):
             raise FloatingPointError(
                 "sample: expected a finite image, got NaN or infinity from the decoder"

@@ -117,3 +117,14 @@ def test_results_say_what_command_made_them(file):
         assert program == "python"
         path = ROOT / script
         assert path.is_file() or (path / "__main__.py").is_file()
+
+
+def test_results_named_in_the_pages_are_there():
+    named = {
+        (page.name, name)
+        for page in DOCS.rglob("*.md")
+        for name in re.findall(r"results/([\w./-]+\.(?:json|png))", page.read_text("utf-8"))
+        if "*" not in name
+    }
+    assert len(named) > 30
+    assert not [pair for pair in named if not (DOCS / "results" / pair[1]).is_file()]

@@ -57,8 +57,8 @@ student that learns from the most confident half of the model's labels, as the p
 their label. *DivideMix* is our own small form of the pixel-wise filter, with one network; *SCC
 without SAM* corrects the labels' own components, with features of the SAM's encoder. An order
 holds if it does in every seed, and "within the deviations" if the means then differ by less than
-both standard deviations together. A share of a way that is short against its deviation is left
-out. In plots bars are one standard deviation, and grey dots the seeds.
+both standard deviations together. Shares of a way that is less than three of its deviations
+are left out. In plots bars are one standard deviation, and grey dots the seeds.
 """
 SUITES = {"seco": "Labels (SeCo)", "sgg": "Translations (SGG, PTL), and both papers together"}
 SAYS = {

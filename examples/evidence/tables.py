@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal
 
+import numpy as np
+
 from evidence.adaptation import SETTINGS
 from evidence.cells import before_in_rounds
 from evidence.labelling import BASE
@@ -69,9 +71,11 @@ def section_table(suite: str, section: str, numbers: Numbers, whole: Numbers) ->
 
 
 def share_of_way(base: Values, found: Values, upper: Values) -> str:
-    """In percent; a dash where its deviation is more than the whole way."""
-    share = closed(base, found, upper)
-    return f"{share.text(0)} %" if share.by_seed and not share.std > 1 else "–"
+    """In percent; a dash where the way is less than three of its deviations, or none in a seed."""
+    way = upper - base
+    if min(way.by_seed.values()) <= 0 or way.mean < 3 * np.nan_to_num(way.std):
+        return "–"
+    return f"{closed(base, found, upper).text(0)} %"
 
 
 def section_orders(suite: str, section: str, numbers: Numbers, whole: Numbers) -> list[Order]:

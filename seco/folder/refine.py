@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -163,7 +163,7 @@ class Refiner:
             regions=known,
             outside=self.outside,
             corrector=self.loaded,
-            settings=self.settings,
+            settings=replace(self.settings, images_per_batch=1),
         )
         judged = {} if found.judgements is None else count_decisions(found.judgements[0])
         return LabelResult(label, found.labels, found.scores, found.connectivities[0], judged)

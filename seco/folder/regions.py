@@ -58,7 +58,7 @@ def find_regions(
 
     def work(item: ImageItem, image: Array | Transfer) -> Transfer:
         placed = image.take()[0] if isinstance(image, Transfer) else image
-        found = propose_regions(placed, segmenter, settings=settings)
+        found = propose_regions(placed, segmenter, settings=settings, images_per_batch=1)
         assert isinstance(found, Regions), "of one image"
         return carrier.back(*vars(found).values())
 

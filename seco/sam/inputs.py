@@ -186,7 +186,8 @@ def check_counts(
     """Check which of N prompts are about which image.
 
     Raises:
-        ValueError: not one count per image, other counts than prompts, or images of several sizes.
+        ValueError: no prompts or several N, not one count per image, other counts than prompts, or
+            images of several sizes.
 
     Example:
         >>> one = Embedding(None, (4, 4))
@@ -195,7 +196,13 @@ def check_counts(
             ...
         ValueError: counts: expected one per embedding, 2, none negative, 3 in all, got [1, 1]
     """
-    given = next((len(value) for value in (boxes, points) if value is not None), 0)
+    numbers = {len(value) for value in (boxes, points) if value is not None}
+    if len(numbers) != 1:
+        raise ValueError(
+            f"boxes, points: expected at least one of them, and of both the same N, got "
+            f"{sorted(numbers) or None}"
+        )
+    (given,) = numbers
     counts = list(counts)
     if len(counts) != len(embeddings) or min(counts, default=-1) < 0 or sum(counts) != given:
         raise ValueError(

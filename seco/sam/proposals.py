@@ -13,9 +13,10 @@ from seco.common.arrays import Array
 from seco.common.checks import check_integer
 from seco.common.images import Normalization, to_batch
 from seco.common.precision import exact
+from seco.common.tables import join
 from seco.regions import Regions, pack_masks
 from seco.sam.crop_layers import Window, cut_off, windows_of_layer
-from seco.sam.inference import IMAGES_PER_BATCH, encode
+from seco.sam.inference import IMAGES_PER_BATCH, encode, images_at_once
 from seco.sam.loading import as_segmenter
 from seco.sam.masks import (
     Extent,
@@ -70,7 +71,8 @@ def propose_regions(
         settings: grid, thresholds and suppression; ``None`` takes the segmenter's own
             ``proposal_settings`` if it has any (the tiny SAM does), else the official ones.
         normalization: (mean, std) if ``img`` is normalised.
-        images_per_batch: of a batch on a GPU, images per encoder pass; bounds memory.
+        images_per_batch: on a GPU, images of a batch, or windows of a layer of crops, per encoder
+            pass; bounds memory.
 
     Returns:
         The regions of the image, on its device; a list of them for a batch, a 4-D tensor.
@@ -101,7 +103,9 @@ def propose_regions(
     embeddings = encode(images, segmenter, images_per_batch=images_per_batch)
     with exact(segmenter.device):
         found = [
-            regions_of_image(image, embedding, segmenter, settings).to(images.device)
+            regions_of_image(
+                image, embedding, segmenter, settings, images_per_batch=images_per_batch
+            ).to(images.device)
             for image, embedding in zip(images, embeddings, strict=True)
         ]
     return found if img.ndim == 4 else found[0]
@@ -112,6 +116,8 @@ def regions_of_image(
     embedding: Embedding,
     segmenter: PromptableSegmenter,
     settings: ProposalSettings | None,
+    *,
+    images_per_batch: int,
 ) -> Regions:
     """Find the regions of an image that is encoded already, on the segmenter's device.
 
@@ -120,9 +126,11 @@ def regions_of_image(
         embedding: what the segmenter made of it.
         segmenter: the back end.
         settings: ``None`` takes the segmenter's own.
+        images_per_batch: on a GPU, windows per encoder pass.
     """
     from torchvision.ops import nms
 
+    step = images_at_once(segmenter, images_per_batch)
     settings = proposal_settings_of(segmenter) if settings is None else settings
     size, device = embedding.size, segmenter.device
     whole = windows_of_layer(size, 0, overlap_ratio=0)[0]
@@ -131,11 +139,13 @@ def regions_of_image(
         factor = settings.crop_n_points_downscale_factor**layer
         points_per_side = max(settings.points_per_side // factor, 1)
         windows = windows_of_layer(size, layer, overlap_ratio=settings.crop_overlap_ratio)
-        parts = torch.stack([image[:, window.rows, window.columns] for window in windows])
-        found += [
-            _propose(closer, segmenter, settings, points_per_side, window, size)
-            for window, closer in zip(windows, encode(parts, segmenter), strict=True)
-        ]
+        for some in (windows[start : start + step] for start in range(0, len(windows), step)):
+            parts = join(image[None, :, window.rows, window.columns] for window in some)
+            closer = encode(parts, segmenter, images_per_batch=step)
+            found += [
+                _propose(own, segmenter, settings, points_per_side, window, size)
+                for window, own in zip(some, closer, strict=True)
+            ]
     if len(found) > 1:
         nearness = [
             torch.full_like(some.scores, 1 / (some.window.height * some.window.width))

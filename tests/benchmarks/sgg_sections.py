@@ -14,7 +14,7 @@ def translate(record: Record) -> Iterator[str]:
     ratios = ("GSG / unguided", "LCG / unguided", "LCG / GSG")
     for name, found in record["results"].items():
         how = ", channels last" * record["channels_last"] + ", compiled" * record["compiled"]
-        copies = f"at most {record['max_copies']} copies in a pass"
+        copies = f"at most {record['max_copies']} copies in a pass (on a CPU fewer of large images)"
         yield f"**{name}**, {record['dtype']}{how}, {copies}."
         rows = [
             [

@@ -622,3 +622,30 @@ def test_a_caller_that_stops_early_ends_the_threads():
     steps.close()
     assert threading.active_count() == before
     assert 1 <= len(written) < 10
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_so_many_items_are_read_ahead(tmp_path, ahead):
+    (tmp_path / "in").mkdir()
+    for name in "abcdefgh":
+        (tmp_path / "in" / f"{name}.txt").write_text(name)
+    read: list[str] = []
+    enough = threading.Event()
+
+    class Slow(Job):
+        def read(self, item: File) -> bytes:
+            read.append(item.name)
+            if len(read) == ahead:
+                enough.set()
+            return super().read(item)
+
+        def work(self, item: File, text: bytes) -> bytes:
+            if item.name == "a":  # while it is worked on, as many are read as may be, and no more
+                assert enough.wait(10)
+                time.sleep(0.05)
+                assert len(read) == ahead
+            return super().work(item, text)
+
+    assert len(Slow(tmp_path).run(ahead=ahead).of("written")) == 8
+    with pytest.raises(ValueError, match="ahead: expected an integer >= 1"):
+        JobOptions(ahead=0)

@@ -22,8 +22,8 @@ from evidence.references import references
 from evidence.scales import SCALES
 from evidence.seco_suite import arm_labels
 from evidence.streets import scenes
-from evidence.summary import closed, order, values_of
-from evidence.tables import section_orders
+from evidence.summary import Values, closed, order, values_of
+from evidence.tables import section_orders, share_of_way
 from evidence.unknown import with_unknown_things
 
 from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS, TRAIN_SEEDS
@@ -278,3 +278,16 @@ def test_the_committed_page_has_its_plots(tmp_path):
     shutil.copytree(DOCS / "results" / "evidence", tmp_path / "results" / "evidence")
     for path in write_docs(tmp_path)[1:]:
         assert (DOCS / "images" / path.name).is_file()
+
+
+def test_a_share_of_next_to_no_way_is_not_told():
+    base, arm = (Values(dict(enumerate(v))) for v in ((0.50, 0.51, 0.52), (0.54, 0.55, 0.56)))
+    for upper, said in (
+        ((0.58, 0.59, 0.60), "50 ± 0 %"),
+        ((0.58, 0.61, 0.60), "47 ± 6 %"),
+        ((0.58, 0.54, 0.66), "–"),  # 8, 3 and 14 points
+        ((0.60, 0.61, 0.51), "–"),  # one goes the other way
+    ):
+        assert share_of_way(base, arm, Values(dict(enumerate(upper)))) == said
+    one = Values({0: 0.5}), Values({0: 0.51}), Values({0: 0.6})
+    assert share_of_way(*one) == "10 %"

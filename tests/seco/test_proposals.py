@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psa_oracle import ExactSegmenter
 
+import seco.sam.inference
+import seco.sam.proposals
 from seco import (
     LabelSpace,
     MaskLogits,
@@ -220,6 +222,29 @@ def test_a_closer_look_finds_no_parts_and_nothing_twice(layers):
     assert set(found) == {
         tuple((segments == value).ravel().tolist()) for value in np.unique(segments)
     }
+
+
+@pytest.mark.parametrize(
+    ("bound", "passes"), [(1, [1] * 21), (3, [1, 3, 1, *[3] * 5, 1]), (99, [1, 4, 16])]
+)
+def test_windows_of_a_layer_are_encoded_together_as_many_as_are_allowed(bound, passes, monkeypatch):
+    """As on a GPU; what is found is what is found one by one."""
+    _, image = mosaic(5, size=(64, 80))
+    options = ProposalSettings(points_per_side=16, crop_n_layers=2)
+    expected = propose_regions(image, ExactSegmenter(), settings=options)
+    monkeypatch.setattr(seco.sam.inference, "images_at_once", lambda _, most: most)
+    monkeypatch.setattr(seco.sam.proposals, "images_at_once", lambda _, most: most)
+
+    class Counting(ExactSegmenter):
+        def encode(self, images):
+            seen.append(len(images))
+            return super().encode(images)
+
+    seen: list[int] = []
+    found = propose_regions(image, Counting(), settings=options, images_per_batch=bound)
+    assert seen == passes
+    assert torch.equal(found.masks(), expected.masks())
+    assert torch.equal(found.scores, expected.scores)
 
 
 class BlindToSpecks(ExactSegmenter):

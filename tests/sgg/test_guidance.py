@@ -181,7 +181,7 @@ def test_a_cpu_sees_fewer_large_copies_at_once(monkeypatch):
     images, _ = sample(0, count=1)
     labels = (torch.arange(5)[:, None] + torch.zeros(7, dtype=torch.int64))[None]
     expected = local_gradient(images, labels, network(), max_copies=1)
-    for pixels, sizes in ((80, [2, 2, 1]), (34, [1] * 5), (10**6, [4, 1])):
+    for pixels, sizes in ((80, [2, 2, 1]), (120, [2, 2, 1]), (34, [1] * 5), (10**6, [4, 1])):
         monkeypatch.setattr(sgg.guidance, "PIXELS_ON_A_CPU", pixels)
         seen = []
 

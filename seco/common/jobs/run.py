@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
+from seco.common.checks import check_integer
 from seco.common.device_time import DeviceTime
 from seco.common.files import remove_leftovers, write_bytes
 from seco.common.jobs.journal import HIDDEN, Item, Signature, hold_folder, open_journal
@@ -87,7 +88,11 @@ class JobOptions:
         start: called once with the number of this process's items.
         take_over: take the folder over, whatever it holds, and make anew what was made otherwise;
             what was made as now, of the same inputs, stays.
-        ahead: items that are read and wait for their turn, at most; bounds memory.
+        ahead: items that are read and wait for their turn, at most, and results that wait to be
+            written; bounds memory.
+
+    Raises:
+        TypeError, ValueError: ``ahead`` is no integer, or less than 1.
     """
 
     overwrite: bool = False
@@ -96,6 +101,9 @@ class JobOptions:
     start: Callable[[int], None] = lambda count: None
     take_over: bool = False
     ahead: int = 4
+
+    def __post_init__(self) -> None:
+        check_integer("ahead", self.ahead, low=1)
 
 
 def run_job(

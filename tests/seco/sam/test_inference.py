@@ -160,3 +160,6 @@ def test_several_images_are_asked_at_once_where_nothing_is_left_out(
     ]
     with pytest.raises(ValueError, match=r"counts: .* 3, none negative, 3 in all, got \[2, 0, 2\]"):
         decode_several(segmenter, embeddings, [2, 0, 2], boxes=boxes)
+    for wrong in ({}, {"boxes": boxes, "points": torch.zeros(2, 1, 2)}):
+        with pytest.raises(ValueError, match="boxes, points: expected at least one of them"):
+            decode_several(segmenter, embeddings, [2, 0, 1], **wrong)
