@@ -99,9 +99,10 @@ def publish(
 
 
 def read_published(results: Path = RESULTS) -> list[Published]:
-    """All files, in the order of their names."""
+    """All files, by suite, and of each what anyone can run first."""
     found = []
-    for path in sorted(results.glob("s*-*-*.json")):
+    paths = results.glob("s*-*-*.json")
+    for path in sorted(paths, key=lambda p: (p.stem.split("-")[0], "streets" not in p.stem, p)):
         said = json.loads(path.read_bytes())
         cells = {
             Cell.from_json({**_of(said), **_cell(row)}): row["numbers"] for row in said["cells"]
