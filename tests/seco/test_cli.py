@@ -470,6 +470,7 @@ def test_paper_and_method_and_set_reach_the_method(work, calls):
         PAPER,
         method="alignment",
         box_enlargement=2.0,
+        images_per_batch=1,  # of a job, whatever the default
         proposals=replace(PROPOSALS, points_per_side=3),
     )
     assert [call["settings"] for call in calls] == [expected] * 3
