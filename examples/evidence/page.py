@@ -28,6 +28,7 @@ from seco.common.files import write_bytes
 DOCS = RESULTS.parents[1]
 NOTES = "notes.json"
 SEEDS = 3  # as many as there are to be
+ONE_SEED = "one seed: nothing is claimed"
 HEAD = """\
 # Evidence: the two papers' comparisons, on domains that anyone has
 
@@ -120,7 +121,7 @@ def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Itera
         for section, numbers in one.sections().items():
             orders = section_orders(one.suite, section, numbers, one.numbers)
             if orders and seeds_of(numbers) == 1:
-                rows.append([f"{one.data}, {one.scale}: {section}", "of one seed", "", "", ""])
+                rows.append([f"{one.data}, {one.scale}: {section}", ONE_SEED, "", "", ""])
             elif orders:
                 kinds = Counter(
                     o.verdict if o.verdict in ("yes", "no") else o.verdict.split()[0]

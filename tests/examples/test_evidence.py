@@ -113,7 +113,7 @@ def test_finished_sections_are_published_and_told(out, tmp_path):
         assert f"images/{path.name}" in text
     assert "| PSA + SCC, rest=kept |" in text
     assert "- seco, streets, scale cpu: everything." in text
-    assert "| streets, smoke: source-free |  |  | one seed: nothing is claimed |" in text
+    assert "| streets, smoke: source-free | one seed: nothing is claimed |  |  |  |" in text
 
 
 def test_labels_do_not_depend_on_the_truth(out, monkeypatch, tmp_path):
