@@ -10,6 +10,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from seco.common.tables import take_rows
 from seco.mask_judging import MaskJudge
 from seco.sam.masks import (
     Extent,
@@ -142,9 +143,11 @@ class ClaimCollector:
         kept_pixels: list[Tensor] = []
         if self.settings.rejected_things != "drop":
             rejected = torch.cat([trusted.new_zeros(1), ~trusted])
-            own = rejected[self.ids.long()].flatten().nonzero()[:, 0]
+            own = take_rows(rejected, self.ids).flatten().nonzero()[:, 0]
             claims = self.settings.rejected_things == "component"
-            (owners if claims else kept_owners).append(self.ids.flatten()[own].long() - 1)
+            (owners if claims else kept_owners).append(
+                take_rows(self.ids.flatten(), own).long() - 1
+            )
             (pixels if claims else kept_pixels).append(own)
         nothing = self.classes.new_zeros(0)
         return Claims(

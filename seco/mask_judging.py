@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from seco.common.tables import take_rows
 from seco.sam.masks import Extent, crop_to_extent, pixel_cells
 
 
@@ -46,7 +47,8 @@ class MaskJudge:
         # Pixels of one component in one cell, run by run: most lie side by side.
         inside = ids.nonzero()[:, 0]
         runs, pixels = torch.unique_consecutive(
-            (ids[inside].long() - 1) * self.cell_count + cells[inside], return_counts=True
+            (take_rows(ids, inside).long() - 1) * self.cell_count + take_rows(cells, inside),
+            return_counts=True,
         )
         runs, order = runs.sort()
         self.run_pixels = pixels[order]

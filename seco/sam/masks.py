@@ -14,6 +14,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from seco.common.tables import take_rows
+
 Size = tuple[int, int]
 Extent = tuple[float, float]
 
@@ -155,13 +157,14 @@ def inside_windows(
         ``owner`` and ``pixel``, (T,) int64 each: mask ``owner[t]`` covers flat pixel ``pixel[t]``.
     """
     device = logits.device
-    width = (windows[:, 2] - windows[:, 0]).clamp(min=0)
-    areas = width * (windows[:, 3] - windows[:, 1]).clamp(min=0)
+    left, top, right, bottom = windows.unbind(dim=1)
+    width = (right - left).clamp(min=0)
+    areas = width * (bottom - top).clamp(min=0)
     numbers = torch.arange(len(windows), device=device)
     owner = torch.repeat_interleave(numbers, areas, output_size=total)
-    local = torch.arange(len(owner), device=device) - (areas.cumsum(0) - areas)[owner]
-    row, column = local // width[owner], local % width[owner]
-    x, y = windows[owner, 0] + column, windows[owner, 1] + row
+    local = torch.arange(len(owner), device=device) - take_rows(areas.cumsum(0) - areas, owner)
+    wide = take_rows(width, owner)
+    x, y = take_rows(left, owner) + local % wide, take_rows(top, owner) + local // wide
     cells = crop_to_extent(logits, extent)
     (y_low, y_high, y_weight), (x_low, x_high, x_weight) = (
         _neighbours(position, cells.shape[dim], cell_extent / pixels)
@@ -173,10 +176,12 @@ def inside_windows(
     flat = cells.reshape(-1)
     base = owner * (cells.shape[1] * cells.shape[2])
     upper, lower = base + y_low * cells.shape[2], base + y_high * cells.shape[2]
-    top = torch.lerp(flat[upper + x_low], flat[upper + x_high], x_weight)
-    bottom = torch.lerp(flat[lower + x_low], flat[lower + x_high], x_weight)
-    inside = (torch.lerp(top, bottom, y_weight) > 0).nonzero()[:, 0]
-    return owner[inside], (y * size[1] + x)[inside]
+    above, below = (
+        torch.lerp(take_rows(flat, row + x_low), take_rows(flat, row + x_high), x_weight)
+        for row in (upper, lower)
+    )
+    inside = (torch.lerp(above, below, y_weight) > 0).nonzero()[:, 0]
+    return take_rows(owner, inside), take_rows(y * size[1] + x, inside)
 
 
 def _neighbours(position: Tensor, cells: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
