@@ -13,25 +13,23 @@ are done, ``--dry-run`` what would be run, ``--only`` takes those whose name has
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
-from evidence.cells import Cell, measure, state_of
+from evidence.cells import Cell
 from evidence.context import Context
 from evidence.page import write_docs
 from evidence.publish import publish
+from evidence.running import SUITES, run, states
 from evidence.scales import SCALES
-from evidence.seco_suite import run_seco, seco_cells, seco_made_with
-from evidence.sgg_suite import run_sgg, sgg_cells, sgg_made_with
+from evidence.seco_suite import seco_cells
+from evidence.sgg_suite import sgg_cells
 
-SUITES = {
-    "seco": (seco_made_with, run_seco),
-    "sgg": (sgg_made_with, run_sgg),
-}
+MOST_PROCESSES = 8
+"""Unless more are asked for: each holds models and images of its own."""
 
 
 def planned(suite: str, data: str, scale: str, seeds: range) -> list[Cell]:
@@ -68,7 +66,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--sam", default="tiny", help="tiny, vit_b, vit_l or vit_h")
     parser.add_argument("--checkpoint", help="of that SAM")
     parser.add_argument("--device", help="cuda or cpu; what is there, if not given")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for one process")
+    parser.add_argument("--processes", type=int,
+                        help="side by side; one a core, at most 8, or one with a GPU")  # fmt: skip
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU, for each process")
     parser.add_argument("--publish", action="store_true",
                         help="gather finished groups into docs/results/evidence")  # fmt: skip
     parser.add_argument("--write-docs", action="store_true",
@@ -79,14 +79,13 @@ def main(words: Sequence[str] | None = None) -> None:
         for path in write_docs():
             print(path)
         return
-    torch.set_num_threads(args.threads)
-    usual = "cuda" if torch.cuda.is_available() and args.scale == "gpu" else "cpu"
+    device = "cuda" if torch.cuda.is_available() and args.scale == "gpu" else "cpu"
     context = Context(
         args.data,
         args.folder,
         SCALES[args.scale],
         args.out / args.scale,
-        torch.device(args.device or usual),
+        torch.device(args.device or device),
         args.sam,
         args.checkpoint,
         args.diffusion,
@@ -100,26 +99,13 @@ def main(words: Sequence[str] | None = None) -> None:
     if args.list or args.dry_run:
         _show(cells, context, only_missing=args.dry_run)
         return
-    _run(cells, context)
+    usual = min(os.cpu_count() or 1, MOST_PROCESSES) if context.device.type == "cpu" else 1
+    run(cells, context, processes=args.processes or usual, threads=args.threads)
 
 
 def _show(cells: Sequence[Cell], context: Context, *, only_missing: bool) -> None:
-    states = [(cell, state_of(cell, SUITES[cell.suite][0](cell, context), context.out))
-              for cell in cells]  # fmt: skip
-    for cell, state in states:
+    found = states(cells, context)
+    for cell, state in found.items():
         if not only_missing or state != "done":
             print(f"{state:15} {cell.name}")
-    print(f"{sum(state == 'done' for _, state in states)} of {len(cells)} cells are done")
-
-
-def _run(cells: Sequence[Cell], context: Context) -> None:
-    busy = 0
-    for cell in (bar := tqdm(cells, unit="cell")):
-        made_with, run = SUITES[cell.suite]
-        bar.set_description(cell.name)
-        said = measure(cell, made_with(cell, context), context.out, partial(run, context=context))
-        busy += said.startswith("another")
-        if said != "done before":
-            tqdm.write(f"{cell.name}: {said}")
-    if busy:
-        print(f"{busy} cells were with other processes: run this again for what they leave")
+    print(f"{sum(state == 'done' for state in found.values())} of {len(cells)} cells are done")

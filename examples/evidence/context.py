@@ -75,7 +75,7 @@ class Context:
         return said
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _domains(context: Context, seed: int) -> Domains:
     if context.data == "streets":
         return streets(context.scale.seco, seed, context.device)

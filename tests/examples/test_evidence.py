@@ -12,13 +12,14 @@ import pytest
 import torch
 from evidence import streets as streets_module
 from evidence.cells import Cell, before_in_rounds, measure, state_of
-from evidence.command import SUITES, main, planned
+from evidence.command import main, planned
 from evidence.context import Context
 from evidence.dividemix import divide_pixels
 from evidence.kept import Kept, only_here
 from evidence.page import page, write_docs
 from evidence.publish import publish, read_published
 from evidence.references import references
+from evidence.running import SUITES, run
 from evidence.scales import SCALES
 from evidence.seco_suite import arm_labels
 from evidence.streets import scenes
@@ -46,7 +47,7 @@ def out(tmp_path_factory):
 
 
 def run_in(folder: Path) -> list[str]:
-    return ["--scale", "smoke", "--seeds", "1", "--out", str(folder)]
+    return ["--scale", "smoke", "--seeds", "1", "--out", str(folder), "--processes", "1"]
 
 
 def context_of(folder: Path) -> Context:
@@ -159,6 +160,32 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(tmp_path):
     assert measure(cell, {}, tmp_path, lambda _: pytest.fail("ran")) == "done before"
     assert measure(cell, {"steps": 2}, tmp_path, lambda _: {"figure": 2}).endswith(" s")
     assert json.loads(cell.path(tmp_path).read_bytes())["numbers"] == {"figure": 2}
+
+
+def test_processes_share_the_cells(out, tmp_path, capfd):
+    context = context_of(tmp_path)
+    cells = [cell for cell in chosen() if cell.arm in ("raw", "base", "source only", "alignment")]
+    run(cells, context, processes=2, threads=1)
+    for cell in cells:
+        numbers = [
+            json.loads(cell.path(at).read_bytes())["numbers"] for at in (context.out, out / "smoke")
+        ]
+        assert numbers[0] == numbers[1]
+    told = json.loads((context.out / "run.json").read_bytes())
+    assert told["cells"] == len(cells)
+    assert told["processes"] == 2
+    assert told["seconds"] > 0
+    assert f"{len(cells)} of {len(cells)} cells are done" in capfd.readouterr().out
+    (context.out / "run.json").unlink()
+    run(cells, context, processes=2, threads=1)
+    assert not (context.out / "run.json").exists()  # there was nothing to do
+
+
+def test_a_process_that_fails_stops_the_others_and_says_so(tmp_path, capfd):
+    bad = Cell.of("seco", "streets", "no such setting", "raw", 0)
+    with pytest.raises(SystemExit, match="run this again"):
+        run([bad], context_of(tmp_path), processes=2, threads=1)
+    assert "KeyError: 'no such setting'" in capfd.readouterr().err
 
 
 def test_what_is_kept_is_made_once_for_each_key(tmp_path):
