@@ -146,7 +146,7 @@ def gradient_by_windows(
     for (height, width), group in windows.items():
         most = max_copies * labels[0].numel() // (height * width)
         if images.device.type == "cpu":
-            most = min(most, _power_of_two(PIXELS_ON_A_CPU // (height * width)))
+            most = min(most, _power_of_two_below(PIXELS_ON_A_CPU // (height * width)))
         for start in range(0, len(group), most):
             chunk = group[start : start + most]
             known = [labels[w.image, w.rows, w.columns] for w in chunk]
@@ -167,7 +167,7 @@ def gradient_by_windows(
     return gradient
 
 
-def _power_of_two(number: int) -> int:
+def _power_of_two_below(number: int) -> int:
     """The largest one that is not above; 1 for 0. Compiled networks see batches of such sizes."""
     return 1 << max(0, number.bit_length() - 1)
 

@@ -146,7 +146,7 @@ def guided_prediction(
     slopes = image_gradient(images.detach())
     # A mean over pixels has gradients that vanish in half precision: decoder and denoiser get them
     # with a largest value of about 1. By powers of two, so that float32 rounds as without it.
-    size = _power_of_two(slopes.abs().amax((1, 2, 3), keepdim=True))
+    size = _power_of_two_above(slopes.abs().amax((1, 2, 3), keepdim=True))
     # In the caller's autocast, matrix products would be differentiated in half precision even where
     # they were computed in float32.
     with exact(x_t.device):
@@ -190,7 +190,7 @@ def limit_gradient(
     return gradient
 
 
-def _power_of_two(values: Tensor) -> Tensor:
+def _power_of_two_above(values: Tensor) -> Tensor:
     """The next power of two above positive values; 1 for what has none."""
     power = values / torch.frexp(values).mantissa
     return torch.where((power > 0) & torch.isfinite(power), power, 1)

@@ -66,29 +66,20 @@ def batches(record: Record) -> Iterator[str]:
         f"Images of {by(images['size'])} whose labels have {classes} classes, {steps}; tiles of "
         f"{by(tiles['tile_size'])} in an image of {by(tiles['size'])}, {steps}."
     )
-    head = ("images_per_batch", "times one", "images/s", "ms per image", "copies in a pass")
+    head = ("times one", "images/s", "ms per image")
     rows = [
-        [
-            count,
-            times(told["times the first"]),
-            number(told["images/s"]),
-            spread(told["ms per image"]),
-            f"{number(told['copies in a pass'])} of {record['max_copies']}",
-        ]
+        [count, *_pace(told), f"{number(told['copies in a pass'])} of {record['max_copies']}"]
         for count, told in images["images_per_batch"].items()
     ]
-    yield markdown(head, rows)
-    rows = [
-        [
-            count,
-            times(told["times the first"]),
-            number(told["images/s"]),
-            spread(told["ms per image"]),
-        ]
-        for count, told in tiles["tiles_per_batch"].items()
-    ]
-    yield markdown(("tiles_per_batch", *head[1:-1]), rows)
+    yield markdown(("images_per_batch", *head, "copies in a pass"), rows)
+    rows = [[count, *_pace(told)] for count, told in tiles["tiles_per_batch"].items()]
+    yield markdown(("tiles_per_batch", *head), rows)
     yield _seams(record["results"]["seams"])
+
+
+def _pace(told: Record) -> list[str]:
+    paces = times(told["times the first"]), number(told["images/s"])
+    return [*paces, spread(told["ms per image"])]
 
 
 def _seams(found: Record) -> str:
