@@ -153,8 +153,8 @@ def check_labels(name: str, label: Array | Tensor, space: LabelSpace) -> None:
 
     Raises:
         TypeError: not an array or tensor, or not of an integer dtype.
-        ValueError: another shape, a dtype that cannot hold the ignore index, or an id that is
-            neither a class nor the ignore index.
+        ValueError: another shape, a dtype that cannot hold the ignore index or the last class, or
+            an id that is neither a class nor the ignore index.
 
     Example:
         >>> from seco.common.labels import LabelSpace
@@ -167,6 +167,10 @@ def check_labels(name: str, label: Array | Tensor, space: LabelSpace) -> None:
     check_label_map(name, label)
     check_holds_ignore(name, label, space.ignore_index)
     count, ignore = space.num_classes, space.ignore_index
+    if np.iinfo(dtype_name(label)).max < count - 1:  # what it is refined to must fit, too
+        raise ValueError(
+            f"{name}: expected a dtype that can hold class {count - 1}, got {dtype_name(label)}"
+        )
     if isinstance(label, Tensor) and dtype_name(label) in ("uint16", "uint32", "uint64"):
         label = label.long()  # torch has neither minimum nor comparison for these
     # of a tensor both ends at once: each look at one makes the host wait for its device
@@ -174,6 +178,8 @@ def check_labels(name: str, label: Array | Tensor, space: LabelSpace) -> None:
     low, high = (label.min(), label.max()) if ends is None else ends
     if low >= 0 and high < count:
         return
+    if isinstance(label, Tensor):
+        label = label.long()  # torch compares in the tensor's dtype, where count may not fit
     wrong = ((label < 0) | (label >= count)) & (label != ignore)
     if wrong.any():
         values = sorted(set(label[wrong].tolist()))
