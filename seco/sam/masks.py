@@ -46,7 +46,8 @@ def stability_score(logits: Tensor, *, offset: float = 1.0) -> Tensor:
     """
     inside = (logits > offset).sum(dim=(-2, -1))
     around = (logits > -offset).sum(dim=(-2, -1))
-    return inside / around.clamp(min=1)
+    # Of integers alone, the caller's default dtype would be taken: bfloat16 counts to 256.
+    return inside.float() / around.clamp(min=1).float()
 
 
 def mask_boxes(masks: Tensor) -> Tensor:
@@ -185,6 +186,7 @@ def inside_windows(
 
 
 def _neighbours(position: Tensor, cells: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-    source = ((position + 0.5) * scale - 0.5).clamp(min=0)
+    # Not the caller's default dtype: bfloat16 counts to 256.
+    source = ((position.float() + 0.5) * scale - 0.5).clamp(min=0)
     low = source.floor().long().clamp(max=cells - 1)
-    return low, (low + 1).clamp(max=cells - 1), (source - low).to(torch.float32)
+    return low, (low + 1).clamp(max=cells - 1), source - low

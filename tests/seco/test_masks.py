@@ -102,6 +102,31 @@ def test_windows_find_the_same_pixels_as_upscaling(case):
     assert torch.equal(found[clear], (whole > 0)[clear])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_default_dtype_does_not_matter(dtype):
+    """Of bfloat16, 300 pixels are more than it can count."""
+    logits, extent, size = make((0, 200, 300, 64))
+
+    def all_of_it():
+        windows = cells_to_pixels(mask_boxes(crop_to_extent(logits, extent) > 0), extent, size)
+        return [
+            stability_score(logits),
+            *upscale(logits, extent, size),
+            *inside_windows(logits, windows, extent, size),
+            pixel_cells(extent, size, logits.device),
+        ]
+
+    expected = all_of_it()
+    try:
+        torch.set_default_dtype(dtype)
+        found = all_of_it()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
 @settings(deadline=None)
 @given(CASES)
 def test_every_pixel_has_the_cell_it_lies_in(case):
