@@ -67,13 +67,13 @@ def test_a_dtype_too_small_for_the_classes_is_refused(kind):
     """As int8, 150 is -106: compared in it, nothing of this would be noticed."""
     space = LabelSpace(names=tuple(map(str, range(150))), ignore_index=-1)
     label = np.array([[0, 127, -1]])
-    with pytest.raises(ValueError, match=r"^pl: expected a dtype that can hold class 149, got int8"):
+    with pytest.raises(ValueError, match=r"^pl: .* dtype that can hold class 149, got int8"):
         check_labels("pl", kind(label.astype(np.int8)), space)
     check_labels("pl", kind(label.astype(np.int16)), space)
     # the last class fits, the number of classes does not
     space = LabelSpace(names=space.names[:128], ignore_index=-1)
     check_labels("pl", kind(label.astype(np.int8)), space)
-    with pytest.raises(ValueError, match="got -2$"):
+    with pytest.raises(ValueError, match=r"got -2$"):
         check_labels("pl", kind(label.astype(np.int8) - np.int8(label == -1)), space)
 
 
