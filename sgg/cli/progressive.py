@@ -48,6 +48,7 @@ from sgg.cli.translation import (
     TileOverlap,
     TileSizeText,
     TilesPerBatch,
+    note_on_class_files,
     say_left_out,
     translation_options,
 )
@@ -200,6 +201,7 @@ def progressive(
             list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
             label_suffix=label_suffix,
         )  # fmt: skip
+        note = note_on_class_files(images, class_files)
         used = device_named(device)
         statistics = seg_normalization.statistics
         model = load_diffusion(diffusion, device=used)
@@ -210,6 +212,8 @@ def progressive(
     stage = Stage()
     with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
+        if note is not None and first:
+            typer.echo(note, err=True)
 
         def announce(number: int, step: str) -> None:
             name = f"Stage {number}" if number else "Source"

@@ -46,6 +46,7 @@ from sgg.cli.translation import (
     TileOverlap,
     TileSizeText,
     TilesPerBatch,
+    note_on_class_files,
     say_left_out,
     translation_options,
 )
@@ -127,6 +128,7 @@ def translate(
             list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
             label_suffix=label_suffix,
         )  # fmt: skip
+        note = note_on_class_files(images, class_files)
         layout = SetLayout(images, labels, out, labels_by.value)
         used = device_named(device)
         model = load_diffusion(diffusion, device=used)
@@ -136,6 +138,8 @@ def translate(
                 segmenter, normalization=seg_normalization.statistics, device=used
             )
     with job(overwrite=overwrite, stage=Stage("Translating", resumes=True)) as options:
+        if note is not None and options.processes.first:
+            typer.echo(note, err=True)
         made = translate_folder(
             inputs, layout, model, guide, label_space=space, translation=translation, seed=seed,
             class_files=class_files, min_pixels=min_pixels, images_per_batch=images_per_batch,

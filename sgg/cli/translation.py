@@ -14,6 +14,7 @@ from seco.common.cli.options import lister
 from seco.common.labels import LabelSpace
 from sgg.diffusion.tiling import TileSize
 from sgg.folder import TranslationOptions
+from sgg.folder.class_files import SAMPLES, STATS, find_class_files
 from sgg.settings import PAPER
 
 DEFAULT = TranslationOptions()
@@ -227,6 +228,24 @@ def translation_options(
     settings = change_settings(base.settings, assignments or [])
     changed = {name: value for name, value in given.items() if value is not None}
     return replace(base, settings=settings, tile_size=tile_size_of(tile_size), **changed)
+
+
+def note_on_class_files(images: Path, named: Path | None) -> str | None:
+    """What to say, before the work, of a set that gets no files for rare class sampling.
+
+    Args:
+        images: folder of the source's images.
+        named: ``--class-files``.
+
+    Raises:
+        ValueError: neither file is in the folder that was named.
+    """
+    if find_class_files(images, named) is not None:
+        return None
+    return (
+        f"no {STATS} or {SAMPLES} in {images.parent}: the set gets none, and rare class sampling "
+        "(DAFormer, HRDA, MIC) stops without; --class-files DIR if they are elsewhere"
+    )
 
 
 def say_left_out(left_out: Mapping[str, str], space: LabelSpace) -> None:

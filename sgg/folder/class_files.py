@@ -36,16 +36,14 @@ class ClassFiles:
     samples: dict[str, list[tuple[str, int]]]
 
     @classmethod
-    def read(cls, folder: Path) -> ClassFiles | None:
-        """Read them from a data set's folder; ``None`` if it has neither.
+    def read(cls, folder: Path) -> ClassFiles:
+        """Read them from a data set's folder.
 
         Raises:
-            OSError: one cannot be read, or is there alone.
+            OSError: one cannot be read, or is not there.
             ValueError: one is something else.
         """
         paths = [folder / STATS, folder / SAMPLES]
-        if not any(path.exists() for path in paths):
-            return None
         given: list[Any] = []
         for path in paths:
             try:
@@ -116,6 +114,24 @@ class ClassFiles:
         """Write both into a data set's folder."""
         for name, content in ((STATS, self.stats), (SAMPLES, self.samples)):
             write_bytes(folder / name, json.dumps(content).encode())
+
+
+def find_class_files(images: Path, named: Path | None) -> Path | None:
+    """The folder of a source's class files; ``None`` if there are none, which nobody has named.
+
+    Args:
+        images: folder of the source's images; by default they are looked for where it lies.
+        named: folder that the user says they are in.
+
+    Raises:
+        ValueError: neither file is in the folder that was named.
+    """
+    folder = images.parent if named is None else named
+    if any((folder / name).exists() for name in (STATS, SAMPLES)):
+        return folder
+    if named is not None:
+        raise ValueError(f"class_files: expected a folder with {STATS} and {SAMPLES}, got {named}")
+    return None
 
 
 def _counts(given: Mapping[str, Any]) -> dict[str, int]:

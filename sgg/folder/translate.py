@@ -27,7 +27,7 @@ from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel
 from sgg.diffusion.tiling import tiled
 from sgg.folder.batches import Batches, Given, as_batch, of_batch
-from sgg.folder.class_files import MIN_PIXELS, ClassFiles
+from sgg.folder.class_files import MIN_PIXELS, ClassFiles, find_class_files
 from sgg.folder.classes import check_classes_of
 from sgg.folder.layout import SetLayout
 from sgg.folder.models import describe_model
@@ -105,7 +105,7 @@ def translate_folder(
         translation: how images are translated.
         seed: of the noise.
         class_files: folder of the source's :class:`ClassFiles`; by default the one that its
-            images' folder lies in.
+            images' folder lies in, if they are there.
         min_pixels: see :meth:`ClassFiles.keep`.
         images_per_batch: most images of one size that are translated together, which fills a GPU;
             memory grows with it. It changes images by rounding only.
@@ -113,8 +113,8 @@ def translate_folder(
 
     Raises:
         ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`; a model of another
-            kind or with other classes, something else where the labels go, or class files that
-            are none.
+            kind or with other classes, something else where the labels go, class files that are
+            none, or none in ``class_files``.
         TypeError: as :func:`sgg.translate` about the models.
     """
     check_integer("seed", seed, low=0)
@@ -129,7 +129,8 @@ def translate_folder(
         check_classes_of(segmenter, inputs, label_space)
     _check_options(translation, model, label_space)
     manifest = _manifest(inputs, layout, label_space, translation, seed, model, segmenter)
-    listed = ClassFiles.read(class_files or layout.source_images.parent)
+    found = find_class_files(layout.source_images, class_files)
+    listed = None if found is None else ClassFiles.read(found)
     layout.check_labels()
 
     def read(item: _Item) -> Given:

@@ -91,6 +91,30 @@ def test_translate_and_evaluate(gta, tmp_path):
         assert all((distance > 1e-6) == moved for distance in numbers["distance"].values())
 
 
+def test_a_source_without_class_files_is_told_before_the_work(gta, tmp_path, monkeypatch):
+    assert "sample_class_stats.json" not in run("--steps", "1", out="with").output
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("sample_class_stats.json", "samples_with_class.json"):
+        (gta / name).rename(tmp_path / "elsewhere" / name)
+
+    def never(*models, **options):
+        raise ValueError("the work")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sgg.folder.translate_folder", never)
+        done = run("--steps", "1")
+    said, _, after = done.stderr.partition("Error: the work")
+    assert after
+    assert said.count("\n") == 1
+    assert "no sample_class_stats.json or samples_with_class.json in gta: the set gets none" in said
+    assert run("--steps", "1").exit_code == 0
+    again = run("--steps", "1", "--class-files", "elsewhere", "--min-pixels", "3")
+    assert "0 translated, 3 skipped" in again.output
+    assert "the set gets none" not in again.output
+    for name in ("sample_class_stats.json", "samples_with_class.json"):
+        assert json.loads((tmp_path / "out" / name).read_text())
+
+
 def test_every_option_is_passed_on(gta, tmp_path, monkeypatch):
     seen = []
 
@@ -206,6 +230,7 @@ def test_raw_ids_are_explained(gta):
         (["--strength", "0"], "strength: expected a number in (0, 1], got 0"),
         (["--tile-size", "8y8"], "--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH"),
         (["--class-files", "out"], "expected a place apart from out"),
+        (["--class-files", "gta/images"], "class_files: expected a folder with sample_class_stats"),
         (["--naming", "plain"], "expected images and labels with the same names"),
         (["--set", "clip=big"], "clip: expected a number or none, got 'big'"),
         (["--set", "strength=1"], "settings: expected one of even_steps"),

@@ -249,6 +249,15 @@ def test_a_source_without_class_files_has_none(source, tmp_path):
     check_sampling(tmp_path / "out", 10)
 
 
+def test_class_files_are_where_they_are_said_to_be(source, tmp_path):
+    denoiser = Denoiser()
+    with pytest.raises(ValueError, match="class_files: expected a folder with sample_class_stats"):
+        source.translate(
+            tmp_path / "out", diffusion=target_domain(denoiser), class_files=source.root / "images"
+        )
+    assert denoiser.calls == 0
+
+
 @pytest.mark.parametrize(
     ("stats", "samples", "said"),
     [

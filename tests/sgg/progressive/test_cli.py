@@ -92,6 +92,20 @@ def test_a_run_and_what_it_leaves(tmp_path):
     assert (out / "report.html").read_bytes() == before
 
 
+def test_a_source_without_class_files_is_told_before_the_work(here, tmp_path, monkeypatch):
+    def never(*models, **options):
+        raise ValueError("the work")
+
+    monkeypatch.setattr("sgg.progressive.progressive_translation", never)
+    said, _, after = run(tmp_path / "out").stderr.partition("Error: the work")
+    assert after
+    assert said.count("\n") == 1
+    assert "no sample_class_stats.json or samples_with_class.json in game: the set" in said
+    done = run(tmp_path / "out", "--class-files", "game/images")
+    assert done.exit_code == 2
+    assert "class_files: expected a folder with sample_class_stats.json" in done.output
+
+
 def options_passed(monkeypatch, out, *arguments: str, fast: bool = True) -> dict:
     seen = {}
 
@@ -107,6 +121,8 @@ def options_passed(monkeypatch, out, *arguments: str, fast: bool = True) -> dict
 
 def test_every_option_is_passed_on(tmp_path, monkeypatch):
     (tmp_path / "class files").mkdir()
+    for name in ("sample_class_stats.json", "samples_with_class.json"):
+        (tmp_path / "class files" / name).write_text("[]" if "stats" in name else "{}")
     seen = options_passed(
         monkeypatch, tmp_path / "out", "--strengths", "0.25,0.5", "--min-consistency", "0.01",
         "--collapse", "0.25", "--checkpoint-every", "1", "--sampler", "ddpm", "--eta", "0.5",
