@@ -41,7 +41,7 @@ from seco.cli.options import (
     SettingsListed,
 )
 from seco.cli.selection import check_selection
-from seco.cli.unused import check_used, given
+from seco.cli.unused import check_used, given, is_default
 from seco.common.cli.options import (
     Device,
     ImageSuffix,
@@ -57,6 +57,7 @@ from seco.common.cli.running import conclude, job, refused, stop
 
 
 def refine(
+    context: typer.Context,
     image: ImagePath,
     label: LabelPath,
     out: Annotated[
@@ -78,7 +79,7 @@ def refine(
         Path | None,
         typer.Option(
             help="Folder of seco regions, so that nothing is segmented anew; with --sam none they "
-            "alone vote."
+            "alone vote. If they were found by another model than tiny, --sam must be said."
         ),
     ] = None,
     corrector: CorrectorFolder = None,
@@ -112,7 +113,7 @@ def refine(
     """
     from seco import find_label_space
     from seco.cli.lists import check_lists, save_lists
-    from seco.cli.refiner import refiner_of
+    from seco.cli.refiner import check_prompting, refiner_of
     from seco.common.cli.inputs import folder_inputs
     from seco.common.inputs import check_apart
     from seco.common.jobs.run import is_about_file
@@ -163,6 +164,8 @@ def refine(
             outside=outside, paper=paper, assignments=assignments, method=method,
             regions=regions, corrector=corrector,
         )  # fmt: skip
+        if is_default(context, "sam"):
+            check_prompting(refiner)
         features = refiner.encoder is not None
     if single:
         warn_of_tiny(sam, first=True, features=features)

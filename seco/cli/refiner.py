@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+import torch
+
+from seco.aggregation import needs_embedding
 from seco.cli.models import sam_named
 from seco.cli.options import WITHOUT_EFFECT, Method, Outside, SamChoice, SamName
 from seco.cli.unused import check_used, sam_options
@@ -13,6 +16,7 @@ from seco.common.cli.running import device_named
 from seco.common.labels import LabelSpace
 from seco.common.settings_text import change_settings
 from seco.folder import Refiner
+from seco.folder.regions import found_by_another
 from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of
 from seco.settings import PAPER, PSASettings
 
@@ -94,3 +98,25 @@ def refiner_of(
         outside=outside.value,
         settings=settings,
     )
+
+
+def check_prompting(refiner: Refiner) -> None:
+    """Refuse that the default model prompts beside regions that another one has found.
+
+    Args:
+        refiner: of a command whose ``--sam`` nobody has given.
+
+    Raises:
+        ValueError: that is so.
+        OSError: the regions' manifest cannot be read.
+    """
+    if refiner.regions is None or not found_by_another(refiner.regions, refiner.sam):
+        return
+    space = refiner.label_space
+    every = torch.arange(space.num_classes)
+    if needs_embedding(every, space, refiner.settings, has_regions=True):
+        raise ValueError(
+            f"--regions {refiner.regions}: its regions were found by another model than tiny, "
+            "which would prompt for the things; say the --sam of seco regions, as in --sam vit_h "
+            "--checkpoint FILE, or --sam none to let the regions alone vote"
+        )

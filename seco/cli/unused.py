@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
+import typer
+
 from seco.cli.options import PrecisionName, SamChoice
 
 
@@ -34,6 +36,17 @@ def given(value: object, default: object) -> object:
     if value is None or value == default:
         return None
     return value.value if isinstance(value, Enum) else value
+
+
+def is_default(context: typer.Context, option: str) -> bool:
+    """Whether nobody has given an option: :func:`given` cannot tell one that is as by default.
+
+    Args:
+        context: of the command.
+        option: the name of its parameter.
+    """
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "DEFAULT"
 
 
 def sam_options(chosen: SamChoice) -> dict[str, object]:

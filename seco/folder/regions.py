@@ -111,7 +111,10 @@ def check_regions(
         raise ValueError(f"{folder}: expected the folder of seco regions, got one without manifest")
     others = wanted.differences(replace(found, versions=wanted.versions))
     if others:
-        raise ValueError(f"{folder}: its regions were found otherwise: {'; '.join(others)}")
+        raise ValueError(
+            f"{folder}: its regions were found otherwise: {'; '.join(others)}; expected the model "
+            "and the settings of seco regions (--sam, --checkpoint, --precision, --set)"
+        )
     journal = read_journal(folder, found.fingerprint)
     for outcome in inputs.failures if options.processes.first else ():
         options.report(outcome)
@@ -147,6 +150,20 @@ def found_in(folder: Path) -> Journal | None:
     """
     manifest = Manifest.read(folder)
     return None if manifest is None else read_journal(folder, manifest.fingerprint)
+
+
+def found_by_another(folder: Path, sam: object) -> bool:
+    """Whether :func:`find_regions` found the regions of a folder with another model.
+
+    Args:
+        folder: of the regions; of regions that are of others nothing is known.
+        sam: see :func:`seco.load_sam`.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    found = Manifest.read(folder)
+    return found is not None and found.models != _manifest_of(as_segmenter(sam), None).models
 
 
 def check_age(files: ImageFiles, folder: Path, found: Journal) -> None:

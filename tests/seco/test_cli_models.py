@@ -223,6 +223,29 @@ def test_given_regions_leave_no_way_of_finding_them(call, tmp_path, option, said
     assert not (tmp_path / "out").exists()
 
 
+def test_regions_of_another_model_want_sam_to_be_said(call, tmp_path):
+    quick = ("--set", "points_per_side=1")
+    found = run("regions", "images", "regions", "--device", "cpu", *quick)
+    assert found.exit_code == 0, found.stderr
+    assert call("refine", "--regions", "regions").exit_code == 0
+    path = tmp_path / "regions/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["models"]["sam"] = "kind segmenter, weights 123"
+    path.write_text(json.dumps(manifest))
+    unsaid = call("refine", "--regions", "regions", "--overwrite")
+    assert unsaid.exit_code == 2
+    assert "--regions regions: its regions were found by another model than tiny" in unsaid.stderr
+    assert "as in --sam vit_h --checkpoint FILE, or --sam none" in unsaid.stderr
+    for more in ("--sam tiny", "--sam none", "--method alignment"):
+        result = call("refine", "--regions", "regions", "--overwrite", *more.split())
+        assert result.exit_code == 0, result.stderr
+    chain = call("run", "--regions", "regions", *quick)
+    assert chain.exit_code == 2
+    assert "was kind segmenter, weights 123; expected the model" in chain.stderr
+    path.unlink()  # regions of elsewhere: nothing is known of them
+    assert call("refine", "--regions", "regions", "--overwrite").exit_code == 0
+
+
 def test_a_sam_that_judges_nothing_is_not_measured_with(call):
     result = run("evaluate", "labels", "truth", "--sam", "vit_h")
     assert result.exit_code == 2
