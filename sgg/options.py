@@ -17,6 +17,7 @@ Guidance = Literal["sgg", "local", "global", "none"]
 GuidanceInput = Literal["x_t", "pred_x0"]
 Precision = Literal["bfloat16", "float16"]
 
+# They change images by rounding only.
 _ROUNDING = ("tiles_per_batch", "channels_last", "compile")
 
 
@@ -114,11 +115,8 @@ class TranslationOptions:
         return None if self.dtype is None else getattr(torch, self.dtype)
 
     def describe(self) -> dict[str, Any]:
-        """All of it as JSON holds it, for a manifest.
+        """What decides images, as JSON holds it, for a manifest.
 
-        What changes images by rounding only is left out where it is the default, so that sets of
-        before there was the option are gone on with.
+        What changes them by rounding only is left out: it may be another from run to run.
         """
-        changed = {name for name in _ROUNDING if getattr(self, name) != getattr(type(self), name)}
-        said = asdict(self)
-        return {name: said[name] for name in said if name not in _ROUNDING or name in changed}
+        return {name: value for name, value in asdict(self).items() if name not in _ROUNDING}

@@ -213,7 +213,8 @@ def _check_conditions(unet: Any, condition: Mapping[str, Tensor]) -> None:
         raise ValueError(
             f"diffusion: expected {' and '.join(missing)} for {type(unet).__name__}, which is "
             "conditioned, got none; wrap it: "
-            f"sgg.from_diffusers(pipeline, condition={{{missing[0]!r}: tensor}})"
+            f"sgg.from_diffusers(pipeline, condition={{{missing[0]!r}: tensor}}); for a command, "
+            "in a function that returns it: --diffusion package.module:function"
         )
 
 

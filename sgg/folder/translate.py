@@ -91,10 +91,11 @@ def translate_folder(
     """Translate all images of a data set; a run that was stopped is gone on with.
 
     Every image is translated with noise that its name and ``seed`` decide, so that the set does not
-    depend on the order or on the number of processes (with ``images_per_batch``, but for rounding).
-    Beside the images and labels
-    of :class:`SetLayout` there are, once all is done, the files of rare class sampling, if the
-    source has them, and ``provenance.json``.
+    depend on the order or on the number of processes. What changes images by rounding only
+    (``images_per_batch``; of ``translation`` ``tiles_per_batch``, ``channels_last``, ``compile``)
+    may be another from run to run. Beside the images and labels of :class:`SetLayout` there are,
+    once all is done, the files of rare class sampling, if the source has them, and
+    ``provenance.json``.
 
     Args:
         inputs: images and labels of ``layout``'s source.
