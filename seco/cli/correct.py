@@ -62,7 +62,7 @@ def correct(
         Path | None,
         typer.Option(
             help="Folder of how sure the labels are, such as seco refine --save-scores wrote; the "
-            "scores of what is kept are multiplied with it."
+            "scores of what is kept are multiplied with it. Needed if seco fit had it."
         ),
     ] = None,
     connectivities: ConnectivitiesFolder = None,

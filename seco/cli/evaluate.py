@@ -14,6 +14,7 @@ from seco.cli.options import (
     Checkpoint,
     Compile,
     ConnectivitiesFolder,
+    FittedConfidence,
     Precision,
     PrecisionName,
     SamChoice,
@@ -62,6 +63,7 @@ def evaluate(
         ),
     ] = None,
     connectivities: ConnectivitiesFolder = None,
+    confidence: FittedConfidence = None,
     images: Annotated[
         Path | None, typer.Option(help="With --corrector: folder of the images, or a single one.")
     ] = None,
@@ -104,13 +106,15 @@ def evaluate(
         if (corrector is None) != (images is None):
             raise ValueError("--corrector and --images belong together")
         if corrector is None:
-            check_used({"--connectivities": connectivities}, "--corrector")
+            unused = {"--connectivities": connectivities, "--confidence": confidence}
+            check_used(unused, "--corrector")
             check_used(sam_options(chosen), "--corrector")
         space = find_label_space(label_space)
         pairs = find_pairs(
             labels,
             truth,
             images=images,
+            confidence=confidence,
             list_file=list_file,
             naming="auto" if naming is None else naming.value,
             match="path" if match is None else match.value,

@@ -14,11 +14,13 @@ from seco.cli.options import (
     Accelerate,
     Checkpoint,
     Compile,
+    ConfidenceSuffix,
     ConnectivitiesFolder,
     Encoder,
     EncoderName,
     EncoderSam,
     FeatureMemory,
+    FittedConfidence,
     Paper,
     Precision,
     PrecisionName,
@@ -59,6 +61,7 @@ def fit(
     checkpoint_every: Annotated[
         int, typer.Option(min=1, help="Training steps between two savings of the training.")
     ] = 500,
+    confidence: FittedConfidence = None,
     connectivities: ConnectivitiesFolder = None,
     feature_memory: FeatureMemory = FEATURE_GIB,
     paper: Paper = False,
@@ -69,6 +72,7 @@ def fit(
     match: MatchRule = None,
     image_suffix: ImageSuffix = None,
     label_suffix: LabelSuffix = None,
+    confidence_suffix: ConfidenceSuffix = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Fit a corrector to labels, refined or raw: seco correct then repairs or drops regions.
@@ -88,8 +92,9 @@ def fit(
             check_used(sam_options(chosen) | memory, "--encoder sam")
         space = find_label_space(label_space)
         inputs = folder_inputs(
-            images, labels, apart=[out], beside=[connectivities], list_file=list_file,
-            naming=naming, match=match, image_suffix=image_suffix, label_suffix=label_suffix,
+            images, labels, apart=[out], beside=[connectivities], confidence=confidence,
+            list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
+            label_suffix=label_suffix, confidence_suffix=confidence_suffix,
         )  # fmt: skip
         settings = change_settings(SCC_PAPER if paper else SCCSettings(), assignments or [])
         used = device_named(device)

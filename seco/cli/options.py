@@ -300,6 +300,15 @@ ConnectivitiesFolder = Annotated[
         "are judged, and not the labels' connected components. Fit and correct with the same.",
     ),
 ]
+FittedConfidence = Annotated[
+    Path | None,
+    typer.Option(
+        "--confidence",
+        help="Folder of how sure the labels are, such as seco refine --save-scores wrote: it tells "
+        "noise together with the classifier. Fit, correct and evaluate with the same, or all "
+        "without.",
+    ),
+]
 FeatureMemory = Annotated[
     float,
     typer.Option(

@@ -12,9 +12,8 @@ from seco.aggregation import Connectivities
 from seco.common.checks import describe
 from seco.common.labels import LabelSpace
 from seco.correction.classifier import ConnectivityClassifier
+from seco.correction.fitting import FitRecord
 from seco.correction.judging import Judgement, judge
-from seco.correction.mixture import NoiseModel
-from seco.correction.neighbours import NeighbourBank
 from seco.correction.samples import check_connectivities, find_connectivities
 from seco.correction.settings import SCCSettings
 from seco.sam.protocol import Embedding
@@ -40,8 +39,7 @@ def correct_images(
     images: Tensor,
     labels: Tensor,
     classifier: ConnectivityClassifier,
-    noise_model: NoiseModel,
-    bank: NeighbourBank | None,
+    record: FitRecord,
     settings: SCCSettings,
     space: LabelSpace,
     *,
@@ -52,6 +50,11 @@ def correct_images(
 ) -> Correction:
     """Correct a batch; see :meth:`seco.ConnectivityCorrector.correct_batch`."""
     ignore = space.ignore_index
+    if record.confident and scores is None:
+        raise ValueError(
+            "confidence: expected one, since the corrector was fitted to samples with confidences, "
+            "got None"
+        )
     if scores is None:
         scores = (labels != ignore).float()
         if valid is not None:
@@ -70,7 +73,14 @@ def correct_images(
         found = find_connectivities(asked, ignore, settings, known=item)
         embedding = None if embeddings is None else embeddings[index]
         judgement = judge(
-            image, found, classifier, noise_model, bank, settings, embedding=embedding
+            image,
+            found,
+            classifier,
+            record.noise_model,
+            record.bank,
+            settings,
+            confidence=scores[index] if record.confident else None,
+            embedding=embedding,
         )
         painted.append(judgement.paint(label, scores[index], ignore))
         judgements.append(judgement)

@@ -40,7 +40,9 @@ class ConnectivityCorrector:
     finds unlikely (high loss, told apart by a Gaussian mixture) are noise: they take the class
     that the classifier is sure of, or become ignore if it is not sure of any.
 
-    It works on the labels of any model, refined with SAM or not.
+    It works on the labels of any model, refined with SAM or not. Where it is known how sure these
+    are, that counts as a second witness, beside the classifier: on real labels both together
+    recognise noise better than either.
 
     Args:
         label_space: names and ignore index of the classes.
@@ -125,9 +127,12 @@ class ConnectivityCorrector:
 
         Args:
             samples: pairs of an image and its label, or its :class:`seco.Connectivities`, of
-                single images as :func:`seco.refine_pseudo_labels` takes them; sizes may differ.
-                A list, a ``Dataset`` or anything else that can be gone through several times and
-                is the same every time; only one sample is held at a time, or ten with ``readers``.
+                single images as :func:`seco.refine_pseudo_labels` takes them; sizes may differ. Or
+                triples, with how sure the label is, (H, W) in 0-1: of raw labels the model's
+                confidence, of refined ones ``Refinement.scores``. It must then be given to
+                :meth:`correct`, too. A list, a ``Dataset`` or anything else that can be gone
+                through several times and is the same every time; only one sample is held at a
+                time, or ten with ``readers``.
             normalization: (mean, std) if the images are normalised.
             checkpoint: a file to keep the state of the training in; if it is there, the training
                 goes on from it and, given the same samples, ends as if it had never stopped.
@@ -145,7 +150,8 @@ class ConnectivityCorrector:
 
         Raises:
             TypeError, ValueError: a sample that is wrong or changes (the message tells which),
-                nothing to learn from, or a checkpoint of another training or damaged.
+                some with and some without a confidence, nothing to learn from, or a checkpoint of
+                another training or damaged.
             RuntimeError: another process failed.
 
         Warns:
@@ -185,6 +191,7 @@ class ConnectivityCorrector:
         pl: Map,
         *,
         connectivities: Connectivities | Sequence[Connectivities] | None = None,
+        confidence: Array | Tensor | None = None,
         valid: Array | Tensor | None = None,
         normalization: Normalization | None = None,
     ) -> Map:
@@ -197,6 +204,8 @@ class ConnectivityCorrector:
                 :func:`seco.refine_with_details` gives; their pixels take their classes. What is
                 labelled outside them, or everything if ``None``, is judged by connected
                 components.
+            confidence: (H, W) or (B, H, W) floats in 0-1, how sure the labels are; it decides with
+                the classifier where the corrector was :meth:`fit` to samples with confidences.
             valid: (H, W) or (B, H, W) bool; pixels where it is false come back unchanged.
             normalization: (mean, std) if ``img`` is normalised.
 
@@ -204,11 +213,16 @@ class ConnectivityCorrector:
             Labels with the kind, shape, dtype and device of ``pl``.
 
         Raises:
-            TypeError, ValueError: an argument of another kind, shape, dtype or range, or the
-                corrector is not fitted.
+            TypeError, ValueError: an argument of another kind, shape, dtype or range, the
+                corrector is not fitted, or it was fitted with confidences and gets none.
         """
         found = self.correct_with_details(
-            img, pl, connectivities=connectivities, valid=valid, normalization=normalization
+            img,
+            pl,
+            connectivities=connectivities,
+            confidence=confidence,
+            valid=valid,
+            normalization=normalization,
         )
         return restore(found.labels, like=pl)
 
@@ -218,6 +232,7 @@ class ConnectivityCorrector:
         pl: Array | Tensor,
         *,
         connectivities: Connectivities | Sequence[Connectivities] | None = None,
+        confidence: Array | Tensor | None = None,
         valid: Array | Tensor | None = None,
         normalization: Normalization | None = None,
     ) -> Correction:
@@ -235,11 +250,16 @@ class ConnectivityCorrector:
             pl,
             self.label_space,
             connectivities=connectivities,
+            confidence=confidence,
             valid=valid,
             normalization=normalization,
         )
         return self.correct_batch(
-            asked.images, asked.labels, connectivities=asked.connectivities, valid=asked.valid
+            asked.images,
+            asked.labels,
+            connectivities=asked.connectivities,
+            scores=asked.scores,
+            valid=asked.valid,
         )
 
     @cpu_by_default()
@@ -266,7 +286,8 @@ class ConnectivityCorrector:
             embeddings: by it, one per image, or ``None`` of one that it has not encoded.
 
         Raises:
-            TypeError, ValueError: connectivities that do not fit, or not fitted.
+            TypeError, ValueError: connectivities that do not fit, not fitted, or no scores for one
+                that was fitted with confidences.
         """
         classifier, record = self._fitted_parts()
         extractor = classifier.extractor
@@ -276,8 +297,7 @@ class ConnectivityCorrector:
             images,
             labels,
             classifier,
-            record.noise_model,
-            record.bank,
+            record,
             self.settings,
             self.label_space,
             connectivities=connectivities,
@@ -292,17 +312,19 @@ class ConnectivityCorrector:
         pl: Array | Tensor,
         *,
         connectivities: Connectivities | None = None,
+        confidence: Array | Tensor | None = None,
         normalization: Normalization | None = None,
     ) -> Tensor:
         """Cross-entropy of every connectivity of one image under the classifier and neighbours.
 
-        Arguments and errors are those of :meth:`correct`, for one image.
+        Where the corrector was fitted with confidences, with that of the labels. Arguments and
+        errors are those of :meth:`correct`, for one image.
 
         Returns:
             (N,) float32, in the order of ``connectivities`` or of
             :func:`seco.connected_components`.
         """
-        return self._judge_one(img, pl, connectivities, normalization).losses
+        return self._judge_one(img, pl, connectivities, confidence, normalization).losses
 
     def noise_probability(
         self,
@@ -310,6 +332,7 @@ class ConnectivityCorrector:
         pl: Array | Tensor,
         *,
         connectivities: Connectivities | None = None,
+        confidence: Array | Tensor | None = None,
         normalization: Normalization | None = None,
     ) -> Tensor:
         """Probability that the class of every connectivity of one image is wrong.
@@ -319,7 +342,8 @@ class ConnectivityCorrector:
         Returns:
             (N,) float32 in [0, 1].
         """
-        return self._judge_one(img, pl, connectivities, normalization).noise_probability
+        found = self._judge_one(img, pl, connectivities, confidence, normalization)
+        return found.noise_probability
 
     def save(self, directory: PathLike) -> None:
         """Write a fitted corrector: tensors as safetensors, the rest as JSON; no pickle.
@@ -393,10 +417,15 @@ class ConnectivityCorrector:
         img: Array | Tensor,
         pl: Array | Tensor,
         connectivities: Connectivities | None,
+        confidence: Array | Tensor | None,
         normalization: Normalization | None,
     ) -> Judgement:
         found = self.correct_with_details(
-            img, pl, connectivities=connectivities, normalization=normalization
+            img,
+            pl,
+            connectivities=connectivities,
+            confidence=confidence,
+            normalization=normalization,
         )
         if len(found.judgements) != 1:
             raise ValueError(f"img: expected one image, got {len(found.judgements)}")

@@ -36,6 +36,7 @@ class FitRecord:
         noise_model: the mixture(s) of these losses.
         bank: some of these connectivities, which others are compared with (at most
             ``BANK_SIZE``), unless the settings ask for no neighbours.
+        confident: whether the losses count how sure the labels were.
     """
 
     iterations: int
@@ -44,6 +45,7 @@ class FitRecord:
     areas: Tensor
     noise_model: NoiseModel
     bank: NeighbourBank | None = None
+    confident: bool = False
 
     def to(self, device: torch.device) -> FitRecord:
         """The same with its bank on another device."""
@@ -86,7 +88,7 @@ def fit_classifier(
     bank = None
     if settings.neighbours:
         bank = _draw_bank(classifier, lessons, each("Drawing neighbours"), seed, processes)
-    losses, classes, areas = _survey(
+    losses, classes, areas, confident = _survey(
         classifier, lessons, each("Measuring losses"), bank, settings.neighbours, processes
     )
     noise_model = fit_noise_model(
@@ -98,7 +100,7 @@ def fit_classifier(
         max_loss=settings.max_loss,
         max_noise_share=settings.max_noise_share,
     )
-    return FitRecord(iterations, losses, classes, areas, noise_model, bank)
+    return FitRecord(iterations, losses, classes, areas, noise_model, bank, confident)
 
 
 def _draw_bank(
@@ -132,25 +134,30 @@ def _survey(
     bank: NeighbourBank | None,
     neighbours: int,
     processes: Processes,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses, classes and areas of all learnable connectivities, on the CPU, by sample."""
+) -> tuple[Tensor, Tensor, Tensor, bool]:
+    """Losses, classes and areas of all learnable connectivities, on the CPU, by sample.
 
-    def measure() -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+    And whether the losses count how sure the labels were.
+    """
+
+    def measure() -> dict[int, tuple[Tensor, Tensor, Tensor, bool]]:
         rows = {}
         for index, lesson in each:
             if len(lesson.classes):
                 features = _features(classifier, lessons, lesson)
                 with exact(classifier.extractor.device):
                     losses, _ = measure_losses(
-                        features, lesson.classes, classifier, bank, neighbours
-                    )
-                rows[index] = losses, lesson.classes, lesson.areas
+                        features, lesson.classes, classifier, bank, neighbours,
+                        confidences=lesson.confidences,
+                    )  # fmt: skip
+                confident = lesson.confidences is not None
+                rows[index] = losses, lesson.classes, lesson.areas, confident
         return rows
 
     rows = {index: row for part in in_each(processes, measure) for index, row in part.items()}
-    columns = zip(*(rows[index] for index in sorted(rows)), strict=True)
+    *columns, confident = zip(*(rows[index] for index in sorted(rows)), strict=True)
     losses, classes, areas = (torch.cat(column) for column in columns)
-    return losses, classes, areas
+    return losses, classes, areas, confident[0]
 
 
 def _each(

@@ -17,8 +17,12 @@ from seco.correction.decision import CORRECT, DROP, Decisions, adjust_for_noise,
 from seco.correction.extractors import SegmenterExtractor
 from seco.correction.mixture import NoiseModel
 from seco.correction.neighbours import NeighbourBank, neighbour_classes
+from seco.correction.samples import mean_confidences
 from seco.correction.settings import SCCSettings
 from seco.sam.protocol import Embedding
+
+LEAST_CONFIDENCE = 0.02
+"""In a label, as a witness: nothing is more doubtful, so that a loss has an end."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Judgement:
     Args:
         connectivities: as they were before, with their classes then.
         losses: (N,) float32, cross-entropy of their classes under the classifier and, if the
-            settings say so, their neighbours.
+            settings say so, their neighbours; with how sure the labels are, see
+            :func:`measure_losses`.
         noise_probability: (N,) float32 in [0, 1], the paper's eta.
         predictions: (N,) int64, the most probable class.
         prediction_probability: (N,) float32 in [0, 1], of that class, adjusted for noise if the
@@ -89,8 +94,14 @@ def measure_losses(
     classifier: ConnectivityClassifier,
     bank: NeighbourBank | None,
     count: int,
+    *,
+    confidences: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Losses (N,) and class probabilities (N, K), float32, on the device of the classes.
+
+    How sure the labels are is a second witness: the probability of a class is then that of the
+    classifier times that of the label, so that its logarithm is added to the loss. (The class
+    probabilities are the classifier's alone: the label says nothing of other classes.)
 
     Args:
         features: (N, C) float32, as the classifier gives them.
@@ -98,6 +109,7 @@ def measure_losses(
         classifier: a trained one.
         bank: regions whose classes count for half; ``None``: the classifier alone.
         count: how many of them for each connectivity.
+        confidences: (N,) float32 in [0, 1], how sure the labels are; ``None``: nobody knows.
 
     Raises:
         FloatingPointError: the features, and so the logits, are not finite.
@@ -108,8 +120,9 @@ def measure_losses(
             "encoder: expected finite features, got NaN or infinity; a network in float16 "
             "overflows easily: use bfloat16 or float32"
         )
+    doubt = 0.0 if confidences is None else -confidences.clamp(min=LEAST_CONFIDENCE).log()
     if bank is None:
-        return F.cross_entropy(logits, classes, reduction="none"), logits.softmax(dim=1)
+        return F.cross_entropy(logits, classes, reduction="none") + doubt, logits.softmax(dim=1)
     own = classes.to(features.device)
     shares, any_found = (
         part.to(classes.device)
@@ -121,7 +134,7 @@ def measure_losses(
     # The logarithm of the mean; a probability that underflows keeps a finite one.
     both = torch.logaddexp(alone, shares.log()) - math.log(2)
     logs = torch.where(any_found[:, None], both, alone)
-    return F.nll_loss(logs, classes, reduction="none"), logs.exp()
+    return F.nll_loss(logs, classes, reduction="none") + doubt, logs.exp()
 
 
 def judge(
@@ -132,11 +145,14 @@ def judge(
     bank: NeighbourBank | None,
     settings: SCCSettings,
     *,
+    confidence: Tensor | None = None,
     embedding: Embedding | None = None,
 ) -> Judgement:
     """Judge one image's connectivities; the extractor runs once, and not at all for none.
 
-    With the ``embedding`` of the image by its segmenter the extractor need not encode it again.
+    ``confidence``, (H, W) float in [0, 1], says how sure the labels are, where the losses that the
+    mixture was fitted to count it. With the ``embedding`` of the image by its segmenter the
+    extractor need not encode it again.
     """
     device = connectivities.ids.device
     if len(connectivities) == 0:
@@ -151,7 +167,14 @@ def judge(
                 image, connectivities.ids, len(connectivities), maps=maps
             )
             losses, probabilities = measure_losses(
-                features, connectivities.classes, classifier, bank, settings.neighbours
+                features,
+                connectivities.classes,
+                classifier,
+                bank,
+                settings.neighbours,
+                confidences=None
+                if confidence is None
+                else mean_confidences(connectivities, confidence),
             )
     noise = torch.from_numpy(
         noise_model.noise_probability(losses.cpu().numpy(), connectivities.classes.cpu().numpy())

@@ -31,6 +31,7 @@ class Lesson:
         numbers: (N,) int64, which of all the sample's connectivities they are.
         classes: (N,) int64.
         areas: (N,) int64.
+        confidences: (N,) float32 in [0, 1], how sure the labels are, if that is known.
         features: (N, C) float32, by whether the image is mirrored, as far as kept.
     """
 
@@ -38,6 +39,7 @@ class Lesson:
     numbers: Tensor
     classes: Tensor
     areas: Tensor
+    confidences: Tensor | None = None
     features: dict[bool, Tensor] = field(default_factory=dict)
 
 
@@ -68,7 +70,10 @@ class Lessons:
         scene = self._scene(index)
         numbers = (scene.areas >= self._min_area).nonzero()[:, 0]
         classes, areas = scene.connectivities.classes[numbers], scene.areas[numbers]
-        return Lesson(index, numbers.cpu(), classes.cpu(), areas.cpu())
+        sure = scene.confidences
+        if sure is not None:
+            sure = sure[numbers].cpu()
+        return Lesson(index, numbers.cpu(), classes.cpu(), areas.cpu(), sure)
 
     def read(self, index: int, scene: Scene | None) -> Lesson:
         """The lesson of a sample whose scene may have been read already."""

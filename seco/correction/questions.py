@@ -13,6 +13,7 @@ from seco.common.checks import check_labels
 from seco.common.images import (
     Normalization,
     check_pair,
+    confidence_to_batch,
     labels_to_batch,
     mask_to_batch,
     to_batch,
@@ -27,6 +28,7 @@ class Question:
     images: Tensor
     labels: Tensor
     connectivities: Sequence[Connectivities] | None
+    scores: Tensor | None
     valid: Tensor | None
 
 
@@ -36,6 +38,7 @@ def read_question(
     space: LabelSpace,
     *,
     connectivities: Connectivities | Sequence[Connectivities] | None = None,
+    confidence: Array | Tensor | None = None,
     valid: Array | Tensor | None = None,
     normalization: Normalization | None = None,
 ) -> Question:
@@ -50,5 +53,6 @@ def read_question(
     labels = labels_to_batch(pl)
     if isinstance(connectivities, Connectivities):
         connectivities = [connectivities]
+    scores = None if confidence is None else confidence_to_batch("confidence", confidence, labels)
     inside = None if valid is None else mask_to_batch("valid", valid, labels)
-    return Question(images, labels, connectivities, inside)
+    return Question(images, labels, connectivities, scores, inside)

@@ -10,12 +10,24 @@ from torch import Tensor
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels, describe
-from seco.common.images import Normalization, check_pair, labels_to_batch, to_batch
+from seco.common.images import (
+    Normalization,
+    check_pair,
+    confidence_to_batch,
+    labels_to_batch,
+    to_batch,
+)
 from seco.common.labels import LabelSpace
 from seco.components import connected_components
 from seco.correction.settings import SCCSettings
 
-Sample = tuple[Array | Tensor, Array | Tensor | Connectivities]
+Sample = (
+    tuple[Array | Tensor, Array | Tensor | Connectivities]
+    | tuple[Array | Tensor, Array | Tensor | Connectivities, Array | Tensor]
+)
+"""An image with its label or connectivities and, possibly, how sure they are."""
+
+_STEPS = 1 << 16  # of a confidence: sums of integers are the same in any order
 
 
 @dataclass(frozen=True)
@@ -26,22 +38,53 @@ class Scene:
         image: (3, H, W), uint8 or float32 in 0-255.
         connectivities: with ids of size (H, W).
         areas: (N,) int64, pixels.
+        confidences: (N,) float32 in [0, 1], how sure the labels are; ``None``: nobody said.
     """
 
     image: Tensor
     connectivities: Connectivities
     areas: Tensor
+    confidences: Tensor | None = None
 
     @classmethod
-    def of(cls, image: Tensor, connectivities: Connectivities) -> Scene:
-        """Measure the areas."""
+    def of(
+        cls, image: Tensor, connectivities: Connectivities, confidence: Tensor | None = None
+    ) -> Scene:
+        """Measure areas and, of a map (H, W) of them, confidences."""
         areas = torch.bincount(connectivities.ids.flatten(), minlength=len(connectivities) + 1)
-        return cls(image, connectivities, areas[1:])
+        sure = None
+        if confidence is not None:
+            sure = mean_confidences(connectivities, confidence)
+        return cls(image, connectivities, areas[1:], sure)
 
     def flipped(self) -> Scene:
         """The mirror image, left and right exchanged."""
         mirrored = replace(self.connectivities, ids=self.connectivities.ids.flip(1))
-        return Scene(self.image.flip(2), mirrored, self.areas)
+        return replace(self, image=self.image.flip(2), connectivities=mirrored)
+
+
+def mean_confidences(connectivities: Connectivities, confidence: Tensor) -> Tensor:
+    """How sure the pixels of each connectivity are on average.
+
+    Args:
+        connectivities: N of an image.
+        confidence: (H, W) float in [0, 1], on their device.
+
+    Returns:
+        (N,) float32 in [0, 1]; 1 of one without a pixel.
+
+    Example:
+        >>> ids = torch.tensor([[1, 1, 2, 0]])
+        >>> two = Connectivities(ids, torch.tensor([0, 1]), torch.ones(2))
+        >>> mean_confidences(two, torch.tensor([[0.25, 0.75, 1.0, 0.0]]))
+        tensor([0.5000, 1.0000])
+    """
+    ids = connectivities.ids.flatten().long()
+    steps = (confidence.flatten() * _STEPS).round().long()
+    sums = steps.new_zeros(len(connectivities) + 1).index_add_(0, ids, steps)
+    areas = torch.bincount(ids, minlength=len(sums))
+    means = sums.double() / (areas * _STEPS).clamp(min=1)
+    return torch.where(areas > 0, means, 1.0)[1:].float()
 
 
 def read_scene(
@@ -50,6 +93,7 @@ def read_scene(
     space: LabelSpace,
     settings: SCCSettings,
     *,
+    confidence: Array | Tensor | None = None,
     normalization: Normalization | None = None,
 ) -> Scene:
     """Check one image with its label and find the connectivities.
@@ -62,11 +106,16 @@ def read_scene(
         raise ValueError(f"img: expected one image, got {len(images)}")
     if isinstance(label, Connectivities):
         check_connectivities(label, (images.shape[2], images.shape[3]), space)
-        return Scene.of(images[0], label)
-    check_labels("label", label, space)
-    check_pair(img, label)
-    found = find_connectivities(labels_to_batch(label)[0], space.ignore_index, settings)
-    return Scene.of(images[0], found)
+        found = label
+    else:
+        check_labels("label", label, space)
+        check_pair(img, label)
+        found = find_connectivities(labels_to_batch(label)[0], space.ignore_index, settings)
+    if confidence is None:
+        return Scene.of(images[0], found)
+    return Scene.of(
+        images[0], found, confidence_to_batch("confidence", confidence, found.ids[None])[0]
+    )
 
 
 def check_connectivities(item: Connectivities, size: tuple[int, int], space: LabelSpace) -> None:

@@ -74,8 +74,9 @@ def take_census(
         TypeError, ValueError: a sample that is wrong, or nothing to learn from.
     """
 
-    def look() -> tuple[list[int], list[int], Tensor]:
+    def look() -> tuple[list[int], list[int], Tensor, set[bool]]:
         counts, marks, classes = [], [], torch.zeros(num_classes, dtype=torch.int64)
+        confident = set()
         own = processes.rank, processes.count
         read = follow(
             stream.part(*own), "Counting regions", stream.count(*own),
@@ -86,10 +87,13 @@ def take_census(
             counts.append(len(learnable))
             marks.append(stream.marks[index])
             classes += torch.bincount(learnable.cpu(), minlength=num_classes)
-        return counts, marks, classes
+            confident.add(scene.confidences is not None)
+        return counts, marks, classes, confident
 
     parts = in_each(processes, look)
-    size = sum(len(counts) for counts, _, _ in parts)
+    if len({kind for part in parts for kind in part[3]}) > 1:
+        raise ValueError("samples: expected a confidence with all of them or with none, got both")
+    size = sum(len(part[0]) for part in parts)
     counts, marks = torch.zeros(2, size, dtype=torch.int64)
     for rank, part in enumerate(parts):
         counts[rank :: processes.count] = torch.tensor(part[0], dtype=torch.int64)

@@ -80,6 +80,7 @@ def write_corrector(
         "encoder": encoder,
         "iterations": record.iterations,
         "noise_model": record.noise_model.to_json(),
+        "confident": record.confident,
     }
     write_bytes(folder / CORRECTOR_FILE, json.dumps(said, indent=1).encode())
     for other in folder.glob("corrector-*.safetensors"):
@@ -139,6 +140,7 @@ def read_corrector(directory: PathLike) -> SavedCorrector:
                 **_part(tensors, _RECORD),
                 noise_model=NoiseModel.from_json(said["noise_model"]),
                 bank=NeighbourBank(bank["features"].float(), bank["classes"]) if bank else None,
+                confident=said.get("confident", False),  # as all were that do not say
             ),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -21,9 +21,9 @@ class SampleStream:
     """Samples that can be read again and again by their number; one is held at a time, or a few.
 
     Args:
-        samples: (img, label) pairs: something with a length and positions (a list, a map-style
-            ``Dataset``), or anything that can be gone through several times, whose samples before
-            the one that is asked for are then passed over.
+        samples: (img, label) pairs, or (img, label, confidence): something with a length and
+            positions (a list, a map-style ``Dataset``), or anything that can be gone through
+            several times, whose samples before the one that is asked for are then passed over.
         space: the classes.
         settings: see :class:`SCCSettings`.
         normalization: how the images are normalised, see :func:`seco.refine_pseudo_labels`.
@@ -150,11 +150,18 @@ class SampleStream:
             return None
         (sample,) = held
         try:
-            if not isinstance(sample, (tuple, list)) or len(sample) != 2:
-                raise TypeError(f"expected a pair (img, label), got {describe(sample)}")
-            img, label = sample
+            if not isinstance(sample, (tuple, list)) or len(sample) not in (2, 3):
+                raise TypeError(
+                    f"expected (img, label) or (img, label, confidence), got {describe(sample)}"
+                )
+            img, label, *confidence = sample
             scene = read_scene(
-                img, label, self._space, self._settings, normalization=self._normalization
+                img,
+                label,
+                self._space,
+                self._settings,
+                confidence=confidence[0] if confidence else None,
+                normalization=self._normalization,
             )
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -182,9 +189,12 @@ class SampleStream:
 
 
 def _mark(scene: Scene) -> int:
-    """A checksum of the size, the regions and a grid of pixels."""
+    """A checksum of the size, the regions, how sure they are and a grid of pixels."""
     item = scene.connectivities
+    parts = [scene.image[:, ::_GRID, ::_GRID], item.classes, scene.areas]
+    if scene.confidences is not None:
+        parts.append(scene.confidences)
     mark = zlib.crc32(str(tuple(scene.image.shape)).encode())
-    for part in (scene.image[:, ::_GRID, ::_GRID], item.classes, scene.areas):
+    for part in parts:
         mark = zlib.crc32(part.contiguous().cpu().numpy().tobytes(), mark)
     return mark

@@ -19,7 +19,7 @@ from seco.correction.storage import CORRECTOR_FILE
 from seco.folder.connectivities import connectivities_of, warn_if_fitted_otherwise
 from seco.folder.outputs import LabelResult, OutputFormat, connectivities_file, write_result
 from seco.folder.provenance import manifest_of
-from seco.folder.stage import count_decisions, input_settings
+from seco.folder.stage import check_confidences, count_decisions, input_settings
 
 # image, label, confidence, connectivities
 _Given = tuple[Array, Array, Array | None, list[Connectivities] | None]
@@ -40,7 +40,7 @@ def correct_folder(
 
     Args:
         inputs: images, labels and, where they have them, confidences: how sure the labels were
-            before, such as the scores of refining.
+            before, such as the scores of refining; needed if the corrector was fitted with them.
         corrector: folder of :func:`seco.folder.fit_folder`; its label space is the labels'.
         out: folder for the corrected labels, named as the labels.
         encoder: the corrector's, if it is not its own.
@@ -54,7 +54,8 @@ def correct_folder(
         What became of every image, with the facts of :func:`seco.folder.outputs.write_result`.
 
     Raises:
-        ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`, or no corrector.
+        ValueError, OSError, JobStopped: as :func:`seco.common.jobs.run_job`, no corrector, or no
+            confidences for one that was fitted with them.
 
     Warns:
         UserWarning: the corrector was fitted with connectivities and judges without, or the other
@@ -64,6 +65,8 @@ def correct_folder(
     fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=device)
     if options.processes.first:
         warn_if_fitted_otherwise(fitted_in, regions=parts is not None)
+    if fitted.record.confident:
+        check_confidences(inputs, f"as {fitted_in} was fitted with them")
     space = fitted.label_space
     output.check_space(space)
     manifest = manifest_of(

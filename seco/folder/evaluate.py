@@ -14,7 +14,7 @@ from seco.common.checks import check_labels
 from seco.common.files import PathLike, as_path, read_image, read_label
 from seco.common.images import check_pair
 from seco.common.inputs import Inputs, find_inputs, single_input
-from seco.common.items import label_of
+from seco.common.items import confidence_of, label_of
 from seco.common.jobs import JobOptions, Outcome, overlap
 from seco.common.jobs.run import failure, is_about_file
 from seco.common.labels import LabelSpace
@@ -30,12 +30,14 @@ from seco.evaluation.boundary import DILATION_RATIO
 from seco.evaluation.quality import connectivity_numbers
 from seco.folder.connectivities import connectivities_of
 from seco.folder.outputs import file_at
+from seco.folder.stage import check_confidences
 
 _KIND = re.compile(r"\b(no|more than one) (image|label)\b")
 _CALLED = {"image": "label", "label": "truth"}
 
 # label, truth, image, connectivities
-_Given = tuple[Array, Array, Array | None, Connectivities | None]
+# label, truth, image, connectivities, confidence
+_Given = tuple[Array, Array, Array | None, Connectivities | None, Array | None]
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def find_pairs(
     truth: PathLike,
     *,
     images: PathLike | None = None,
+    confidence: PathLike | None = None,
     list_file: PathLike | None = None,
     naming: str | Naming = "auto",
     match: Literal["path", "name"] = "path",
@@ -95,6 +98,7 @@ def find_pairs(
         labels: folder of labels, named as the truth or as the images of their data set.
         truth: folder of true labels.
         images: folder of the images, if they are wanted.
+        confidence: folder of how sure the labels are, named as these, if that is wanted.
         list_file: take the labels that a list names instead, a line each: label and truth.
         naming: see :func:`seco.common.inputs.find_inputs`; of images, likewise.
         match: see there.
@@ -103,14 +107,17 @@ def find_pairs(
         OSError, ValueError: as :func:`seco.common.inputs.find_inputs`, or files and folders mixed.
     """
     labels, truth, images = Path(labels), Path(truth), as_path(images)
+    confidence = as_path(confidence)
     if not labels.is_dir():
-        inputs = single_input(labels if images is None else images, labels)
+        inputs = single_input(labels if images is None else images, labels, confidence=confidence)
         single_input(labels, truth)  # raises as for the labels
         place = Path(labels.stem)  # whatever its image is called, as in folders
         (single,) = inputs.files
         own = replace(single, image_place=place, place=place)
         return TruePairs(replace(inputs, files=(own,)), (truth,))
-    found = find_inputs(labels, truth, list_file=list_file, naming=naming, match=match)
+    found = find_inputs(
+        labels, truth, confidence=confidence, list_file=list_file, naming=naming, match=match
+    )
     failures = [replace(one, reason=_renamed(one.reason)) for one in found.failures]
     pictures = {files.image: files.image for files in found.files}
     if images is not None:
@@ -141,13 +148,16 @@ def evaluate_folder(
         pairs: labels and truth, and the images if there is a corrector.
         label_space: of both; ids of the truth outside its classes are not counted.
         dilation_ratio: see :func:`seco.evaluation.boundary_overlap`.
-        corrector: a fitted one, to measure how it judges the labels' connectivities.
+        corrector: a fitted one, to measure how it judges the labels' connectivities; one that was
+            fitted with confidences needs those of ``pairs``.
         connectivities: folder that refining wrote with the labels, see
             :class:`seco.folder.OutputFormat`; of a single label, the folder that its own lie in.
             ``None``: their connected components are judged.
         options: how the job is run; every process measures its share, and each gets the whole.
     """
     processes, inputs, parts = options.processes, pairs.labels, as_path(connectivities)
+    if corrector is not None and corrector.record.confident:
+        check_confidences(inputs, "as the corrector was fitted with them")
     for outcome in inputs.failures if processes.first else ():
         options.report(outcome)
     places = processes.share(list(range(len(inputs.files))))
@@ -160,12 +170,12 @@ def evaluate_folder(
         label, truth = label_of(files, inputs, label_space), read_label(pairs.truths[place])
         check_labels("label", label, label_space)
         if corrector is None:
-            return label, truth, None, None
+            return label, truth, None, None, None
         known = None
         if parts is not None:
             path = file_at(parts, files.image_place, ".npz")
             known = connectivities_of(path, label, label_space)
-        return label, truth, read_image(files.image), known
+        return label, truth, read_image(files.image), known, confidence_of(files)
 
     def measure(place: int, given: _Given) -> tuple[LabelQuality, TrueConnectivities]:
         return _measure(given, label_space, dilation_ratio, corrector)
@@ -202,12 +212,14 @@ def _measure(
     dilation_ratio: float,
     corrector: ConnectivityCorrector | None,
 ) -> tuple[LabelQuality, TrueConnectivities]:
-    label, truth, image, known = given
+    label, truth, image, known, confidence = given
     quality = measure_labels(label, truth, space, dilation_ratio=dilation_ratio)
     if corrector is None or image is None:
         return quality, TrueConnectivities.pool([])
     check_pair(image, label)
-    found = corrector.correct_with_details(image, label, connectivities=known)
+    found = corrector.correct_with_details(
+        image, label, connectivities=known, confidence=confidence
+    )
     return quality, compare_with_truth(found.judgements[0], truth, space)
 
 

@@ -16,27 +16,29 @@ from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.files import PathLike, as_path, read_image
-from seco.common.images import check_pair
+from seco.common.images import check_pair, confidence_to_batch, labels_to_batch
 from seco.common.inputs import ImageFiles, Inputs
-from seco.common.items import label_of
+from seco.common.items import confidence_of, label_of
 from seco.common.jobs import JobOptions, Outcome, Signature, Summary, overlap, run_together
 from seco.common.jobs.run import failure, is_about_file, write_summary
 from seco.common.labels import LabelSpace
 from seco.common.progress import follow
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.lessons import FEATURE_MEMORY
-from seco.correction.samples import find_connectivities
+from seco.correction.samples import Sample, find_connectivities
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import CORRECTOR_FILE
 from seco.folder.connectivities import connectivities_of
 from seco.folder.outputs import connectivities_file
 from seco.folder.provenance import manifest_of
-from seco.folder.stage import input_settings
+from seco.folder.stage import check_confidences, input_settings
 
 
 @dataclass(frozen=True)
 class FolderSamples:
     """Images and labels of a data set as samples that are read when they are asked for.
+
+    Where the images have confidences, so have the samples.
 
     Args:
         inputs: of the data set.
@@ -56,23 +58,28 @@ class FolderSamples:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Array, Array | Connectivities]:
+    def __getitem__(self, index: int) -> Sample:
         files, space = self.files[index], self.label_space
         image, label = read_image(files.image), label_of(files, self.inputs, space)
         check_pair(image, label)
         check_labels("label", label, space)
-        if self.connectivities is None:
-            return image, label
-        known = connectivities_of(connectivities_file(self.connectivities, files), label, space)
-        wide = torch.from_numpy(label.astype(np.int64))
-        return image, find_connectivities(wide, space.ignore_index, self.settings, known=known)
+        found: Array | Connectivities = label
+        if self.connectivities is not None:
+            known = connectivities_of(connectivities_file(self.connectivities, files), label, space)
+            wide = torch.from_numpy(label.astype(np.int64))
+            found = find_connectivities(wide, space.ignore_index, self.settings, known=known)
+        confidence = confidence_of(files)
+        if confidence is None:
+            return image, found
+        confidence_to_batch("confidence", confidence, labels_to_batch(label))  # raises
+        return image, found, confidence
 
-    def __iter__(self) -> Iterator[tuple[Array, Array | Connectivities]]:
+    def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
     def files_read(self, files: ImageFiles) -> tuple[Path, ...]:
         """Those of an image's files that its sample is made of."""
-        paths = [files.image, files.label]
+        paths = [files.image, files.label, files.confidence]
         if self.connectivities is not None:
             paths.append(connectivities_file(self.connectivities, files))
         return tuple(path for path in paths if path is not None)
@@ -119,7 +126,9 @@ def fit_folder(
     of all files and the settings, so that it is never that of other data.
 
     Args:
-        inputs: images and labels, raw or refined ones.
+        inputs: images and labels, raw or refined ones. Where they have confidences, as all of them
+            or none must, the corrector counts these, see :meth:`seco.ConnectivityCorrector.fit`,
+            and needs them from then on.
         out: folder for the corrector, see :meth:`seco.ConnectivityCorrector.load`.
         label_space: of the labels.
         settings: see :class:`seco.SCCSettings`.
@@ -139,17 +148,22 @@ def fit_folder(
         are ``samples`` and ``iterations``.
 
     Raises:
-        ValueError: as :func:`seco.common.jobs.run_job`; no usable image, or nothing to learn from.
+        ValueError: as :func:`seco.common.jobs.run_job`; no usable image, some with and some without
+            a confidence, or nothing to learn from.
         OSError: the folder cannot be written.
     """
     out, connectivities = Path(out), as_path(connectivities)
     processes = options.processes
     progress = progress and processes.first
+    confident = any(files.confidence is not None for files in inputs.files)
+    if confident:
+        check_confidences(inputs, "as others have one")
     manifest = manifest_of(
         "seco fit",
         {
             **input_settings(inputs, label_space),
             "connectivities": connectivities is not None,
+            "witness": "confidence" if confident else "none",
             "scc": asdict(settings),
             "seed": seed,
         },

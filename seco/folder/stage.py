@@ -19,6 +19,16 @@ def count_decisions(judgement: Judgement) -> dict[str, int]:
     return {"kept": kept, "corrected": corrected, "dropped": dropped}
 
 
+def check_confidences(inputs: Inputs, why: str) -> None:
+    """Raise ``ValueError`` unless every image has a confidence; ``why`` it needs one."""
+    bare = [files.name for files in inputs.files if files.confidence is None]
+    if bare:
+        raise ValueError(
+            f"confidence: expected one of every image, {why}, got none of {len(bare)}, {bare[0]} "
+            "for one"
+        )
+
+
 def input_settings(inputs: Inputs, space: LabelSpace) -> Mapping[str, Any]:
     """What of the inputs' reading changes the outputs, for a manifest."""
     colours = [bytes(colour).hex() for colour in space.colours]

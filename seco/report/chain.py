@@ -95,7 +95,12 @@ class ChainReader:
             truth=truth,
             regions=(facts[ACTIONS[0]], facts[ACTIONS[1]], facts[ACTIONS[2]]),
             judgement=partial(
-                _judge, self.corrector, files.image, labels["PSA"], self._connectivities(files)
+                _judge,
+                self.corrector,
+                files.image,
+                labels["PSA"],
+                self._connectivities(files),
+                between,
             ),
         )
         return item, wrong
@@ -104,7 +109,8 @@ class ChainReader:
         """The files that what is known of an image is read from; a truth if it can be opened."""
         files, between = self.chained.finished.files[place], self.chained.refined.files[place]
         after = OutputFormat().paths(files, self.places.labels)[0]
-        paths = [files.image, files.label, files.confidence, between.label, after]
+        paths = [files.image, files.label, files.confidence, between.label, between.confidence]
+        paths.append(after)
         paths.append(self._connectivities(files))
         paths.append(self.places.corrector / CORRECTOR_FILE)
         truth = self.truths.get(files.image)
@@ -299,8 +305,14 @@ def _facts(reader: ChainReader, processes: int) -> dict[str, str]:
 
 
 def _judge(
-    corrector: ConnectivityCorrector, image: Path, label: Array, connectivities: Path
+    corrector: ConnectivityCorrector,
+    image: Path,
+    label: Array,
+    connectivities: Path,
+    refined: ImageFiles,
 ) -> Judgement:
     known = connectivities_of(connectivities, label, corrector.label_space)
-    found = corrector.correct_with_details(read_image(image), label, connectivities=known)
+    found = corrector.correct_with_details(
+        read_image(image), label, connectivities=known, confidence=confidence_of(refined)
+    )
     return found.judgements[0]

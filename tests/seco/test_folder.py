@@ -17,7 +17,7 @@ from segment_anything import SamPredictor
 
 import seco
 from seco import CITYSCAPES, ConnectivityCorrector, SCCSettings
-from seco.common.files import read_confidence, read_label, write_label
+from seco.common.files import read_confidence, read_image, read_label, write_label
 from seco.common.jobs import JobOptions, Summary
 from seco.correction.extractors import ModuleExtractor, SegmenterExtractor
 from seco.correction.storage import CORRECTOR_FILE
@@ -534,6 +534,47 @@ def test_what_refining_found_is_fitted_and_corrected_and_not_its_components(work
         pytest.raises(ValueError, match=r"settings\.connectivities is False, was True"),
     ):
         correct(work, "corrected", output=after)
+
+
+def test_confidences_are_fitted_corrected_and_evaluated_with_or_not_at_all(work):
+    output = OutputFormat(scores=work / "scores", connectivities=work / "parts")
+    assert statuses(vote(work, "refined", output)) == {"written": 6}
+    with_scores = find_inputs(work / "images", work / "refined", confidence=work / "scores")
+    without = find_inputs(work / "images", work / "refined")
+    chosen = {"label_space": CITYSCAPES, "settings": QUICK, "connectivities": work / "parts"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+        fit_folder(with_scores, work / "corrector", **chosen)
+        with pytest.raises(ValueError, match=r"settings\.witness is none, was confidence"):
+            fit_folder(without, work / "corrector", **chosen)
+        some = replace(without, files=(*without.files[:2], *with_scores.files[2:]))
+        with pytest.raises(ValueError, match=r"as others have one, got none of 2, part0/0 for one"):
+            fit_folder(some, work / "other", **chosen)
+    corrector = ConnectivityCorrector.load(work / "corrector")
+    parts = {"connectivities": work / "parts"}
+    with pytest.raises(ValueError, match=r"expected one of every image, as .* was fitted with"):
+        correct_folder(without, work / "corrector", work / "corrected", **parts)
+    assert not (work / "corrected").exists()
+    done = correct_folder(with_scores, work / "corrector", work / "corrected", **parts)
+    assert statuses(done) == {"written": 6}
+    for files in with_scores.files:
+        expected = corrector.correct(
+            read_image(files.image),
+            read_label(files.label),
+            connectivities=read_connectivities(work / f"parts/{files.name}.npz"),
+            confidence=read_confidence(files.confidence),
+        )
+        assert (read_label(work / f"corrected/{files.name}.png") == expected).all()
+    pairs = {"images": work / "images", "confidence": work / "scores"}
+    found = find_pairs(work / "refined", work / "labels", **pairs)
+    measured = evaluate_folder(found, CITYSCAPES, corrector=corrector, **parts)
+    assert len(measured.connectivities) == len(corrector.record.losses)
+    counted = np.sort(measured.connectivities.losses)
+    np.testing.assert_allclose(counted, np.sort(corrector.record.losses), atol=1e-6)
+    del pairs["confidence"]
+    bare = find_pairs(work / "refined", work / "labels", **pairs)
+    with pytest.raises(ValueError, match="as the corrector was fitted with them"):
+        evaluate_folder(bare, CITYSCAPES, corrector=corrector, **parts)
 
 
 def test_judging_other_units_than_were_fitted_is_told(work):

@@ -129,6 +129,7 @@ def test_it_is_the_functions_one_after_the_other(data, done):
         np.testing.assert_array_equal(stored, refined[name][0])
     corrector = seco.ConnectivityCorrector.load(out / "corrector", encoder=sam)
     assert corrector.settings == SCCSettings(iterations=4, batch_size=8)
+    assert corrector.record.confident
     # What was fitted to: all that refining told apart, and the components of the rest.
     areas = []
     for label, known in refined.values():
@@ -141,7 +142,8 @@ def test_it_is_the_functions_one_after_the_other(data, done):
     for name in NAMES:
         image = read_image(data / "images" / f"{name}.png")
         label, known = refined[name]
-        found = corrector.correct(image, label, connectivities=known)
+        sure = read_confidence(out / "psa_scores" / f"{name}.png")
+        found = corrector.correct(image, label, connectivities=known, confidence=sure)
         np.testing.assert_array_equal(read_label(out / "labels" / f"{name}.png"), found)
 
 
@@ -175,6 +177,7 @@ def test_the_report_measures_every_step(data, done):
             read_image(data / "images" / f"{name}.png"),
             read_label(done[0] / "psa" / f"{name}.png"),
             connectivities=read_connectivities(done[0] / "psa_connectivities" / f"{name}.npz"),
+            confidence=read_confidence(done[0] / "psa_scores" / f"{name}.png"),
         ).judgements[0]
         for name in NAMES
     ]

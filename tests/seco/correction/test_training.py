@@ -462,7 +462,7 @@ BAD = {
     "a dict": (lambda: dict(enumerate(samples())), TypeError, "several times, .* got dict"),
     "generator": (lambda: (pair for pair in samples()), TypeError, "several times, .*generator"),
     "number": (lambda: 5, TypeError, "samples: expected .* got int 5"),
-    "no pair": (lambda: [IMAGE], TypeError, r"samples\[0\]: expected a pair \(img, label\)"),
+    "no pair": (lambda: [IMAGE], TypeError, r"samples\[0\]: expected \(img, label\) or"),
     "class outside": (
         lambda: [(IMAGE, LABEL), (IMAGE, LABEL * 0 + 3)],
         ValueError, r"samples\[1\]: label: expected class ids 0\.\.2 .* got 3",
