@@ -68,27 +68,40 @@ class Remembering:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """An image, the label to correct and its regions."""
+    """An image, the label to correct, how sure that is (H, W), and its regions."""
 
     group: str
     image: np.ndarray
     label: np.ndarray
+    scores: np.ndarray
     regions: Connectivities
     truth: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """How labels are corrected: settings, and whether how sure they are counts."""
+
+    settings: seco.SCCSettings
+    confident: bool = False
+
+
 def case(
-    item: Refined, label: np.ndarray, known: Connectivities | None, space: seco.LabelSpace
+    item: Refined,
+    label: np.ndarray,
+    known: Connectivities | None,
+    scores: np.ndarray,
+    space: seco.LabelSpace,
 ) -> Case:
     """What a corrector judges: known connectivities, and the components of the rest."""
     wide = torch.from_numpy(label.astype(np.int64))
     regions = find_connectivities(wide, space.ignore_index, seco.SCCSettings(), known=known)
-    return Case(item.group, item.image, label, regions, item.truth)
+    return Case(item.group, item.image, label, scores, regions, item.truth)
 
 
 def flipped(item: Refined, share: float, space: seco.LabelSpace, rng: np.random.Generator) -> Case:
     """The true label, but a share of its components has another class, drawn evenly."""
-    clean = case(item, item.truth, None, space)
+    clean = case(item, item.truth, None, item.confidence, space)
     classes = clean.regions.classes.numpy().copy()
     wrong = rng.random(len(classes)) < share
     count = space.num_classes
@@ -102,18 +115,19 @@ def correct(
     cases: Sequence[Case],
     encoder: object,
     space: seco.LabelSpace,
-    settings: seco.SCCSettings,
+    variant: Variant,
     seed: int,
 ) -> list[tuple[Case, np.ndarray, TrueConnectivities]]:
     """Fit to all cases, then correct each; with the truth beside every region."""
-    corrector = seco.ConnectivityCorrector(space, encoder, settings=settings, seed=seed)
+    corrector = seco.ConnectivityCorrector(space, encoder, settings=variant.settings, seed=seed)
+    sure = [(item.scores,) if variant.confident else () for item in cases]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", seco.NoNoiseFoundWarning)
-        corrector.fit([(item.image, item.regions) for item in cases])
+        corrector.fit([(c.image, c.regions, *own) for c, own in zip(cases, sure, strict=True)])
     found = []
     for item in cases:
         details = corrector.correct_with_details(
-            item.image, item.label, connectivities=item.regions
+            item.image, item.label, connectivities=item.regions, confidence=item.scores
         )
         compared = compare_with_truth(details.judgements[0], item.truth, space)
         found.append((item, details.labels[0].numpy(), compared))
@@ -182,10 +196,10 @@ def mean_and_std(rows: Sequence[dict[str, float]]) -> dict[str, dict[str, float]
 
 def measure(
     items: Sequence[Refined],
-    bases: dict[str, Callable[[Refined], tuple[np.ndarray, Connectivities | None]]],
+    bases: dict[str, Callable[[Refined], tuple[np.ndarray, Connectivities | None, np.ndarray]]],
     encoder: object,
     space: seco.LabelSpace,
-    variants: dict[str, seco.SCCSettings],
+    variants: dict[str, Variant],
     seeds: Sequence[int],
 ) -> dict[str, dict[str, Any]]:
     """Labels before and after correction, per group and arm."""
@@ -195,19 +209,19 @@ def measure(
         before = [confusion(item.label, item.truth, space) for item in cases]
         for group, own in groups_of(cases).items():
             out[group][base] = quality([before[index] for index in own])
-        for variant, settings in variants.items():
+        for name, variant in variants.items():
             rows: dict[str, list[dict[str, float]]] = {}
-            for seed in tqdm(seeds, desc=f"{base} + {variant}"):
-                found = correct(cases, encoder, space, settings, seed)
+            for seed in tqdm(seeds, desc=f"{base} + {name}"):
+                found = correct(cases, encoder, space, variant, seed)
                 for group, own in groups_of(cases).items():
                     mine = [found[index] for index in own]
                     counts = [confusion(label, c.truth, space) for c, label, _ in mine]
                     compared = TrueConnectivities.pool([part for _, _, part in mine])
                     rows.setdefault(group, []).append(
-                        quality(counts) | connectivity_figures(compared, settings.tau_ns)
+                        quality(counts) | connectivity_figures(compared, variant.settings.tau_ns)
                     )
             for group, listed in rows.items():
-                out[group][f"{base} + {variant}"] = mean_and_std(listed)
+                out[group][f"{base} + {name}"] = mean_and_std(listed)
     return out
 
 
@@ -215,27 +229,29 @@ def measure_flips(
     items: Sequence[Refined],
     encoder: object,
     space: seco.LabelSpace,
-    variants: dict[str, seco.SCCSettings],
+    variants: dict[str, Variant],
     seeds: Sequence[int],
 ) -> dict[str, Any]:
     """Injected noise: 20 and 40 % of the true components have another class."""
     out: dict[str, Any] = {}
     for share in (0.2, 0.4):
-        for variant, settings in variants.items():
+        for name, variant in variants.items():
+            if variant.confident:
+                continue  # nobody says how sure an injected class is
             rows = []
-            for seed in tqdm(seeds, desc=f"flips {share} + {variant}"):
+            for seed in tqdm(seeds, desc=f"flips {share} + {name}"):
                 rng = np.random.default_rng([seed, round(100 * share)])
                 cases = [flipped(item, share, space, rng) for item in items]
-                found = correct(cases, encoder, space, settings, seed)
+                found = correct(cases, encoder, space, variant, seed)
                 before = quality([confusion(c.label, c.truth, space) for c in cases])
                 after = quality([confusion(label, c.truth, space) for c, label, _ in found])
                 compared = TrueConnectivities.pool([part for _, _, part in found])
                 rows.append(
                     {f"{name} before": value for name, value in before.items()}
                     | after
-                    | connectivity_figures(compared, settings.tau_ns)
+                    | connectivity_figures(compared, variant.settings.tau_ns)
                 )
-            out[f"{round(100 * share)} % flipped + {variant}"] = mean_and_std(rows)
+            out[f"{round(100 * share)} % flipped + {name}"] = mean_and_std(rows)
     return out
 
 
@@ -256,9 +272,9 @@ class Without(torch.nn.Module):
 def measure_open_set(
     items: Sequence[Refined],
     held: int,
-    refine: Callable[[Refined], tuple[np.ndarray, Connectivities]],
+    refine: Callable[[Refined], tuple[np.ndarray, Connectivities, np.ndarray]],
     encoder: object,
-    variants: dict[str, seco.SCCSettings],
+    variants: dict[str, Variant],
     seeds: Sequence[int],
 ) -> dict[str, Any]:
     """Share of a class's area that is dropped when the labels do not know it, and of the rest.
@@ -279,23 +295,23 @@ def measure_open_set(
 
     without = [case(item, *refine(item), space) for item in items]
     out: dict[str, Any] = {}
-    for variant, settings in variants.items():
+    for name, variant in variants.items():
         for naming in ("random class each", "second best class"):
             rows = []
-            for seed in tqdm(seeds, desc=f"{space.names[held]}, {naming} + {variant}"):
+            for seed in tqdm(seeds, desc=f"{space.names[held]}, {naming} + {name}"):
                 rng = np.random.default_rng([seed, held])
                 cases = without
                 if naming.startswith("random"):
                     cases = [random_class(item, rng) for item in items]
                 dropped = np.zeros((2, 2))
-                for item, label, _ in correct(cases, encoder, space, settings, seed):
+                for item, label, _ in correct(cases, encoder, space, variant, seed):
                     labelled = item.label != space.ignore_index
                     gone = label == space.ignore_index
                     for row, part in enumerate((item.truth == held, item.truth != held)):
                         dropped[row] += (gone & part & labelled).sum(), (part & labelled).sum()
                 share = 100 * dropped[:, 0] / dropped[:, 1]
                 rows.append({"its area dropped": share[0], "other area dropped": share[1]})
-            out[f"{naming} + {variant}"] = mean_and_std(rows)
+            out[f"{naming} + {name}"] = mean_and_std(rows)
     return out
 
 
@@ -351,7 +367,11 @@ def main() -> None:
     psa = dataclasses.replace(seco.PSASettings(), proposals=proposal_settings_of(sam))
     encoder: object = None if args.encoder == "small" else Remembering(SegmenterExtractor(sam))
     own = change_settings(seco.SCCSettings(), args.set)
-    variants = {"SCC": own, "SCC (paper's settings)": seco.SCC_PAPER}
+    variants = {
+        "SCC": Variant(own),
+        "SCC, confidences": Variant(own, confident=True),
+        "SCC (paper's settings)": Variant(seco.SCC_PAPER),
+    }
     variants = {name: settings for name, settings in variants.items() if name in args.variants}
 
     def street(seed: int, folder: str, segmenter: torch.nn.Module) -> Refined:
@@ -399,14 +419,14 @@ def main() -> None:
 
             def refine(
                 item: Refined, name: str = name, blind: torch.nn.Module = blind
-            ) -> tuple[np.ndarray, Connectivities]:
+            ) -> tuple[np.ndarray, Connectivities, np.ndarray]:
                 found = street(int(item.name), f"without {name}", blind)
                 return found.steps["sam, ignore"]
 
             results[name] = measure_open_set(items, held, refine, encoder, variants, args.seeds)
         print(show(results, ("its area dropped", "other area dropped")))
     else:
-        bases: dict[str, Any] = {"raw": lambda item: (item.label, None)}
+        bases: dict[str, Any] = {"raw": lambda item: (item.label, None, item.confidence)}
         for step in items[0].steps:
             bases[f"PSA ({step})"] = lambda item, step=step: item.steps[step]
         bases = {name: of for name, of in bases.items() if not args.only or name in args.only}
@@ -431,7 +451,7 @@ def main() -> None:
             started=started,
             hidden=args.folder,
             images=len(items),
-            settings={name: dataclasses.asdict(value) for name, value in variants.items()},
+            settings={name: dataclasses.asdict(one.settings) for name, one in variants.items()},
             results=results,
         )
 

@@ -27,7 +27,7 @@ class Refined:
         label: (H, W) uint8, raw.
         confidence: (H, W) float.
         truth: (H, W) uint8.
-        steps: labels and connectivities of the refinements, by "SOURCE, OUTSIDE".
+        steps: labels, connectivities and scores (H, W) of the refinements, by "SOURCE, OUTSIDE".
     """
 
     name: str
@@ -36,7 +36,7 @@ class Refined:
     label: np.ndarray
     confidence: np.ndarray
     truth: np.ndarray
-    steps: dict[str, tuple[np.ndarray, Connectivities]]
+    steps: dict[str, tuple[np.ndarray, Connectivities, np.ndarray]]
 
 
 def refined(
@@ -77,7 +77,8 @@ def refined(
                     torch.from_numpy(file[f"{key}_classes"].astype(np.int64)),
                     torch.from_numpy(file[f"{key}_scores"]),
                 )
-                steps[f"{source}, {rest}"] = file[f"{key}_label"], known
+                scores = file[f"{key}_pixel_scores"].astype(np.float32)
+                steps[f"{source}, {rest}"] = file[f"{key}_label"], known, scores
         return Refined(
             path.stem,
             group,
@@ -126,5 +127,6 @@ def _refine(
                 f"{source}_{rest}_ids": known.ids.numpy(),
                 f"{source}_{rest}_classes": known.classes.numpy(),
                 f"{source}_{rest}_scores": known.scores.numpy(),
+                f"{source}_{rest}_pixel_scores": found.scores[0].numpy().astype(np.float16),
             }
     return arrays
