@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -19,9 +21,11 @@ from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
 from seco.refine import Refinement, refine_with_details
 from seco.regions import Regions
+from seco.sam.loading import as_segmenter
 from seco.settings import PSASettings
 
 WeightPolicy = Literal["keep", "zero", "rescale", "agreement"]
+RegionsWhenDue = Callable[[], Regions | Sequence[Regions]]
 WEIGHT_POLICIES: tuple[WeightPolicy, ...] = ("keep", "zero", "rescale", "agreement")
 
 
@@ -35,7 +39,7 @@ def refine_in_loop(
     normalization: Normalization | None = None,
     valid: Tensor | Array | None = None,
     confidence: Tensor | Array | None = None,
-    regions: Regions | Sequence[Regions] | None = None,
+    regions: Regions | Sequence[Regions] | RegionsWhenDue | None = None,
     weight: WeightPolicy = "keep",
     iteration: int | None = None,
     warm_up: int = 0,
@@ -59,8 +63,9 @@ def refine_in_loop(
     caller's autocast and gradients stay outside. SAM may be on another device.
 
     Args:
-        target_img: (B, 3, H, W) float, normalised; may be ``None`` without ``sam`` and
-            ``corrector``.
+        target_img: (B, 3, H, W) float, normalised, its channels in the order RGB; may be ``None``
+            without ``sam`` and ``corrector``. BGR is no error, but shows SAM wrong colours:
+            ``target_img[:, [2, 1, 0]]``, and means and stds turned round, too.
         pseudo_label: (B, H, W) int64 class ids, or the ignore index.
         pseudo_weight: (B, H, W) float32, at least 0: the weight of every pixel in the loss.
         sam: the result of :func:`seco.load_sam`; ``None`` with ``regions``: they alone vote then,
@@ -72,7 +77,9 @@ def refine_in_loop(
             255 that pipelines pad with, are not.
         confidence: (B, H, W) floats in 0-1, the teacher's top softmax (DAFormer's
             ``pseudo_prob``): then only the confident vote.
-        regions: one per image, of this crop; see :func:`seco.regions_of`.
+        regions: one per image, of this crop; see :func:`seco.regions_of`. Or a function of no
+            arguments that gives them: ``lambda: seco.regions_of(target_img_metas)`` is called only
+            where labels are refined, so that a run without needs none.
         weight: what becomes of the weight. ``"keep"``: nothing. ``"zero"``: 0 where the label
             becomes ignore. ``"rescale"``: that, and the rest of the pixels that could change are
             scaled by one factor so that the sum over the batch stays: the target loss keeps its
@@ -93,6 +100,9 @@ def refine_in_loop(
     Raises:
         TypeError, ValueError: an argument of another kind, shape, dtype or range; the message
             names it, what was expected and what was given.
+
+    Warns:
+        UserWarning: once, that the batch is on a GPU and SAM on the CPU.
 
     Example:
         >>> label = torch.tensor([[[0, 0, 0, 1], [2, 2, 2, 2]]])
@@ -126,11 +136,19 @@ def refine_in_loop(
     free = before > 0
     if valid is not None:
         free &= _valid_to_batch(valid, pseudo_label)
+    segmenter = None if sam is None else as_segmenter(sam)
+    if segmenter is not None and _is_misplaced(segmenter.device, beside=pseudo_label.device):
+        _warn_once(
+            f"sam: on the CPU while the batch is on {pseudo_label.device}, which makes every "
+            "iteration slow; load it with seco.load_sam(..., device=...)"
+        )
+    if callable(regions):
+        regions = regions()
     with _own_names():
         found = refine_with_details(
             target_img,
             pseudo_label,
-            sam,
+            segmenter,
             label_space=label_space,
             confidence=confidence,
             keep_fraction=keep_fraction,
@@ -160,6 +178,16 @@ def _own_names() -> Iterator[None]:
         if said == str(error) or type(error) not in (TypeError, ValueError):
             raise
         raise type(error)(said) from error
+
+
+def _is_misplaced(sam: torch.device, *, beside: torch.device) -> bool:
+    return sam.type == "cpu" and beside.type == "cuda"
+
+
+@cache
+def _warn_once(message: str) -> None:
+    """Warn once per process: Python's own memory of that is lost when any filter changes."""
+    warnings.warn(message, stacklevel=3)
 
 
 def _is_due(iteration: int | None, warm_up: int, interval: int) -> bool:

@@ -33,7 +33,8 @@ class LoadRegions:
         dict(type="Collect", keys=["img"], meta_keys=(..., "regions", "regions_table"))
 
     Args:
-        folder: what ``seco regions IMAGES FOLDER`` has written.
+        folder: what ``seco regions IMAGES FOLDER`` has written; ``None``, for a run without seco:
+            nothing is read, both entries are ``None``, and :func:`regions_of` refuses them.
         images: the folder IMAGES, if the pipeline knows only the whole path of an image (mmseg
             1.x); ``None`` takes the name that 0.x keeps, relative to ``img_prefix``.
         key: the name of the field.
@@ -54,17 +55,20 @@ class LoadRegions:
         FileNotFoundError: [Errno 2] No such file or directory: 'regions/a/1.npz'
     """
 
-    folder: str
+    folder: str | None
     images: str | None = None
     key: str = "regions"
     check_images: bool = True
 
     def __call__(self, results: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Add the two entries to ``results``, and give it back."""
+        if self.folder is None:
+            results[self.key] = results[f"{self.key}_table"] = None
+            return results
         from seco.folder.regions import regions_file
 
-        files = self._files_of(results)
-        region_map, table = read_region_map(regions_file(Path(self.folder), files.place))
+        files, folder = self._files_of(results), Path(self.folder)
+        region_map, table = read_region_map(regions_file(folder, files.place))
         size = tuple(results["img"].shape[:2]) if "img" in results else region_map.shape
         if size != region_map.shape or results.get("flip"):
             state = "flipped" if results.get("flip") else f"of {size}"
@@ -73,7 +77,7 @@ class LoadRegions:
                 f"{state}; LoadRegions comes before whatever moves the image"
             )
         if self.check_images and files.place not in self._checked:
-            self._check_image(files)
+            self._check_image(files, folder)
             self._checked.add(files.place)
         results[self.key], results[f"{self.key}_table"] = region_map, table
         results.setdefault("seg_fields", []).append(self.key)
@@ -84,14 +88,14 @@ class LoadRegions:
         """What ``seco regions`` has noted of its images, read once per process."""
         from seco.folder.regions import found_in
 
-        return found_in(Path(self.folder))
+        return None if self.folder is None else found_in(Path(self.folder))
 
     @cached_property
     def _checked(self) -> set[Path]:
         """The images that need not be looked at again."""
         return set()
 
-    def _check_image(self, files: ImageFiles) -> None:
+    def _check_image(self, files: ImageFiles, folder: Path) -> None:
         from seco.folder.regions import check_age
 
         if self._found is None:  # the regions were not found by ``seco regions``
@@ -102,7 +106,7 @@ class LoadRegions:
                 "found in; LoadRegions(check_images=False) does not look"
             )
         try:
-            check_age(files, Path(self.folder), self._found)
+            check_age(files, folder, self._found)
         except ValueError as error:
             raise ValueError(
                 f"{error} (compared with {files.image}); LoadRegions(check_images=False) takes "
@@ -148,7 +152,7 @@ def regions_of(metas: Sequence[Mapping[str, Any] | Any], *, key: str = "regions"
 
     Raises:
         TypeError: no meta data.
-        ValueError: meta data without them.
+        ValueError: meta data without them, or of a ``LoadRegions(folder=None)``.
     """
     if isinstance(metas, Mapping) or not isinstance(metas, Iterable):
         raise TypeError(f"metas: expected meta data of every image, got {describe(metas)}")
@@ -161,6 +165,11 @@ def regions_of(metas: Sequence[Mapping[str, Any] | Any], *, key: str = "regions"
             raise ValueError(
                 f"metas: expected {key} and {key}_table in each, got {describe(sorted(meta))}; "
                 "they must be in meta_keys of the pipeline's last step"
+            )
+        if meta[key] is None:
+            raise ValueError(
+                f"metas: expected {key} in each, got None, which LoadRegions(folder=None) leaves: "
+                "name the folder of the regions there"
             )
         found.append(from_region_map(meta[key], meta[f"{key}_table"]))
     return found

@@ -157,6 +157,25 @@ def test_what_the_command_writes_is_what_the_step_reads(data, monkeypatch):
     LoadRegions(str(out))(again())
 
 
+def test_without_a_folder_nothing_is_read_and_nothing_moves(data):
+    """A run without seco on a machine that has no regions: images as they were, keys in place."""
+    plain = run(load(str(data / "leftImg8bit"), NAMES[0]), MOVES["daformer"])
+    step = LoadRegions(None)
+    results = run(load(str(data / "leftImg8bit"), NAMES[0]), [step, *MOVES["daformer"]])
+    assert set(results) - set(plain) == set(TABLES)
+    assert results["seg_fields"] == plain["seg_fields"] == []
+    assert np.array_equal(results["img"], plain["img"])
+    metas = [collect((*META_KEYS, *TABLES))(results)["img_metas"]]
+    label, weight = torch.zeros(1, 48, 48, dtype=torch.int64), torch.ones(1, 48, 48)
+
+    def call(**options):
+        return refine_in_loop(None, label, weight, regions=lambda: regions_of(metas), **options)
+
+    assert call(enabled=False)[0] is label
+    with pytest.raises(ValueError, match=r"metas: expected regions .* LoadRegions\(folder=None\)"):
+        call()
+
+
 @dataclass
 class DataSample:
     """Of mmseg 1.x: no weights anywhere, meta data in an attribute."""

@@ -18,6 +18,8 @@ from seco import (
     LabelSpace,
     Regions,
     SCCSettings,
+    in_loop,
+    load_sam,
     refine_in_loop,
     refine_pseudo_labels,
     refine_with_details,
@@ -162,6 +164,69 @@ def test_mistakes_do_not_wait_for_the_end_of_the_warm_up(wrong, error, message):
         refine_in_loop(**given, iteration=0, warm_up=1000)
     off, _ = refine_in_loop(**given, enabled=False)
     assert off is label
+
+
+@pytest.mark.parametrize(
+    "options", [{"enabled": False}, {"iteration": 9, "warm_up": 10}, {"pseudo_weight": 0}]
+)
+def test_regions_are_not_asked_for_where_none_are_needed(options):
+    label, weight, *_ = batch()
+    options = {"pseudo_label": label, "pseudo_weight": weight} | options
+    if not isinstance(options["pseudo_weight"], torch.Tensor):
+        options["pseudo_weight"] = torch.zeros_like(weight)
+
+    def regions():
+        raise AssertionError
+
+    refined, _ = refine(regions=regions, **options)
+    assert refined is label
+
+
+def test_regions_may_be_a_function():
+    label, weight, regions, _ = batch()
+    asked = []
+
+    def when_due():
+        asked.append(True)
+        return regions
+
+    refined, _ = refine(label, weight, when_due)
+    assert torch.equal(refined, refine(label, weight, regions)[0])
+    assert not torch.equal(refined, label)
+    assert asked == [True]
+    with pytest.raises(ValueError, match="regions: expected one per image, 2, got 1"):
+        refine(label, weight, lambda: regions[:1])
+
+
+@pytest.mark.parametrize(
+    ("of_sam", "of_batch", "expected"),
+    [
+        ("cpu", "cuda:1", True),
+        ("cpu", "cpu", False),
+        ("cuda", "cuda", False),
+        ("cuda", "cpu", False),
+    ],
+)
+def test_only_a_sam_on_the_cpu_beside_a_batch_on_a_gpu_is_misplaced(of_sam, of_batch, expected):
+    devices = torch.device(of_sam), torch.device(of_batch)
+    assert in_loop._is_misplaced(devices[0], beside=devices[1]) is expected
+
+
+def test_of_a_misplaced_sam_is_told_once(monkeypatch):
+    label, weight, regions, _ = batch()
+    img = torch.zeros(2, 3, *SIZE)
+    in_loop._warn_once.cache_clear()
+
+    def call():
+        return refine_in_loop(img, label, weight, load_sam("tiny"), regions=regions)
+
+    call()  # with warnings as errors
+    monkeypatch.setattr(in_loop, "_is_misplaced", lambda sam, *, beside: sam == beside)
+    with pytest.warns(UserWarning, match="^sam: on the CPU while the batch is on") as told:
+        call()
+    assert told[0].filename == __file__
+    call()  # the filters have changed, and Python has forgotten what it warned of
+    in_loop._warn_once.cache_clear()
 
 
 def test_every_nth_iteration_from_the_warm_up_on():
