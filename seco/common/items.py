@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from seco.common.arrays import Array
+from seco.common.checks import check_labels
 from seco.common.files import read_confidence, read_label
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.labels import LabelSpace
@@ -37,15 +38,24 @@ def label_of(files: ImageFiles, inputs: Inputs, space: LabelSpace) -> Array:
     """Read an image's label; its unlabelled pixels have the label space's id.
 
     Raises:
-        OSError, ValueError: as :func:`seco.common.files.read_label`, or there is none.
+        OSError, ValueError: as :func:`seco.common.files.read_label`, there is none, or it has ids
+            of other classes.
     """
     if files.label is None:
         raise ValueError(f"{files.name}: expected an image with a label, got one without")
     label = read_label(files.label)
-    if inputs.ignore_index is None or inputs.ignore_index == space.ignore_index:
-        return label
-    stored: Array = np.where(label == inputs.ignore_index, space.ignore_index, label)
-    return stored.astype(label.dtype)
+    if inputs.ignore_index is not None and inputs.ignore_index != space.ignore_index:
+        stored: Array = np.where(label == inputs.ignore_index, space.ignore_index, label)
+        label = stored.astype(label.dtype)
+    try:
+        check_labels("label", label, space)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}; are these raw ids? Labels must be ids of the label space: train ids, such "
+            "as GTA's and Cityscapes' *_labelTrainIds.png, not what mmsegmentation's "
+            "CityscapesMetric writes"
+        ) from error
+    return label
 
 
 def confidence_of(files: ImageFiles) -> Array | None:

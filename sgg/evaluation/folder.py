@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from seco.common.arrays import Array
-from seco.common.checks import check_labels
 from seco.common.confusion import Confusion, confusion, mean_of_known, ratios
 from seco.common.files import read_image
 from seco.common.images import check_pair, to_batch
@@ -227,7 +226,6 @@ class _Gauge:
     def measure(self, files: ImageFiles, given: tuple[Array, Array]) -> _Seen:
         image, label = given
         check_pair(image, label, names=("image", "label"))
-        check_labels("label", label, self.label_space)
         batch, logits = self._see(image)
         seen = F.interpolate(logits, label.shape, mode="bilinear").argmax(1)[0].cpu().numpy()
         found = confusion(seen, label, self.label_space)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from seco.common.arrays import Array
-from seco.common.checks import check_integer, check_labels
+from seco.common.checks import check_integer
 from seco.common.files import read_image, write_bytes
 from seco.common.images import check_pair
 from seco.common.inputs import ImageFiles, Inputs
@@ -139,7 +139,6 @@ def translate_folder(
         raw = label.read_bytes() if label is not None and len(item.outputs) > 1 else b""
         given = Given(read_image(item.files.image), label_of(item.files, inputs, label_space), raw)
         check_pair(given.image, given.label, names=("image", "label"))
-        _check_ids(given.label, label_space)
         return given
 
     def translate_all(given: Sequence[tuple[_Item, Given]]) -> list[Array]:
@@ -229,16 +228,6 @@ def _check_options(
         tile_size=translation.tile_size,
         tile_overlap=translation.tile_overlap,
     )
-
-
-def _check_ids(label: Array, space: LabelSpace) -> None:
-    try:
-        check_labels("label", label, space)
-    except ValueError as error:
-        raise ValueError(
-            f"{error}; are these raw ids? Labels must be ids of the label space: train ids, such "
-            "as GTA's and Cityscapes' *_labelTrainIds.png"
-        ) from error
 
 
 def _manifest(

@@ -346,8 +346,9 @@ def test_a_class_outside_the_space_fails_that_file(work, value):
     Image.fromarray(label).save(work / "labels/a/one.png")
     result = refine(work)
     assert result.exit_code == 1
-    assert f"failed: a/one: pl: expected class ids 0..18 or ignore_index 255, got {value}" in (
-        result.stderr
+    assert (
+        f"failed: a/one: label: expected class ids 0..18 or ignore_index 255, got {value}; are "
+        "these raw ids? Labels must be ids of the label space: train ids, such as" in result.stderr
     )
 
 
