@@ -115,16 +115,16 @@ def load_function(spec: str) -> Callable[..., Any]:
     if not _FUNCTION.fullmatch(spec):
         raise ValueError(f"expected package.module:function, got {spec}")
     module_name, _, name = spec.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        # The user's module may lack one of its own imports: that is another message.
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(f"{spec}: expected an importable module, got no {error.name}") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
+    with _current_folder_importable():
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            # The user's module may lack one of its own imports: that is another message.
+            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+                raise
+            raise ValueError(
+                f"{spec}: expected an importable module, got no {error.name}"
+            ) from error
     function = getattr(module, name, None)
     if not callable(function):
         raise ValueError(f"{spec}: expected a function {name} in {module_name}, got {function!r}")
@@ -256,7 +256,20 @@ def _moved_segmenter(segmenter: Segmenter, device: torch.device) -> Segmenter:
 
 def _called(spec: str) -> Any:
     """What the function of ``package.module:function`` returns."""
-    return load_function(spec)()
+    function = load_function(spec)
+    with _current_folder_importable():
+        return function()
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    """As ``python`` itself has it, and installed commands have not."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 def _diffusers_parts(folder: Path, device: torch.device) -> tuple[Any, ...]:

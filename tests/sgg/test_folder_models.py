@@ -244,6 +244,17 @@ def test_what_a_function_returns_goes_to_the_device(own_module, name):
     assert back.device == torch.device("cpu")
 
 
+def test_a_function_may_import_from_the_current_folder(own_module, tmp_path, monkeypatch):
+    (tmp_path / "own_network.py").write_text("from torch import nn\nnetwork = nn.Conv2d(3, 4, 1)\n")
+    (tmp_path / "lazy_models.py").write_text(
+        "def segmenter():\n    from own_network import network\n    return network\n"
+    )
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder not in ("", ".")])
+    for name in ("own_network", "lazy_models"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert load_segmenter("lazy_models:segmenter")(IMAGES).shape == (1, 4, 16, 24)
+
+
 def test_a_model_that_stays_where_it_is_is_refused(own_module):
     with pytest.raises(ValueError, match="can be put on meta, got Stays, which stays on cpu"):
         load_diffusion(f"{own_module}:Stays", device="meta")
