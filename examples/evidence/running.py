@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from measuring.record import write_record
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from evidence.cells import Cell, State, measure, state_of
@@ -77,9 +78,9 @@ def _side_by_side(cells: Sequence[Cell], context: Context, processes: int, threa
         process.start()
     while working:
         wait([process.sentinel for process in working])
-        failed = [process for process in working if process.exitcode]
-        working = [process for process in working if process.exitcode is None]
-        if failed:
+        codes = [process.exitcode for process in working]
+        working = [one for one, code in zip(working, codes, strict=True) if code is None]
+        if any(codes):
             for process in working:
                 process.terminate()
             raise SystemExit("a process failed, see above; run this again for what is left")
@@ -92,6 +93,7 @@ def _work(
     if lock is not None:
         tqdm.set_lock(lock)
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # scikit-learn's
     parent = multiprocessing.parent_process()
     for cell in (bar := tqdm(cells, unit="cell", position=place)):
         if parent is not None and not parent.is_alive():
