@@ -110,6 +110,7 @@ def find_inputs(
     if labels is None:
         return _images_alone(images, found_images, naming, failures)
     alone = match == "name"
+    asked, found_labels = naming, _files_in(labels, IMAGE_FORMATS, failures)
     if naming == "auto":
         beside = _files_in(labels, CONFIDENCE_FORMATS)
         naming = detect_naming(found_images, beside, name_alone=alone)
@@ -117,12 +118,13 @@ def find_inputs(
     folders = [images, labels]
     found = [
         by_key(found_images, rule, rule.image_ends, name_alone=alone),
-        by_key(_files_in(labels, IMAGE_FORMATS, failures), rule, rule.label_ends, name_alone=alone),
+        by_key(found_labels, rule, rule.label_ends, name_alone=alone),
     ]
     if not found[0].keys() & found[1].keys():
+        hint = "" if alone else _hint_of_names(found_images, found_labels, asked)
         raise ValueError(
             f"expected images and labels with the same names, got {_some(found[0])} in "
-            f"{images} and {_some(found[1])} in {labels}"
+            f"{images} and {_some(found[1])} in {labels}{hint}"
         )
     keys = sorted(found[0].keys() | found[1].keys())
     if confidence is not None:
@@ -287,6 +289,20 @@ def _leads_back(folder: Path) -> bool:
         return False
     target, above = folder.resolve(), [parent.resolve() for parent in folder.parents]
     return any(target == one or target in one.parents for one in above)
+
+
+def _hint_of_names(images: list[Path], labels: list[Path], naming: str | Naming) -> str:
+    """What to say besides where no paths agree, but names do."""
+    hint = "; the names without subfolders agree: --match name pairs by them"
+    try:
+        rule = _named(
+            detect_naming(images, labels, name_alone=True) if naming == "auto" else naming
+        )
+    except ValueError:  # several fit, which it will say then
+        return hint
+    own = by_key(images, rule, rule.image_ends, name_alone=True)
+    others = by_key(labels, rule, rule.label_ends, name_alone=True)
+    return hint if own.keys() & others.keys() else ""
 
 
 def _complaint(kind: str, files: list[Path]) -> str:

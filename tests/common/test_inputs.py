@@ -74,6 +74,26 @@ def test_synthia_has_raw_labels_beside_those_with_train_ids(tmp_path):
     assert [files.label.name for files in plain.files] == ["0000000.png"]
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "agree"),
+    [
+        (["ulm/ulm_0.png", "bonn/bonn_0.png"], ["ulm_0.png", "bonn_0.png"], True),
+        (["ulm/u_leftImg8bit.png"], ["u_gtFine_labelTrainIds.png"], True),
+        (["a.png"], ["ulm/a.png", "ulm/a_labelTrainIds.png"], True),  # two namings fit
+        (["ulm/a.png"], ["b.png"], False),
+        (["ulm/a.png"], ["ulm/a_pred.png"], False),
+    ],
+)
+def test_labels_in_other_subfolders_than_images_are_told_of(tmp_path, images, labels, agree):
+    places = touch(tmp_path / "i", *images), touch(tmp_path / "l", *labels)
+    with pytest.raises(ValueError, match="expected images and labels with the same names") as said:
+        find_inputs(*places)
+    assert ("agree: --match name pairs by them" in str(said.value)) == agree
+    with pytest.raises(ValueError, match="with the same names") as said:
+        find_inputs(*places, naming=Naming(label_ends=("_other",)))
+    assert "--match name" not in str(said.value)
+
+
 def test_proda_must_be_said_and_brings_confidences_and_its_ignore(tmp_path):
     touch(tmp_path / "i", "a.png")
     touch(tmp_path / "l", "a.png", "a_color.png", "a_conf.npy")
