@@ -73,9 +73,81 @@ def test_patches_call_what_there_is(patch):
         inspect.signature(function).bind(*call.args, **options)
 
 
+LOOPS = ("daformer", "hrda", "mic", "pipa")
+
+
+def page_of(name: str) -> Path:
+    return next(page for page in PAGES if page.stem == name)
+
+
+def loop_patches() -> list[object]:
+    """The patches of loops that train with regions."""
+    return [
+        pytest.param(name, patch, id=f"{name}-{number}")
+        for name in LOOPS
+        for number, patch in enumerate(blocks(page_of(name), "diff"))
+        if "LoadRegions" in patch
+    ]
+
+
+@pytest.mark.parametrize(("name", "patch"), loop_patches())
+def test_a_loop_without_a_word_in_its_configs_asks_for_no_regions(name, patch):
+    """In the patched config of the data, and in those that no patch has seen."""
+    added = [line[1:].strip() for line in changed(patch) if line[0] == "+"]
+    (line,) = (line for line in added if "type='LoadRegions'" in line)
+    step = eval(line.rstrip(","), {"data_root": "data/nowhere/"})
+    assert step.pop("type") == "LoadRegions"
+    results = {"img_info": {"filename": "1.png"}, "seg_fields": ["gt_semantic_seg"]}
+    results = seco.LoadRegions(**step)(results)
+    assert results["seg_fields"] == ["gt_semantic_seg"]
+    collected = ast.literal_eval(re.search(r"'regions', *'regions_table'", patch)[0])
+    metas = [{key: results[key] for key in collected}]
+
+    (call,) = (found for found in calls(patch) if found.func.attr == "refine_in_loop")
+    (read,) = (line for line in added if line.startswith("self.seco = "))
+    label, weight = torch.tensor([[[3, 3, 3, 7]]]), torch.ones(1, 1, 4)
+    loop = {
+        "target_img": torch.zeros(1, 3, 1, 4),
+        "teacher_label": label,
+        "pseudo_weight": weight,
+        "means": torch.full((1, 3, 1, 1), 100.0),
+        "stds": torch.full((1, 3, 1, 1), 50.0),
+    }
+
+    def refine(metas, **cfg):
+        self = SimpleNamespace(local_iter=0)
+        exec(read, {"self": self, "cfg": cfg, "seco": seco})
+        code = compile(ast.Expression(call), name, "eval")
+        return eval(code, {"seco": seco, "self": self, "target_img_metas": metas, **loop})
+
+    for nothing in (metas, [{}]):
+        refined, after = refine(nothing)
+        assert refined is label
+        assert after is weight
+        with pytest.raises(ValueError, match="metas: expected regions"):
+            refine(nothing, seco={"enabled": True})
+    regions = seco.to_region_map(seco.Regions.from_label_map(torch.ones(1, 4, dtype=torch.long)))
+    given = [dict(zip(collected, regions, strict=True))]
+    assert refine(given, seco={"enabled": True})[0].tolist() == [[[3, 3, 3, 3]]]
+
+
+@pytest.mark.parametrize("name", ["daformer", "hrda", "mic"])
+def test_the_page_s_word_names_the_folder_of_the_regions(name):
+    (patch,) = (patch for patch in blocks(page_of(name), "diff") if "LoadRegions" in patch)
+    (script,) = (text for text in blocks(page_of(name), "bash") if "LoadRegions" in text)
+    before, after, file = re.search(r'sed -i "s\|(.*)\|(.*)\|" \\\n *(\S+)', script).groups()
+    assert f"+++ b/{file}\n" in patch
+    (line,) = (line[1:].strip() for line in changed(patch) if "'LoadRegions'" in line)
+    assert before in line
+    step = eval(line.replace(before, after).rstrip(","), {"data_root": "data/cityscapes/"})
+    assert step == {"type": "LoadRegions", "folder": "data/cityscapes/regions/train"}
+    (command,) = (text for text in blocks(page_of(name), "bash") if "seco regions" in text)
+    assert f" {step['folder']} " in command
+
+
 def test_a_loop_s_patch_calls_refine_in_loop_once():
-    for name in ("daformer", "hrda", "mic", "pipa"):
-        page = next(page for page in PAGES if page.stem == name)
+    for name in LOOPS:
+        page = page_of(name)
         patches = [patch for patch in blocks(page, "diff") if "import seco" in patch]
         assert len(patches) == 2
         for patch in patches:
@@ -83,7 +155,7 @@ def test_a_loop_s_patch_calls_refine_in_loop_once():
 
 
 def test_mmsegmentation_s_segmentor_trains_on_refined_labels(monkeypatch):
-    (code,) = blocks(next(page for page in PAGES if page.stem == "mmsegmentation"), "python")
+    (code,) = blocks(page_of("mmsegmentation"), "python")
 
     class EncoderDecoder:
         def loss(self, inputs, data_samples):
