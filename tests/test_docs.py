@@ -16,10 +16,14 @@ import pages
 import pytest
 import torch
 import typer
+from commands import run
+from PIL import Image
 from typer.main import get_command
 
 import seco
 from seco.cli.app import app as seco_app
+from seco.common.files import read_confidence, read_label
+from seco.demo import street_scene
 from sgg.cli.app import app as sgg_app
 
 ROOT = Path(__file__).parents[1]
@@ -32,8 +36,20 @@ PAGES = {
     if (name := page.relative_to(DOCS).as_posix()) not in ELSEWHERE
     and (blocks := pages.python_blocks(page))
 }
+
+
+def a_model_and_its_images() -> dict[str, Any]:
+    for place in ("images/ulm/one.jpg", "images/bonn/two.jpg"):
+        Path(place).parent.mkdir(parents=True)
+        Image.fromarray(street_scene(0, size=(32, 64)).image).save(place)
+    stuff = torch.zeros(1, 19, 8, 16)
+    stuff[0, 0, 4:], stuff[0, 10, :4] = 3, 2
+    return {"model": lambda images: stuff, "preprocess": lambda image: None}
+
+
 # What the text around a page's code has said is there; on all others nothing is.
 GIVEN: dict[str, Callable[[], dict[str, Any]]] = {
+    "folder-jobs.md": a_model_and_its_images,
     "back-ends.md": lambda: {"load_sam": seco.load_sam, "torch": torch},
     "tiny-sam.md": lambda: {
         "image": np.zeros((64, 96, 3), np.uint8),
@@ -55,6 +71,19 @@ def test_python_code_of_a_page_runs(page, monkeypatch, tmp_path):
     names: dict[str, Any] = GIVEN.get(page, dict)()
     for number, block in enumerate(PAGES[page]):
         exec(compile(block, f"{page}, block {number}", "exec"), names)
+
+
+def test_labels_written_as_the_page_says_are_taken(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    names = a_model_and_its_images()
+    exec(PAGES["folder-jobs.md"][0], names)
+    assert np.unique(read_label("labels/ulm/one.png")).tolist() == [0, 10]
+    top = read_confidence("confidence/bonn/two.npy")
+    assert top.max() == pytest.approx(np.exp(3) / (np.exp(3) + 18), abs=1e-3)
+    quick = ("--set", "points_per_side=1", "--device", "cpu", "--confidence", "confidence")
+    done = run("refine", "images", "labels", "refined", *quick)
+    assert done.exit_code == 0, done.output
+    assert "2 refined" in done.stdout
 
 
 COMMANDS = {"seco": get_command(seco_app), "sgg": get_command(sgg_app)}
