@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seco.common.checks import describe
 from seco.common.images import has_unit_scale
-from seco.common.modules import device_of, dtype_of
+from seco.common.modules import device_of, dtype_of, without_ddp
 from sgg.constants import constant
 from sgg.frozen import frozen
 
@@ -29,7 +29,8 @@ class Segmenter:
         model: a callable or module from normalised RGB (N, 3, H, W) to logits (N, K, h, w), which
             it returns as a tensor, as a mapping's ``"out"`` (torchvision) or ``"logits"``, or as
             an attribute ``.logits`` (transformers); or an mmseg segmentor, whose
-            ``encode_decode`` is called. It runs in evaluation mode, its weights frozen.
+            ``encode_decode`` is called. It runs in evaluation mode, its weights frozen; of one in
+            ``DistributedDataParallel``, the module within.
         normalization: (mean, std), three numbers each, of the RGB that the model takes,
             ``(x - mean) / std``; they exceed 1 if x is in 0-255 and do not if it is in 0-1. A
             model that takes 0-1 as it is: ``None``.
@@ -45,6 +46,7 @@ class Segmenter:
     """
 
     def __init__(self, model: object, *, normalization: Normalization | None = IMAGENET) -> None:
+        model = without_ddp(model)
         encode_decode = _encode_decode(model)
         if not callable(model) or (isinstance(model, type) and encode_decode is None):
             raise TypeError(

@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 _HASHED: ContextVar[WeakKeyDictionary[nn.Module, str] | None] = ContextVar("hashed", default=None)
 
@@ -24,6 +26,21 @@ def dtype_of(module: object, default: torch.dtype = torch.float32) -> torch.dtyp
     """Floating dtype of a module's parameters; ``default`` if it has none or is no module."""
     parameters = module.parameters() if isinstance(module, nn.Module) else iter(())
     return next((p.dtype for p in parameters if p.is_floating_point()), default)
+
+
+def without_ddp(model: Any) -> Any:
+    """The module in a ``DistributedDataParallel``, compiled or not; anything else as it is.
+
+    Its own forward exchanges buffers with the other processes, and waits for them: it is for a
+    training step that all of them take, not for calls of which each process makes its own number.
+
+    Example:
+        >>> layer = nn.Linear(2, 2)
+        >>> without_ddp(layer) is layer
+        True
+    """
+    wrapped = getattr(model, "_orig_mod", model)
+    return wrapped.module if isinstance(wrapped, DistributedDataParallel) else model
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import check_choice, check_integer, check_number, describe
-from seco.common.modules import device_of, dtype_of
+from seco.common.modules import device_of, dtype_of, without_ddp
 from sgg.diffusion.protocol import Prediction
 from sgg.diffusion.variance import variance_fraction
 from sgg.frozen import frozen
@@ -29,7 +29,7 @@ class CallableDiffusion:
     Args:
         denoiser: function or module from ``x_t`` (B, 3, H, W) and steps (B,) int64 to (B, 3, H, W)
             or, with a learned variance, (B, 6, H, W). A module runs in evaluation mode, its
-            weights frozen.
+            weights frozen; of one in ``DistributedDataParallel``, the module within.
         alphas_cumprod: (T,) falling, in [0, 1): the share of signal variance after t + 1 steps.
         prediction_type: what the denoiser returns, in the terms of diffusers.
         variance_type: of the ancestral steps; ``"learned"`` is the variance itself (diffusers'
@@ -66,7 +66,7 @@ class CallableDiffusion:
         check_choice("variance_type", variance_type, VARIANCE_TYPES)
         if clip_range is not None:
             check_number("clip_range", clip_range, low=0, low_open=True)
-        self.denoiser = denoiser
+        self.denoiser: Callable[[Tensor, Tensor], Tensor] = without_ddp(denoiser)
         self.prediction_type: PredictionType = prediction_type
         self.variance_type: VarianceType = variance_type
         self.clip_range = clip_range

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from seco.common.checks import check_choice, check_integer, describe
-from seco.common.modules import device_of, dtype_of
+from seco.common.modules import device_of, dtype_of, without_ddp
 from sgg.diffusion.callables import (
     PREDICTION_TYPES,
     VARIANCE_TYPES,
@@ -46,9 +46,10 @@ class DiffusersDiffusion:
     kind of sampler and its state do not matter.
 
     Args:
-        unet: ``UNet2DModel``, ``UNet2DConditionModel`` or a module with their call. An output of
-            twice the channels holds a variance; it is used if the scheduler's ``variance_type``
-            is ``"learned"`` or ``"learned_range"``.
+        unet: ``UNet2DModel``, ``UNet2DConditionModel`` or a module with their call; of one in
+            ``DistributedDataParallel``, the module within. An output of twice the channels holds a
+            variance; it is used if the scheduler's ``variance_type`` is ``"learned"`` or
+            ``"learned_range"``.
         scheduler: DDPM, DDIM, PNDM, Euler, DPM-Solver, ... for such a network.
         condition: what else the network takes, by name (``encoder_hidden_states``,
             ``class_labels``); tensors with a first dimension of 1, the same for all images.
@@ -68,6 +69,7 @@ class DiffusersDiffusion:
         condition: Mapping[str, Tensor] | None = None,
         size_multiple: int | None = None,
     ) -> None:
+        unet = without_ddp(unet)
         if not callable(unet) or isinstance(unet, type):
             raise TypeError(f"diffusion: expected a network, got {describe(unet)}")
         settings = _settings(scheduler)
@@ -143,7 +145,7 @@ def from_diffusers(
             )
     model = DiffusersDiffusion(unet, scheduler, condition=condition)
     expected = 3 if vae is None else getattr(vae.config, "latent_channels", None)
-    channels = getattr(getattr(unet, "config", None), "in_channels", expected)
+    channels = getattr(getattr(model.unet, "config", None), "in_channels", expected)
     if expected is not None and channels != expected:
         raise ValueError(
             f"diffusion: expected a unet of {expected} input channels, "

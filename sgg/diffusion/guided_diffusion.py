@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import check_choice, check_integer, describe
-from seco.common.modules import device_of
+from seco.common.modules import device_of, without_ddp
 from sgg.diffusion.callables import check_alphas_cumprod, check_condition, expand_condition
 from sgg.diffusion.protocol import Prediction
 from sgg.diffusion.tiling import tile_size_of
@@ -24,7 +24,8 @@ class GuidedDiffusion:
     into the kept ones, and ``strength`` a share of these.
 
     Args:
-        model: ``UNetModel``; it is called by ``diffusion.p_mean_variance``, in evaluation mode.
+        model: ``UNetModel``; it is called by ``diffusion.p_mean_variance``, in evaluation mode. Of
+            one in ``DistributedDataParallel``, the module within.
         diffusion: ``GaussianDiffusion`` or ``SpacedDiffusion``, predicting the noise or ``x_0``.
         condition: ``{"y": class}`` of a class-conditional model, a (1,) int64 tensor.
         clip_denoised: clamp ``pred_x0`` to [-1, 1], as its own scripts do.
@@ -46,6 +47,7 @@ class GuidedDiffusion:
         clip_denoised: bool = True,
         size_multiple: int | None = None,
     ) -> None:
+        model = without_ddp(model)
         if not callable(model) or not is_gaussian_diffusion(diffusion):
             raise TypeError(
                 "diffusion: expected guided-diffusion's model and GaussianDiffusion, "
