@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,10 +20,14 @@ from torch.utils._pytree import tree_map_only  # outputs are mappings or data cl
 
 from seco.common.checks import describe
 from seco.common.compile_modes import CompileMode
+from seco.common.compiling import compiled
 from sgg.diffusion.protocol import DiffusionModel
 from sgg.segmenter import Segmenter
 
-_WITH_CUDA_GRAPHS = ("reduce-overhead", "max-autotune")
+_WITHOUT_CUDA_GRAPHS = {
+    "reduce-overhead": "default",
+    "max-autotune": "max-autotune-no-cudagraphs",
+}
 
 # What autocast converts the weights of, by a method that takes nothing else from the module.
 _LAYERS = frozenset(
@@ -52,7 +58,10 @@ def accelerated(
       here, once. Autocast itself converts them at every call, as it keeps only what is
       differentiated. The numbers are the same to the bit; outside autocast nothing changes.
     - With ``channels_last``, weights of 2-D convolutions are laid out so, which activations follow.
-    - With ``compile``, ``forward`` of the denoiser and of the segmenter is compiled.
+    - With ``compile``, ``forward`` of the denoiser and of the segmenter is compiled, once for each
+      of up to 64 sizes. Of a mode with CUDA graphs, a denoiser that is differentiated gets none:
+      they keep what one backward needs, and the segmenter has several between the denoiser's
+      forward and backward.
 
     Left as they are: what is compiled already, what has a ``forward`` put on it from elsewhere,
     weights that are made at every call (``weight_norm``, pruning), and what is in
@@ -91,10 +100,9 @@ def accelerated(
         if compile:
             mode = None if compile is True else compile
             for network in _called_by(model):
-                stack.enter_context(_compiled(network, mode))
+                stack.enter_context(_compiled(network, partial(_denoising, mode=mode)))
             for network in () if segmenter is None else _called_by(segmenter):
-                # Without gradients it is only asked how many classes it knows.
-                stack.enter_context(_compiled(network, mode, only_with_gradients=True))
+                stack.enter_context(_compiled(network, partial(_segmenting, mode=mode)))
         yield
 
 
@@ -216,34 +224,47 @@ def _converted(
 _CONVERTIBLE = (torch.float32, torch.float16, torch.bfloat16)
 
 
+@dataclass(frozen=True)
 class _Compiled:
-    """A ``forward`` by ``torch.compile``."""
+    """A ``forward`` by ``torch.compile``: as it is differentiated, and as it is not."""
 
-    def __init__(
-        self, forward: Callable[..., Any], mode: str | None, only_with_gradients: bool
-    ) -> None:
-        self._plain = forward
-        self._fast = torch.compile(forward, dynamic=False, mode=mode)
-        self._only_with_gradients = only_with_gradients
-        self._overwritten = mode in _WITH_CUDA_GRAPHS
+    differentiated: Callable[..., Any]
+    constant: Callable[..., Any]
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if self._only_with_gradients and not torch.is_grad_enabled():
-            return self._plain(*args, **options)
-        found = self._fast(*args, **options)
-        # The next replay of a CUDA graph, be it the other network's, writes to the same memory.
-        return tree_map_only(Tensor, Tensor.clone, found) if self._overwritten else found
+        used = self.differentiated if torch.is_grad_enabled() else self.constant
+        return used(*args, **options)
+
+
+def _denoising(forward: Callable[..., Any], mode: str | None) -> _Compiled:
+    fast = _fast(forward, mode)
+    if mode not in _WITHOUT_CUDA_GRAPHS:
+        return _Compiled(fast, fast)
+    # Graphs know one pending backward. After the segmenter's first one they give away what that of
+    # the denoiser, which comes last, has saved.
+    return _Compiled(_fast(forward, _WITHOUT_CUDA_GRAPHS[mode]), fast)
+
+
+def _segmenting(forward: Callable[..., Any], mode: str | None) -> _Compiled:
+    # Without gradients it is only asked how many classes it knows.
+    return _Compiled(_fast(forward, mode), forward)
+
+
+def _fast(forward: Callable[..., Any], mode: str | None) -> Callable[..., Any]:
+    found = compiled(forward, mode)
+    if mode not in _WITHOUT_CUDA_GRAPHS:
+        return found
+    # The next replay of a CUDA graph, be it the other network's, writes to the same memory.
+    return lambda *args, **options: tree_map_only(Tensor, Tensor.clone, found(*args, **options))
 
 
 @contextmanager
-def _compiled(
-    module: nn.Module, mode: str | None, *, only_with_gradients: bool = False
-) -> Iterator[None]:
+def _compiled(module: nn.Module, make: Callable[[Callable[..., Any]], _Compiled]) -> Iterator[None]:
     before = vars(module).get("forward")
     if _is_compiled(module) or isinstance(before, _Compiled):
         yield
         return
-    with _replaced(module, _Compiled(module.forward, mode, only_with_gradients), before):
+    with _replaced(module, make(module.forward), before):
         yield
 
 

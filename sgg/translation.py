@@ -110,10 +110,12 @@ def translate(
             changes the image by rounding only; so does ``compile``.
         compile: ``True``, or a mode of ``torch.compile`` such as ``"max-autotune"``, to compile
             denoiser and segmenter. Each compiles once for every size and number of images that it
-            sees, for a minute or more; the segmenter's batches are filled to powers of two.
+            sees, up to 64 of them, for a minute or more; the segmenter's batches are filled to
+            powers of two. A denoiser that is differentiated gets no CUDA graphs.
         generator: decides the noise: it gives one seed per image, so a batch is its images one
             after the other; or one generator per image. Noise is drawn on the CPU, so it does not
-            depend on the models' device. ``None`` is the same noise for every image and call.
+            depend on the models' device. ``None`` is the same noise for every image and call:
+            in a loop over images one pattern for all, so give each of them its own there.
         progress: show a progress bar.
 
     Returns:

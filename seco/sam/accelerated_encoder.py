@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from seco.common.checks import check_choice, describe
 from seco.common.compile_modes import COMPILE_MODES, CompileMode
+from seco.common.compiling import compiled
 from seco.common.modules import device_of, dtype_of
 from seco.sam.encoder_network import EncoderNetwork
 from seco.sam.loading import as_segmenter
@@ -50,7 +51,8 @@ def accelerate_sam(
             and memory, the result by rounding only. ``"flex"`` compiles and needs torch 2.5.
         window_attention: the same of blocks that see windows.
         compile: ``True`` for ``torch.compile``, or its mode, such as ``"reduce-overhead"`` (CUDA
-            graphs) or ``"max-autotune"``. The first call with a batch of a new size then compiles.
+            graphs) or ``"max-autotune"``. The first call with a batch of a new size then compiles,
+            for up to 64 sizes.
 
     Returns:
         A back end; no ``nn.Module``.
@@ -130,9 +132,8 @@ class AcceleratedEncoder:
             ready = self._ready = self._prepared()
         if not self._compile:
             return ready.network(images.to(self.dtype))
-        mark_step: Callable[[], None] = torch.compiler.cudagraph_mark_step_begin
-        mark_step()
-        # The next replay of a CUDA graph writes to the same memory.
+        # The next replay of a CUDA graph writes to the same memory. No step is marked: that would
+        # be one of the caller's graphs as well, and give away what a backward of theirs needs.
         return ready.network(images.to(self.dtype)).clone()
 
     def describe(self) -> dict[str, str]:
@@ -159,7 +160,7 @@ class AcceleratedEncoder:
         if not self._compile:
             return _Ready(modules, look, network)
         mode = None if self._compile is True else str(self._compile)
-        return _Ready(modules, look, torch.compile(network, dynamic=False, mode=mode))
+        return _Ready(modules, look, compiled(network, mode))
 
 
 class _Ready(NamedTuple):

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seco.common.compiling import compiled
+
 AttentionKind = Literal["bias", "channels", "flex"]
 ATTENTION_KINDS: tuple[AttentionKind, ...] = ("bias", "channels", "flex")
 
@@ -41,7 +43,8 @@ class RelativeAttention(nn.Module):
             ``"channels"``: the query's products with all rows and columns are further channels of
             it, and a key's are its own row's and column's indicator, so that plain fused attention
             gives the sum; nothing of (tokens x tokens) exists. ``"flex"``: FlexAttention, which
-            looks both products up within its kernel.
+            looks both products up within its kernel; compiled by itself, it is so once per shape,
+            for up to 64 in a process.
 
     Example:
         >>> queries, keys, values = torch.randn(3, 1, 2, 6, 4)
@@ -198,4 +201,4 @@ def _flex_attention() -> Callable[..., Any]:
 def _compiled_flex_attention() -> Callable[..., Any]:
     from torch.nn.attention.flex_attention import flex_attention
 
-    return torch.compile(flex_attention, dynamic=False)
+    return compiled(flex_attention)

@@ -345,12 +345,32 @@ def compilations(monkeypatch):
 def test_denoiser_and_segmenter_are_compiled(models, mode, compilations):
     found = translate(models, compile=mode, guidance="local")
     np.testing.assert_array_equal(found, translate(models, guidance="local"))
+    compilations = [one for one in compilations if one[2]]  # what was called at all
     assert [module for module, _, _ in compilations] == list(models)
-    expected = {"dynamic": False, "mode": None if mode is True else mode}
-    assert [options for _, options, _ in compilations] == [expected] * 2
-    (_, _, denoised), (_, _, segmented) = compilations
+    (_, one, denoised), (_, other, segmented) = compilations
+    assert one == other == {"dynamic": False, "mode": None if mode is True else mode}
     assert denoised == [(1, 3, 16, 24)] * 4
     assert segmented == [(4, 3, 16, 24)] * 4  # 3 classes; and not the look that counts them
+
+
+GRAPHS = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}
+
+
+@pytest.mark.parametrize("mode", COMPILE_MODES)
+def test_a_denoiser_that_is_differentiated_has_no_cuda_graphs(models, mode, compilations):
+    """They forget what it has saved once the segmenter's first chunk went backward."""
+    settings = sgg.GuidanceSettings(differentiate_denoiser=True, interval=2, max_copies=2)
+    options = {"guidance": "local", "settings": settings}
+    found = translate(models, compile=mode, **options)
+    np.testing.assert_array_equal(found, translate(models, **options))
+    calls = {
+        (module, options["mode"]): len(called) for module, options, called in compilations if called
+    }
+    denoiser, network = models
+    if mode in GRAPHS:  # of four steps, two are guided; with two chunks each
+        assert calls == {(denoiser, mode): 2, (denoiser, GRAPHS[mode]): 2, (network, mode): 4}
+    else:
+        assert calls == {(denoiser, mode): 4, (network, mode): 4}
 
 
 def test_what_is_compiled_is_not_again(models, compilations):
@@ -471,17 +491,13 @@ def compiler():
     torch._dynamo.reset()
 
 
-# torch hides it from users.
-of_no_leaf = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
-
-
-@of_no_leaf
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
-def test_networks_are_traced_once_whatever_the_call(models, dtype, monkeypatch, compiler):
-    graphs = []
+@pytest.fixture
+def graphs(monkeypatch, compiler):
+    """Those that are traced."""
+    seen = []
 
     def counted(graph, inputs):
-        graphs.append(graph)
+        seen.append(graph)
         return graph.forward
 
     compile = torch.compile
@@ -492,6 +508,16 @@ def test_networks_are_traced_once_whatever_the_call(models, dtype, monkeypatch, 
             function, backend=counted, fullgraph=True, **options
         ),
     )
+    return seen
+
+
+# torch hides it from users.
+of_no_leaf = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+
+
+@of_no_leaf
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_networks_are_traced_once_whatever_the_call(models, dtype, graphs):
     options = {"dtype": dtype, "num_inference_steps": 2, "channels_last": True}
     expected = translate(models, **options)
     sizes = []
@@ -500,6 +526,23 @@ def test_networks_are_traced_once_whatever_the_call(models, dtype, monkeypatch, 
         np.testing.assert_array_equal(found, expected)
         sizes.append(len(graphs))
     assert sizes == [3, 3, 3]  # the denoiser's; the segmenter's of four copies and of one image
+
+
+@of_no_leaf
+def test_every_size_is_traced_beyond_the_limit_of_torch(models, graphs):
+    denoiser, network = models
+    model, segmenter = sgg.CallableDiffusion(denoiser, SCHEDULE), sgg.Segmenter(network)
+    # A limit of 1 for those of 8, to be quick: torch would run the second size as it is.
+    limited = torch._dynamo.config.patch(cache_size_limit=1)
+    with limited, accelerated(model, segmenter, compile=True):
+        for _ in range(2):
+            for height in (4, 6, 8):
+                x = torch.zeros(1, 3, height, 4)
+                with torch.no_grad():
+                    model.predict(x, 3)
+                segmenter(x.requires_grad_(True))
+        assert torch._dynamo.config.cache_size_limit == 1
+    assert len(graphs) == 6
 
 
 @of_no_leaf

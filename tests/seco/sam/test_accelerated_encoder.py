@@ -259,6 +259,80 @@ def test_compiled_whole(small_sam: Any, images: Any, monkeypatch: pytest.MonkeyP
     torch._dynamo.reset()
 
 
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Those that are traced, while torch by itself would stop after the first size, not the 8th."""
+    seen: list[Any] = []
+    compile = torch.compile
+
+    def counted(graph: Any, inputs: Any) -> Any:
+        seen.append(graph)
+        return graph.forward
+
+    def trace(function: Any, *, mode: str | None, **options: Any) -> Any:
+        return compile(function, backend=counted, **options)
+
+    monkeypatch.setattr(torch, "compile", trace)
+    relative_attention._compiled_flex_attention.cache_clear()
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(cache_size_limit=1):
+        yield seen
+    relative_attention._compiled_flex_attention.cache_clear()
+    torch._dynamo.reset()
+
+
+def test_every_size_of_a_batch_is_compiled(graphs: Any) -> None:
+    fast = accelerate(make_encoder(depth=1, global_attn_indexes=()), compile=True)
+    for _ in range(2):
+        for count in (1, 2, 3):
+            with torch.no_grad():
+                fast(torch.zeros(count, 3, 56, 56, dtype=torch.float64))
+    assert len(graphs) == 3
+
+
+def test_flex_is_compiled_for_every_shape(graphs: Any) -> None:
+    pytest.importorskip("torch.nn.attention.flex_attention")
+    for _ in range(2):
+        for side in (2, 3, 4):
+            tables = torch.zeros(2, side, side, 16)
+            attention = RelativeAttention(*tables, scale=0.3, kind="flex")
+            with torch.no_grad():
+                attention(*torch.zeros(3, 1, 2, side * side, 16))
+    assert len(graphs) == 3
+
+
+@pytest.mark.parametrize("mode", [True, "reduce-overhead"])
+def test_steps_of_the_callers_graphs_are_not_marked(
+    mode: Any, small_sam: Any, images: Any, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked: list[None] = []
+    monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", lambda: marked.append(None))
+    accelerate_sam(small_sam, compile=mode).encode(images(1, 40, 30))
+    assert graphs
+    assert not marked
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("compile", [True, "reduce-overhead"])
+def test_a_backward_that_the_caller_has_before_them(
+    small_sam: Any, images: Any, compile: Any
+) -> None:
+    """What a student in CUDA graphs has saved is there after SAM was asked."""
+    fast = accelerate_sam(small_sam.cuda(), compile=compile)
+    layers = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh()).cuda()
+    student = torch.compile(layers, mode="reduce-overhead")
+    x = torch.ones(4, 8, device="cuda")
+    layers(x).square().sum().backward()
+    expected = layers[0].weight.grad
+    for seed in range(4):  # warmed up, recorded, replayed
+        layers.zero_grad(set_to_none=True)
+        loss = student(x).square().sum()
+        for again in range(2):
+            fast.encode(images(2, 40, 30, 2 * seed + again))
+        loss.backward()
+        torch.testing.assert_close(layers[0].weight.grad, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("compile", [False, True, "reduce-overhead"])
 @pytest.mark.parametrize("kind", ATTENTION_KINDS)
