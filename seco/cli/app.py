@@ -9,6 +9,6 @@ app = command_app(
     To begin with, for labels with Cityscapes' train ids (others: --label-space), on a GPU:
 
     \b
-    seco run images/ labels/ out/ --sam vit_h --precision bfloat16
+    seco run images/ labels/ out/ --sam vit_h --precision bfloat16 --outside keep
     """,
 )

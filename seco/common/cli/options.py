@@ -33,7 +33,8 @@ LabelSpaceName = Annotated[
     str,
     typer.Option(
         metavar="NAME|FILE.json",
-        help="The classes: cityscapes, synthia, camvid, ade20k, medical, potsdam, or a JSON "
+        help="The classes: cityscapes, synthia (numbered 0 to 15; DAFormer, HRDA and MIC number "
+        "SYNTHIA as cityscapes), camvid, ade20k, medical, potsdam, or a JSON "
         'file such as {"names": ["road", "car"], "things": ["car"]}, optionally with '
         '"palette" and "ignore_index".',
     ),
