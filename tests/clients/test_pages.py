@@ -15,6 +15,7 @@ import torch
 from pages import blocks
 
 import seco
+from seco.demo import street_scene
 
 PAGES = sorted((Path(__file__).parents[2] / "docs/clients").glob("*.md"))
 MOST_LINES = 15
@@ -152,6 +153,39 @@ def test_a_loop_s_patch_calls_refine_in_loop_once():
         assert len(patches) == 2
         for patch in patches:
             assert [call.func.attr for call in calls(patch)].count("refine_in_loop") == 1
+
+
+def test_unimatch_s_unlabelled_half_is_refined_and_its_loss_takes_it():
+    """Refine as the page's function does, with labels that are wrong here and there."""
+    (patch,) = (patch for patch in blocks(page_of("unimatch"), "diff") if "refine_in_loop" in patch)
+    added = "\n".join(line[1:] for line in changed(patch) if line[0] == "+")
+    code = re.search(r"^ +def refine\(.*?^ +return .*?$", added, flags=re.M | re.S)[0]
+    scope = {"torch": torch, "seco": seco, "sam": seco.load_sam("tiny")}
+    exec(textwrap.dedent(code), scope)
+
+    scenes = [street_scene(seed, size=(64, 128)) for seed in (0, 1)]
+    truth = torch.stack([torch.from_numpy(scene.label).long() for scene in scenes])
+    pixels = torch.stack([torch.from_numpy(scene.image) for scene in scenes]).permute(0, 3, 1, 2)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (mean, std))
+    generator = torch.Generator().manual_seed(0)
+    mask = truth.masked_fill(torch.rand(truth.shape, generator=generator) < 0.2, 2)
+    conf = torch.rand(truth.shape, generator=generator)
+    ignored = torch.zeros_like(mask)
+    ignored[:, :4] = 255
+    new, sure = scope["refine"]((pixels / 255 - mean) / std, mask, conf, ignored)
+    changed_to = new != mask
+    assert 0.05 < changed_to.float().mean() < 0.3
+    assert (new == truth)[changed_to].float().mean() > 0.6
+    assert torch.equal(sure[~changed_to], conf[~changed_to])
+    assert not torch.equal(sure[changed_to], conf[changed_to])
+    assert 0 < sure[changed_to].min() <= sure.max() <= 1
+    assert not changed_to[:, :4].any()
+
+    (criterion,) = re.findall(r"^ +criterion_u = (.*)\.cuda", added, flags=re.M)
+    new[0, 0, 0] = 255  # of a corrector
+    loss = eval(criterion, {"nn": torch.nn})(torch.zeros(2, 19, 64, 128), new)
+    assert loss[0, 0, 0] == 0 < loss[0, 0, 1]
 
 
 def test_mmsegmentation_s_segmentor_trains_on_refined_labels(monkeypatch):
