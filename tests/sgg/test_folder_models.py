@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import pages
 import pytest
 import torch
 from safetensors.torch import save
@@ -177,6 +179,80 @@ def test_a_folder_of_a_latent_model(diffusers, tmp_path):
     assert isinstance(model, LatentDiffusion)
     expected = from_diffusers((unet, scheduler, vae)).encode(IMAGES)
     torch.testing.assert_close(model.encode(IMAGES), expected)
+
+
+def of_the_page(name: str) -> str:
+    """The block of code with a function in the page on translated sets."""
+    blocks = pages.python_blocks(Path(__file__).parents[2] / "docs/translated-sets.md")
+    (found,) = (block for block in blocks if f"def {name}(" in block)
+    return found
+
+
+def test_stable_diffusion_as_the_page_has_it(diffusers, tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    words = ["<|startoftext|>", "<|endoftext|>", "a</w>", "street</w>", "a"]
+    (tmp_path / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = transformers.CLIPTokenizer(
+        str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"), model_max_length=77
+    )
+    config = transformers.CLIPTextConfig(
+        vocab_size=5, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
+        num_attention_heads=2, projection_dim=8, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=8, block_out_channels=(4, 8), layers_per_block=1, norm_num_groups=2,
+        cross_attention_dim=8, attention_head_dim=2,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )  # fmt: skip
+    diffusers.StableDiffusionPipeline(
+        small_vae(diffusers), transformers.CLIPTextModel(config), tokenizer, unet,
+        diffusers.PNDMScheduler(steps_offset=1), None, None, requires_safety_checker=False,
+    ).save_pretrained(tmp_path / "sd-target")  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"a command, .*: --diffusion package.module:function"):
+        load_diffusion("sd-target")
+    (tmp_path / "page_diffusion.py").write_text(of_the_page("stable_diffusion"))
+    model = load_diffusion("page_diffusion:stable_diffusion")
+    assert isinstance(model, LatentDiffusion)
+    text = model.latents.condition["encoder_hidden_states"]
+    assert text.shape == (1, 77, 8)
+    assert not text.requires_grad
+    assert model.predict(model.encode(IMAGES), 500).pred_x0.shape == (1, 4, 8, 12)
+
+
+def test_a_segmenter_of_mmsegmentation_as_the_page_has_it(tmp_path, monkeypatch):
+    network = EncodeDecode()
+
+    def init_segmentor(  # as DAFormer has it
+        config, checkpoint=None, device="cuda:0", classes=None, palette=None, revise_checkpoint=()
+    ):
+        assert all(isinstance(path, str) for path in (config, checkpoint))
+        for name, new in (("module.a", "a"), ("model.a", "a"), ("ema_model.a", "ema_model.a")):
+            for pattern, other in revise_checkpoint:
+                name = re.sub(pattern, other, name)
+            assert name == new
+        return network.to(device)
+
+    for name in ("mmseg", "mmseg.apis"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setattr(sys.modules["mmseg.apis"], "init_segmentor", init_segmentor, raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "page_segmenter.py").write_text(of_the_page("daformer"))
+    segmenter = load_segmenter("page_segmenter:daformer", normalization=None)
+    torch.testing.assert_close(segmenter(IMAGES), Segmenter(network)(IMAGES))
+
+
+class EncodeDecode(nn.Module):
+    """What is asked of a segmentor of mmsegmentation 0.x."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Conv2d(3, 4, 1)
+
+    def encode_decode(self, img, img_metas):
+        return self.backbone(img)
 
 
 def test_kinds_that_are_not_supported_are_named(diffusers, tmp_path):
