@@ -8,7 +8,6 @@ from typing import Any
 
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
-from seco.common.checks import check_labels
 from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import check_pair, confidence_to_batch, labels_to_batch, to_batch
 from seco.common.inputs import ImageFiles, Inputs
@@ -85,7 +84,6 @@ def correct_folder(
     def read(item: ImageItem) -> _Given:
         files, path = item.files, regions_of(item.files)
         image, label = read_image(files.image), label_of(files, inputs, space)
-        check_labels("label", label, space)
         check_pair(image, label)
         known = None if path is None else [connectivities_of(path, label, space)]
         return image, label, confidence_of(files), known

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
-from seco.common.checks import check_labels
 from seco.common.files import PathLike, as_path, read_image, read_label
 from seco.common.images import check_pair
 from seco.common.inputs import Inputs, find_inputs, single_input
@@ -168,7 +167,6 @@ def evaluate_folder(
     def read(place: int) -> _Given:
         files = inputs.files[place]
         label, truth = label_of(files, inputs, label_space), read_label(pairs.truths[place])
-        check_labels("label", label, label_space)
         if corrector is None:
             return label, truth, None, None, None
         known = None

@@ -14,7 +14,6 @@ import torch
 
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
-from seco.common.checks import check_labels
 from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import check_pair, confidence_to_batch, labels_to_batch
 from seco.common.inputs import ImageFiles, Inputs
@@ -62,7 +61,6 @@ class FolderSamples:
         files, space = self.files[index], self.label_space
         image, label = read_image(files.image), label_of(files, self.inputs, space)
         check_pair(image, label)
-        check_labels("label", label, space)
         found: Array | Connectivities = label
         if self.connectivities is not None:
             known = connectivities_of(connectivities_file(self.connectivities, files), label, space)
