@@ -50,6 +50,8 @@ class Cell:
             return f"{self.setting}, rounds"
         if self.option("settings") is not None:
             return f"{self.setting}, {self.option('settings')}'s settings"
+        if self.option("witness") is not None:
+            return f"{self.setting}, with confidences"
         return self.setting
 
     @property

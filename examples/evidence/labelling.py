@@ -26,9 +26,10 @@ BASE = "base"
 
 @dataclasses.dataclass(frozen=True)
 class Refined:
-    """Labels (N, H, W) uint8 and the connectivities they consist of."""
+    """Labels (N, H, W) uint8, how sure each pixel is, and the connectivities they consist of."""
 
     labels: np.ndarray
+    scores: np.ndarray
     connectivities: list[Connectivities]
 
 
@@ -79,11 +80,11 @@ class Labelled:
             settings, method="psa" if ideal else METHODS[method], proposals=proposals
         )
         key = {**self.key, "psa": dataclasses.asdict(own), "keep": keep_fraction, "rest": rest,
-               "ideal": ideal}  # fmt: skip
+               "ideal": ideal, "pixel scores": "float16"}  # fmt: skip
 
         def make() -> dict[str, np.ndarray]:
             regions = self._ideal() if ideal else self._proposals(proposals)
-            arrays: dict[str, Any] = {"labels": [], "ids": []}
+            arrays: dict[str, Any] = {"labels": [], "scores": [], "ids": []}
             for index, image in enumerate(self.scenes.images):
                 found = seco.refine_with_details(
                     image,
@@ -98,6 +99,7 @@ class Labelled:
                 )
                 (known,) = found.connectivities
                 arrays["labels"].append(found.labels[0].numpy().astype(np.uint8))
+                arrays["scores"].append(found.scores[0].cpu().numpy().astype(np.float16))
                 arrays["ids"].append(known.ids.cpu().numpy().astype(np.int32))
                 arrays[f"classes{index}"] = known.classes.cpu().numpy()
                 arrays[f"scores{index}"] = known.scores.cpu().numpy()
@@ -107,6 +109,7 @@ class Labelled:
         arrays = self.kept.arrays("refined", key, make)
         return Refined(
             arrays["labels"],
+            arrays["scores"].astype(np.float32),
             [
                 Connectivities(
                     torch.from_numpy(ids),
@@ -118,10 +121,21 @@ class Labelled:
         )
 
     def corrected(
-        self, refined: Refined | None, settings: seco.SCCSettings, seed: int
+        self,
+        refined: Refined | None,
+        settings: seco.SCCSettings,
+        seed: int,
+        *,
+        confident: bool = False,
     ) -> np.ndarray:
-        """Labels after SCC; of the model's own labels' components if nothing was refined."""
+        """Labels after SCC; of the model's own labels' components if nothing was refined.
+
+        ``confident`` if it counts how sure the labels are.
+        """
         labels = self.labels if refined is None else refined.labels
+        sure = self.confidence if refined is None else refined.scores
+        if confident and sure is None:
+            raise ValueError("confident: expected a model's confidence, got none")
         known = [None] * len(labels) if refined is None else refined.connectivities
         regions = [
             find_connectivities(
@@ -130,15 +144,21 @@ class Labelled:
             )
             for label, one in zip(labels, known, strict=True)
         ]  # fmt: skip
-        samples = list(zip(self.scenes.images, regions, strict=True))
+        parts = (self.scenes.images, regions, *([sure] if confident else []))
+        samples = list(zip(*parts, strict=True))
         corrector = seco.ConnectivityCorrector(self.space, self.sam, settings=settings, seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", seco.NoNoiseFoundWarning)
             corrector.fit(samples)
         return np.stack(
             [
-                corrector.correct(image, label, connectivities=one)
-                for (image, one), label in zip(samples, labels, strict=True)
+                corrector.correct(
+                    sample[0],
+                    label,
+                    connectivities=sample[1],
+                    confidence=sample[2] if confident else None,
+                )
+                for sample, label in zip(samples, labels, strict=True)
             ]
         )
 

@@ -25,6 +25,9 @@ def _varied(cell: Cell) -> list[Cell]:
 
     if cell.option("round") is not None:
         return [other(cell.setting, SOURCE_ONLY), before_in_rounds(cell)]
+    if cell.option("witness") is not None:
+        rest = {"rest": cell.option("rest")} if cell.option("rest") else {}
+        return [other(cell.setting, cell.arm, **rest)]
     if cell.setting == SENSITIVITY:
         return [other("source-free", "PSA + SCC", rest="kept")]
     if cell.setting == GUIDANCE_SCALE:

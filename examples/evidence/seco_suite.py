@@ -24,6 +24,9 @@ OWN = ("raw", BASE, "SCC without SAM", "DivideMix")
 ITERATED = (BASE, "PSA + SCC")
 ITERATED_IN = ("UDA", "source-free")
 PAPER_ARMS = (*METHODS, "PSA + SCC")
+CONFIDENT = ("SCC without SAM", "PSA + SCC")
+"""Arms whose correction may count how sure the labels are."""
+CONFIDENT_IN = ("source-free", "UDA")
 SENSITIVITY = "sensitivity"
 RESTS = ("ignored", "kept")
 
@@ -41,6 +44,13 @@ def seco_cells(data: str, scale: SecoScale, seeds: range) -> list[Cell]:
         found += [
             of("source-free", arm, seed, rest="ignored", settings="paper") for arm in PAPER_ARMS
         ]
+    for setting in CONFIDENT_IN:
+        for seed in seeds:
+            found += [
+                of(setting, arm, seed, witness="scores", **options)
+                for arm in CONFIDENT
+                for options in _rests(arm)
+            ]
     for round_ in range(2, scale.rounds + 1):
         for setting in ITERATED_IN:
             for seed in seeds:
@@ -97,8 +107,9 @@ def arm_labels(cell: Cell, context: Context) -> np.ndarray:
         return labelled.labels
     if arm == BASE:
         return labelled.base()
+    confident = cell.option("witness") is not None
     if arm == "SCC without SAM":
-        return labelled.corrected(None, scc, seed)
+        return labelled.corrected(None, scc, seed, confident=confident)
 
     setting, domains = _setting(cell), context.domains(seed)
 
@@ -113,7 +124,7 @@ def arm_labels(cell: Cell, context: Context) -> np.ndarray:
     keep = cell.option("value") if cell.arm == "keep_fraction" else 0.5
     refined = labelled.refined(method, cell.option("rest", "kept"), _psa(cell), keep)
     if arm.endswith("SCC"):
-        return labelled.corrected(refined, scc, seed)
+        return labelled.corrected(refined, scc, seed, confident=confident)
     if arm.endswith("DivideMix"):
         return labelled.divided(refined.labels, warm_up, device, seed)
     return refined.labels
@@ -167,6 +178,7 @@ def _goes_on(cell: Cell) -> bool:
         cell.setting in ITERATED_IN
         and cell.arm in ITERATED
         and cell.option("settings") is None
+        and cell.option("witness") is None
         and cell.option("rest", "kept") == "kept"
     )
 
@@ -193,6 +205,10 @@ def _scc(cell: Cell, scale: SecoScale) -> seco.SCCSettings:
 
 def _rest(arm: str) -> dict[str, str]:
     return {"rest": "kept"} if arm in REFINED else {}
+
+
+def _rests(arm: str) -> list[dict[str, str]]:
+    return [{"rest": rest} for rest in RESTS] if arm in REFINED else [{}]
 
 
 def _has(setting: Setting, arm: str) -> bool:

@@ -79,12 +79,14 @@ def share_of_way(base: Values, found: Values, upper: Values) -> str:
 
 
 def section_orders(suite: str, section: str, numbers: Numbers, whole: Numbers) -> list[Order]:
-    """The papers' orders, of the variants that a section has; of rounds and of both papers ours."""
+    """The papers' orders, of the variants that a section has; of some sections ours."""
     found, own = _known(numbers, whole), values_of(numbers)
     if section.endswith(", rounds"):
         pairs = _by_round(numbers, found)
     elif section == TOGETHER:
         pairs = _together(own)
+    elif section.endswith(", with confidences"):
+        pairs = [(variant.removesuffix(", witness=scores"), variant) for variant in own]
     elif section in (*SETTINGS, TRANSLATION) or section.endswith("'s settings"):
         pairs = [
             (_with(ending, worse, found), _with(ending, better, found))

@@ -104,6 +104,7 @@ def test_finished_sections_are_published_and_told(out, tmp_path):
     assert "seco, source-free: 20 of 20 cells" in lines
     (seco_file, sgg_file) = read_published(results)
     whole = {"source-free", "source-free, rounds", "source-free, paper's settings"}
+    whole.add("source-free, with confidences")
     assert set(seco_file.sections()) == whole  # of the others only some cells are there
     assert set(sgg_file.sections()) == {"translation", "number of stages"}
     written = write_docs(tmp_path)
