@@ -50,6 +50,9 @@ def run_in(folder: Path) -> list[str]:
     return ["--scale", "smoke", "--seeds", "1", "--out", str(folder), "--processes", "1"]
 
 
+CORRECTED = {"SCC without SAM", "PSA + SCC, rest=ignored", "PSA + SCC, rest=kept"}
+
+
 def context_of(folder: Path) -> Context:
     return Context("streets", None, SCALES["smoke"], folder / "smoke", torch.device("cpu"))
 
@@ -220,6 +223,7 @@ def test_variations_are_seen_beside_what_they_vary(suite, data):
         "UDA, rounds": {"source only", "base", "PSA + SCC, rest=kept"},
         "source-free, rounds": {"source only", "base", "PSA + SCC, rest=kept"},
         "sensitivity": {"PSA + SCC, rest=kept"},
+        **dict.fromkeys(("source-free, with confidences", "UDA, with confidences"), CORRECTED),
         "guidance scale": {"unguided, strength=0.5", "SGG, strength=0.5"},
         "number of stages": {"SGG, strength=0.7", "SGG + PTL, strength=0.7"},
     }
