@@ -25,18 +25,21 @@ COMMANDS = (
         refine.refine,
         "Refine labels, in folders or one.",
         "seco refine image.png label.png refined.png --sam vit_h\n\n"
-        "seco refine images/ labels/ refined/ --sam vit_h --save-connectivities parts/\n\n"
+        "seco refine images/ labels/ refined/ --sam vit_h --save-connectivities parts/ "
+        "--save-scores scores/\n\n"
         "seco refine images/ labels/ refined/ --sam none --regions regions/",
     ),
     (
         fit.fit,
         "Learn which regions have a wrong class.",
-        "seco fit images/ refined/ corrector/ --sam vit_h --connectivities parts/",
+        "seco fit images/ refined/ corrector/ --sam vit_h --connectivities parts/ "
+        "--confidence scores/",
     ),
     (
         correct.correct,
         "Repair or drop those regions.",
-        "seco correct images/ refined/ corrector/ corrected/ --sam vit_h --connectivities parts/",
+        "seco correct images/ refined/ corrector/ corrected/ --sam vit_h --connectivities parts/ "
+        "--confidence scores/",
     ),
     (
         evaluate.evaluate,

@@ -166,15 +166,16 @@ def judge(
             features = classifier.features(
                 image, connectivities.ids, len(connectivities), maps=maps
             )
+            sure = None
+            if confidence is not None:
+                sure = mean_confidences(connectivities, confidence)
             losses, probabilities = measure_losses(
                 features,
                 connectivities.classes,
                 classifier,
                 bank,
                 settings.neighbours,
-                confidences=None
-                if confidence is None
-                else mean_confidences(connectivities, confidence),
+                confidences=sure,
             )
     noise = torch.from_numpy(
         noise_model.noise_probability(losses.cpu().numpy(), connectivities.classes.cpu().numpy())
