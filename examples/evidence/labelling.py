@@ -144,21 +144,17 @@ class Labelled:
             )
             for label, one in zip(labels, known, strict=True)
         ]  # fmt: skip
-        parts = (self.scenes.images, regions, *([sure] if confident else []))
-        samples = list(zip(*parts, strict=True))
+        images = self.scenes.images
+        counted = sure if confident else [None] * len(labels)
+        samples = list(zip(images, regions, *([counted] if confident else []), strict=True))
         corrector = seco.ConnectivityCorrector(self.space, self.sam, settings=settings, seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", seco.NoNoiseFoundWarning)
             corrector.fit(samples)
         return np.stack(
             [
-                corrector.correct(
-                    sample[0],
-                    label,
-                    connectivities=sample[1],
-                    confidence=sample[2] if confident else None,
-                )
-                for sample, label in zip(samples, labels, strict=True)
+                corrector.correct(image, label, connectivities=one, confidence=own)
+                for image, label, one, own in zip(images, labels, regions, counted, strict=True)
             ]
         )
 

@@ -161,6 +161,7 @@ def fit_folder(
         {
             **input_settings(inputs, label_space),
             "connectivities": connectivities is not None,
+            # "confidence" alone stood here, too, before the corrector counted it
             "witness": "confidence" if confident else "none",
             "scc": asdict(settings),
             "seed": seed,

@@ -109,10 +109,9 @@ class ChainReader:
         """The files that what is known of an image is read from; a truth if it can be opened."""
         files, between = self.chained.finished.files[place], self.chained.refined.files[place]
         after = OutputFormat().paths(files, self.places.labels)[0]
-        paths = [files.image, files.label, files.confidence, between.label, between.confidence]
-        paths.append(after)
-        paths.append(self._connectivities(files))
-        paths.append(self.places.corrector / CORRECTOR_FILE)
+        raw = files.image, files.label, files.confidence
+        refined = between.label, between.confidence, self._connectivities(files)
+        paths = [*raw, *refined, after, self.places.corrector / CORRECTOR_FILE]
         truth = self.truths.get(files.image)
         if truth is not None and os.access(truth, os.R_OK):
             paths.append(truth)
