@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from segment_anything.modeling import MaskDecoder, TwoWayTransformer
-from torch import nn
+from torch import Tensor, nn
 
 import seco.sam.segment_anything
 from seco.sam.segment_anything import SegmentAnythingBackend
@@ -122,24 +122,33 @@ def test_real_size() -> None:
         assert float((found - expected).abs().mean() / expected.abs().mean()) < 1e-4
 
 
+def bfloat16_errors(seed: int) -> Tensor:
+    """(2, 2): of masks and of predicted IoUs, the mean error of ours and of the stock forward."""
+    torch.manual_seed(seed)
+    decoder = make_decoder(channels=64, heads=4, depth=2, outputs=3, rate=2).bfloat16()
+    drawn = torch.get_rng_state()
+    stock, shared = both(decoder, (8, 8), 16, 2, True)
+    torch.set_rng_state(drawn)
+    image, place = torch.randn(2, 1, 64, 8, 8, dtype=torch.bfloat16).float()
+    no_mask = torch.randn(1, 64, 1, 1, dtype=torch.bfloat16).float()
+    sparse = torch.randn(16, 2, 64, dtype=torch.bfloat16).float()
+    with torch.no_grad():
+        exact = decode_shared(
+            decoder.float(), image + no_mask, place, sparse, chosen=slice(1, None)
+        )
+    assert all(one.dtype == torch.bfloat16 for one in shared)
+    return torch.stack(
+        [
+            torch.stack([(found.float() - expected).abs().mean() for found in pair])
+            for expected, *pair in zip(exact, shared, stock, strict=True)
+        ]
+    )
+
+
 def test_bfloat16_is_no_less_exact_than_the_stock_forward() -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        decoder = make_decoder(channels=64, heads=4, depth=2, outputs=3, rate=2).bfloat16()
-        half_state = torch.get_rng_state()
-        stock, shared = both(decoder, (8, 8), 16, 2, True)
-        torch.set_rng_state(half_state)
-        image, place = torch.randn(2, 1, 64, 8, 8, dtype=torch.bfloat16).float()
-        no_mask = torch.randn(1, 64, 1, 1, dtype=torch.bfloat16).float()
-        sparse = torch.randn(16, 2, 64, dtype=torch.bfloat16).float()
-        with torch.no_grad():
-            exact = decode_shared(
-                decoder.float(), image + no_mask, place, sparse, chosen=slice(1, None)
-            )
-    for expected, ours, theirs in zip(exact, shared, stock, strict=True):
-        assert ours.dtype == torch.bfloat16
-        error, usual = ((x.float() - expected).abs().mean() for x in (ours, theirs))
-        assert float(error) < 1.25 * float(usual)
+    with torch.random.fork_rng():  # of a single decoder either may be luckier, by a half
+        errors = torch.stack([bfloat16_errors(seed) for seed in range(16)]).mean(0)
+    assert (errors[:, 0] < 1.05 * errors[:, 1]).all()
 
 
 def test_gradients_equal_the_stock_forward() -> None:
