@@ -244,7 +244,7 @@ def test_half_precision_of_the_loop_stays_outside(dtype):
     assert torch.equal(inside.features[0], outside.features[0])
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(
     ("of_batch", "of_sam"), [("cpu", "cuda"), ("cuda", "cpu"), ("cuda", "cuda")]
 )

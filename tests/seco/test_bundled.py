@@ -24,7 +24,6 @@ from seco.evaluation import confusion
 from seco.sam.tiny import PROPOSALS
 
 QUICK = PSASettings(proposals=replace(PROPOSALS, points_per_side=16))
-NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
 @cache
@@ -121,7 +120,7 @@ def test_cached_regions_give_what_finding_them_gives():
     )
 
 
-@NEEDS_GPU
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("labels_on", ["cpu", "cuda"])
 @pytest.mark.parametrize("sam_on", ["cpu", "cuda"])
 def test_devices_agree(labels_on, sam_on):

@@ -1,4 +1,7 @@
-"""On a CUDA device as on the CPU, but for a small share of pixels: sums round otherwise there."""
+"""On a CUDA device as on the CPU, but for a small share of pixels: sums round otherwise there.
+
+Where there is none, on one that seems to be there.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from seco.demo.segmenter import load_segmenter, predict
 from seco.sam.tiny import PROPOSALS
 
 pytestmark = [
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.usefixtures("gpu"),
     pytest.mark.filterwarnings("ignore::seco.NoNoiseFoundWarning"),  # so few images
 ]
 
@@ -204,13 +207,14 @@ def test_a_folder_job(folders):
              "--confidence", folders / "confidence")  # fmt: skip
     for device in ("cpu", "cuda"):
         out, on = folders / device, ("--device", device)
-        scores = ("--save-scores", out / "scores")
-        result = run("refine", images, labels, out / "psa", *usual, *scores, *on)
+        saved = ("--save-scores", out / "scores", "--save-connectivities", out / "found")
+        result = run("refine", images, labels, out / "psa", *usual, *saved, *on)
         assert result.exit_code == 0, result.output
     short = ("--set", "iterations=5", "--set", "batch_size=8", "--device", "cuda")
     result = run(
-        "fit", images, folders / "cpu/psa", folders / "corrector", "--label-space", space, *short
-    )
+        "fit", images, folders / "cpu/psa", folders / "corrector", "--label-space", space,
+        "--connectivities", folders / "cpu/found", *short,
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     for device in ("cpu", "cuda"):
         both = ("--corrector", folders / "corrector", "--device", device)
@@ -277,6 +281,7 @@ def test_copies_with_another_default_device():
     assert back.is_pinned()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="waits by the clock of a CUDA device")
 def test_copies_to_the_device_do_not_wait_behind_copies_from_it():
     carrier = Carrier(torch.device("cuda"))
     for _ in range(2):  # pinned memory is there then: to get some makes the host wait

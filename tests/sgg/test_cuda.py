@@ -9,8 +9,10 @@ import sgg
 from sgg.demo.models import SIZE, load_diffusion, load_segmenter, street_batch
 from sgg.guided_steps import label_guidance
 
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="compiles for a CUDA device")
+
 pytestmark = [
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.usefixtures("gpu"),
     pytest.mark.filterwarnings("ignore::UserWarning"),  # what the compiler advises
 ]
 
@@ -33,8 +35,10 @@ def translate(**options):
 @pytest.mark.parametrize(
     "options",
     [
-        {"channels_last": True}, {"compile": True}, {"compile": "reduce-overhead"},
-        {"channels_last": True, "compile": True}, {"tile_size": (64, 64), "tiles_per_batch": 3},
+        {"channels_last": True}, {"tile_size": (64, 64), "tiles_per_batch": 3},
+        pytest.param({"compile": True}, marks=NEEDS_GPU),
+        pytest.param({"compile": "reduce-overhead"}, marks=NEEDS_GPU),
+        pytest.param({"channels_last": True, "compile": True}, marks=NEEDS_GPU),
     ],
 )  # fmt: skip
 def test_faster_is_the_same_up_to_rounding(options, dtype):
@@ -44,6 +48,7 @@ def test_faster_is_the_same_up_to_rounding(options, dtype):
     assert (found - plain).abs().mean() < (0.2 if dtype is None else 2)
 
 
+@NEEDS_GPU
 @pytest.mark.parametrize("mode", [True, "reduce-overhead"])
 def test_compiled_through_the_denoiser(mode):
     # Few copies, so that the segmenter goes forward and backward several times between the
@@ -63,6 +68,7 @@ def test_weights_converted_once_give_the_image_of_autocast(dtype, monkeypatch):
     assert (found - translate(dtype=dtype)).abs().mean() < 0.2  # sums of atomics differ by run
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA device knows whether it waits")
 @pytest.mark.parametrize("guidance", ["local", "global"])
 def test_a_guided_step_waits_for_nothing(guidance):
     labels = torch.arange(2 * 64 * 96, device="cuda").reshape(2, 64, 96) // 5 % 4

@@ -312,7 +312,10 @@ def test_steps_of_the_callers_graphs_are_not_marked(
     assert not marked
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="compiles for a CUDA device")
+
+
+@NEEDS_GPU
 @pytest.mark.parametrize("compile", [True, "reduce-overhead"])
 def test_a_backward_that_the_caller_has_before_them(
     small_sam: Any, images: Any, compile: Any
@@ -333,9 +336,11 @@ def test_a_backward_that_the_caller_has_before_them(
         torch.testing.assert_close(layers[0].weight.grad, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("compile", [False, True, "reduce-overhead"])
-@pytest.mark.parametrize("kind", ATTENTION_KINDS)
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize(
+    "compile", [False, *(pytest.param(mode, marks=NEEDS_GPU) for mode in (True, "reduce-overhead"))]
+)
+@pytest.mark.parametrize("kind", ["bias", "channels", pytest.param("flex", marks=NEEDS_GPU)])
 def test_on_a_gpu(small_sam: Any, images: Any, kind: Any, compile: bool | str) -> None:
     stock = SegmentAnythingBackend(small_sam.cuda())
     fast = accelerate_sam(
