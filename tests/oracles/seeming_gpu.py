@@ -81,7 +81,7 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         wanted = kwargs.get("device")
         if wanted is not None:
             there = _is_there(wanted)
-            kwargs = kwargs | {"device": "cpu"}
+            kwargs = kwargs | {"device": "cpu" if there else wanted}
         found = _as_on_the_host(func, tensors)(*args, **kwargs)
         return tree_map_only(Tensor, lambda one: _place(one, there), found) if there else found
 
@@ -146,6 +146,8 @@ def _to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     if other is not None:
         device, dtype = other.device, other.dtype
     was = isinstance(tensor, OnDevice)
+    if "meta" in {torch.device(device or "cpu").type, tensor.device.type}:
+        return tensor.to(device, dtype)
     there = was if device is None else _is_there(device)
     found = tensor
     if dtype is not None and dtype != tensor.dtype:
@@ -185,7 +187,7 @@ def _pin(tensor: Tensor, *_: Any) -> Tensor:
 
 
 def _empty(*args: Any, pin_memory: bool = False, device: Any = None, **kwargs: Any) -> Tensor:
-    found = torch.empty(*args, **kwargs, device="cpu")
+    found = torch.empty(*args, **kwargs, device="cpu" if _is_there(device) else device)
     if pin_memory:
         assert not _is_there(device), "only memory of the host can be pinned"
         found._pinned = True  # type: ignore[attr-defined]
