@@ -1,11 +1,19 @@
-"""On a CUDA device: faster networks say what they say as they come, up to rounding."""
+"""On a CUDA device, or one that seems to be there, as on the CPU up to rounding."""
 
 from __future__ import annotations
 
+import json
+import sys
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from progressive_world import write_source
+from typer.testing import CliRunner
 
 import sgg
+from sgg.cli import app
 from sgg.demo.models import SIZE, load_diffusion, load_segmenter, street_batch
 from sgg.guided_steps import label_guidance
 
@@ -88,3 +96,77 @@ def test_a_guided_step_waits_for_nothing(guidance):
         predict(x_t, 1, 1)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+MODELS = """
+import torch
+import progressive_world
+import sgg
+
+class Denoiser(torch.nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 3, 1, bias=False)
+        with torch.no_grad():
+            self.weight.copy_(0.5 * torch.eye(3)[:, :, None, None])
+
+    def forward(self, x_t, t):
+        return super().forward(x_t)
+
+def diffusion():
+    return sgg.CallableDiffusion(Denoiser(), [0.99, 0.9, 0.7, 0.5])
+
+def segmenter():
+    return progressive_world.segmenter(norm=True)
+"""
+SPACE = {"names": ["dark", "red", "green", "blue"], "things": ["blue"]}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A data set in the current folder, and in a module models for it."""
+    monkeypatch.chdir(tmp_path)
+    write_source(tmp_path / "game", images=3)
+    (tmp_path / "cuda_models.py").write_text(MODELS)
+    (tmp_path / "classes.json").write_text(json.dumps(SPACE))
+    yield tmp_path
+    sys.modules.pop("cuda_models", None)
+
+
+def command(name, *words, device):
+    models = ("--segmenter", "cuda_models:segmenter", "--label-space", "classes.json")
+    if name != "evaluate":
+        models += ("--diffusion", "cuda_models:diffusion", "--steps", "2")
+    done = CliRunner().invoke(app, [name, *words, *models, "--device", device])
+    assert done.exit_code == 0, done.output
+
+
+def images_in(folder):
+    return np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+
+
+def test_a_set_is_translated_and_measured(here):
+    numbers = {}
+    for device in ("cpu", "cuda"):
+        command("translate", "game/images", "game/labels", device, device=device)
+        command(
+            "evaluate", f"{device}/images", f"{device}/labels", "--target", "game/images",
+            "--json", f"{device}.json", device=device,
+        )  # fmt: skip
+        numbers[device] = json.loads((here / f"{device}.json").read_text())
+    source, *found = (images_in(here / name / "images") for name in ("game", "cpu", "cuda"))
+    assert np.abs(found[0] - source.astype(float)).mean() > 5
+    assert np.abs(found[0] - found[1].astype(float)).mean() < 0.2
+    assert numbers["cuda"]["mean_iou"] == pytest.approx(numbers["cpu"]["mean_iou"], abs=0.01)
+
+
+def test_progressive_stages(here):
+    for device in ("cpu", "cuda"):
+        command(
+            "progressive", "game/images", "game/labels", device, "--strengths", "0.4,0.8",
+            "--set-finetune", "steps=3", "--set-finetune", "batch_size=2", device=device,
+        )  # fmt: skip
+    stages = sorted(path.name for path in (here / "cpu").glob("stage-*"))
+    assert len(stages) == 2
+    for stage in stages:
+        images = [images_in(here / device / stage / "images") for device in ("cpu", "cuda")]
+        assert np.abs(images[0] - images[1].astype(float)).mean() < 0.5
