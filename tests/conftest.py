@@ -1,4 +1,4 @@
-"""Fixtures of all tests."""
+"""What all tests share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import settings
 from seeming_gpu import seeming_gpu
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture

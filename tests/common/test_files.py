@@ -267,9 +267,7 @@ def test_unreadable_files_are_named(tmp_path, reader, suffix):
             reader(path)
 
 
-@settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(data=st.data(), reader=st.sampled_from(READERS), form=st.sampled_from(["png", "npy"]))
 def test_damaged_files_give_a_value_error_or_an_image(tmp_path, data, reader, form):
     buffer = io.BytesIO()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seco.common.images import (
@@ -259,7 +259,6 @@ def test_pairs():
             check_pair(image, label)
 
 
-@settings(deadline=None)
 @given(
     shape=st.lists(st.integers(0, 4), max_size=5).map(tuple),
     dtype=st.sampled_from(["bool", "uint8", "int8", "int64", "float16", "float32", "complex64"]),

@@ -435,7 +435,7 @@ CHANGES = st.tuples(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.one_of(RUNS, CHANGES), max_size=8))
 def test_whatever_happens_the_next_run_puts_it_right(tmp_path_factory, happenings):
     """Runs that end early, of any number of processes and two settings, between any changes."""

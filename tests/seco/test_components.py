@@ -78,7 +78,7 @@ def label_maps(draw):
     classes=st.sampled_from([None, (), (0,), (1, 3), (0, 1, 2, 3)]),
     min_area=st.integers(1, 5),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_against_flood_fill(case, connectivity, classes, min_area):
     label, ignore_index = case
     before = label.copy()
@@ -160,7 +160,6 @@ def test_a_large_map_against_scipy_class_by_class(connectivity):
     assert sorted(areas) == sorted(zip(components.classes, components.areas, strict=True))
 
 
-@settings(deadline=None)
 @given(label_maps(), st.permutations([0, 1, 2, 3]))
 def test_renaming_classes_changes_nothing_else(case, names):
     label, ignore_index = case

@@ -60,7 +60,7 @@ def test_it_is_the_plain_call_where_everything_is_free(outside, sure):
     assert after is weight
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from(["keep", "zero", "rescale", "agreement"]),

@@ -66,7 +66,7 @@ def bilinear(logits, extent, size):
     return out
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(CASES)
 def test_upscale_equals_plain_bilinear(case):
     logits, extent, size = make(case)
@@ -88,7 +88,7 @@ def test_upscale_follows_the_official_two_steps():
     assert (shared / (official | ours).sum(dim=(1, 2))).min() > 0.99
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(CASES)
 def test_windows_find_the_same_pixels_as_upscaling(case):
     logits, extent, size = make(case)
@@ -127,7 +127,6 @@ def test_the_default_dtype_does_not_matter(dtype):
         assert torch.equal(one, other)
 
 
-@settings(deadline=None)
 @given(CASES)
 def test_every_pixel_has_the_cell_it_lies_in(case):
     _, extent, size = make(case)

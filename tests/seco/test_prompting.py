@@ -40,7 +40,7 @@ class Coarse:
         return MaskLogits(noise, scores, self.extent)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(3, 30),
@@ -201,7 +201,7 @@ class AnsweringSeveral(Answering):
         )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 4),

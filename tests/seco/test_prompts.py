@@ -62,7 +62,6 @@ def slow_choice(mask: np.ndarray, cost: np.ndarray, count: int) -> list[list[flo
     return [[float(pixels[i][1]), float(pixels[i][0])] for i in chosen]
 
 
-@settings(deadline=None)
 @given(label=label_maps, min_area=st.integers(1, 3))
 def test_distance_against_all_pairs(label, min_area):
     components = connected_components(label, min_area=min_area)
@@ -74,7 +73,7 @@ def test_distance_against_all_pairs(label, min_area):
 
 
 @given(label=label_maps, count=st.integers(1, 3), window=st.sampled_from([1, 3, 5, 17]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_entropy_against_counting(label, count, window):
     components = connected_components(label)
     points = representative_points(components, label, method="entropy", count=count, window=window)
@@ -84,7 +83,6 @@ def test_entropy_against_counting(label, count, window):
         assert point.tolist() == slow_choice(mask, slow_entropy(label, mask, window), count)
 
 
-@settings(deadline=None)
 @given(label=label_maps)
 def test_centre_is_the_middle_of_the_box(label):
     components = connected_components(label)
@@ -166,7 +164,6 @@ def test_no_components_no_points(method):
     assert enlarge_boxes(components.boxes, 1.5, (4, 4)).shape == (0, 4)
 
 
-@settings(deadline=None)
 @given(
     box=st.tuples(*[st.integers(0, 49)] * 4),
     factor=st.sampled_from([0.25, 1, 1.5, 4, 1e6]),

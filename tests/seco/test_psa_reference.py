@@ -100,7 +100,7 @@ def image_of(segments: np.ndarray) -> np.ndarray:
     return np.repeat(segments[..., None], 3, axis=2).astype(np.uint8)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(cases())
 def test_equals_plain_loops(case):
     segments, regions, label, chosen, options, can_prompt, bounds = case
@@ -127,7 +127,7 @@ def test_equals_plain_loops(case):
     assert set(np.unique(expected.labels)) <= set(np.unique(label)) | {SPACE.ignore_index}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(cases())
 def test_where_the_rest_keeps_its_label_rejected_things_need_not(case):
     segments, regions, label, chosen, options, _, _ = case

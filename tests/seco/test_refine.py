@@ -102,7 +102,7 @@ def test_normalised_floats_are_the_same_image():
     assert torch.equal(refined, refine(img, pl))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     st.integers(0, 10**6),
     st.booleans(),
@@ -136,7 +136,7 @@ def test_batch_equals_single_calls(seed, with_confidence, method, at_once):
         assert torch.equal(alone.scores[0], together.scores[index])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([(1,), (2,), (1, 2)]),
@@ -163,7 +163,7 @@ def test_flips_commute(seed, axes, options, outside):
     assert torch.equal(mirrored.flip(axes), straight)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.permutations(range(5)), st.sampled_from([PAPER, PSASettings()]))
 def test_renumbering_classes_commutes(seed, order, options):
     img, pl, confidence = batch([seed], size=(11, 13))
@@ -406,7 +406,7 @@ def test_prompts_need_somebody_to_prompt():
         )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.data())
 def test_any_arrays_give_labels_or_a_clear_error(data):
     shape = st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple)

@@ -67,7 +67,7 @@ def moves(draw, size):
     return {"resize": resize, "crop": crop, "flip": flip, "pad_to": pad_to}, size
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.integers(0, 2**32 - 1), st.integers(0, 24), st.booleans())
 def test_moving_the_map_is_moving_every_mask(data, seed, count, sure):
     rng = np.random.default_rng(seed)

@@ -25,7 +25,6 @@ def random_masks(case):
     return torch.from_numpy(rng.random((count, height, width)) < rng.random((count, 1, 1)))
 
 
-@settings(deadline=None)
 @given(MASKS)
 def test_masks_survive_the_atoms(case):
     masks = random_masks(case)
@@ -50,7 +49,6 @@ def test_masks_that_pillow_has_made_are_masks():
     )
 
 
-@settings(deadline=None)
 @given(MASKS, st.integers(1, 5))
 def test_votes_equal_counting_under_each_mask(case, classes):
     masks = random_masks(case)
@@ -121,7 +119,7 @@ def test_things_count_against_stuff():
     assert len(name_regions(regions, label, 2, classes=(0,), min_share=0.19)) == 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(MASKS)
 def test_save_and_load(tmp_path_factory, case):
     masks = random_masks(case)

@@ -51,7 +51,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_against_a_loop(case):
     label, confidence, fraction, threshold, valid, ignore_index = case
     options = {"fraction": fraction, "threshold": threshold, "ignore_index": ignore_index}

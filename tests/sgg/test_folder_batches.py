@@ -155,7 +155,7 @@ class Item:
         self.name = str(name)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     shapes=st.lists(st.sampled_from([4, 5]), max_size=9),
     size=st.integers(1, 5),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.linalg import sqrtm
@@ -47,7 +47,6 @@ def gaussian(seed: int, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(size=dimensions), root @ root.T + 0.1 * np.eye(dimensions)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 6))
 def test_the_distance_is_that_of_its_definition(seed, dimensions):
     (mean, cov), (mean2, cov2) = gaussian(seed, dimensions), gaussian(seed + 1, dimensions)
@@ -59,7 +58,6 @@ def test_the_distance_is_that_of_its_definition(seed, dimensions):
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000))
 def test_the_distance_of_axis_parallel_gaussians(seed):
     rng = np.random.default_rng(seed)
@@ -69,7 +67,6 @@ def test_the_distance_of_axis_parallel_gaussians(seed):
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 1000), st.lists(st.integers(1, 7), min_size=1, max_size=5))
 def test_pooled_moments_are_those_of_all_rows(seed, counts):
     rng = np.random.default_rng(seed)

@@ -61,7 +61,7 @@ def global_loss(images, labels, segment, reduction, weights, ignore):
     return total
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10**6),
     which=st.sampled_from(["local", "global"]),
@@ -151,7 +151,7 @@ def test_chunks_bound_the_batch():
     assert sizes == [4, 4, 2]  # five classes in each of two images
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     present=st.lists(st.sets(st.integers(0, 4)), min_size=1, max_size=5),
     max_copies=st.integers(1, 9),
@@ -217,7 +217,7 @@ def blobs(seed: int, size: tuple[int, int]):
     return images, labels
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 10**6),
     size=st.sampled_from([(96, 160), (128, 64), (64, 256)]),

@@ -100,7 +100,7 @@ def test_every_kind_comes_back_as_it_was():
         np.testing.assert_allclose(found, array.transpose(2, 0, 1), atol=0.51)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 10**6),
     guidance=st.sampled_from(["sgg", "local", "global", "none"]),
@@ -330,7 +330,7 @@ def test_what_the_segmenter_sees():
     torch.testing.assert_close(seen["pred_x0"][1].detach(), expected, rtol=0, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), multiple=st.sampled_from([1, 4, 8]))
 def test_sizes_the_model_cannot_take(height, width, multiple):
     def denoiser(x_t, steps):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sgg.windows import GRID, region_windows
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     size=st.tuples(st.integers(1, 300), st.integers(1, 300)),

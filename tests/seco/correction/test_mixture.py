@@ -46,7 +46,7 @@ def test_the_mixture_is_scikit_learns():
     assert model.overall.bic_two == pytest.approx(reference.bic(values), rel=1e-3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.floats(0.01, 3), st.floats(0, 4))
 def test_more_loss_is_never_cleaner(seed, width, shift):
     rng = np.random.default_rng(seed)
@@ -114,7 +114,7 @@ def test_extreme_losses_count_as_the_largest():
     assert (without[noisy] >= 0.6).mean() < 0.7
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.floats(0.05, 0.9))
 def test_of_each_class_no_more_than_the_share_is_noise(seed, share):
     rng = np.random.default_rng(seed)
@@ -165,7 +165,7 @@ def test_bad_losses(losses):
         fit(losses)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6), st.integers(0, 12), st.integers(1, 5))
 def test_decisions_follow_the_rule(seed, count, num_classes):
     rng = np.random.default_rng(seed)
@@ -187,7 +187,7 @@ def test_decisions_follow_the_rule(seed, count, num_classes):
         assert [float(g) for g in got] == pytest.approx([float(e) for e in expected])
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.integers(2, 19), st.floats(0, 0.49))
 def test_adjusting_undoes_symmetric_noise(seed, num_classes, rate):
     clean = np.random.default_rng(seed).dirichlet(np.full(num_classes, 0.2), 5)

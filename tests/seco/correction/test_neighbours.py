@@ -51,7 +51,7 @@ def slowly(features, classes, bank, count, num_classes):
     return rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.integers(1, 40),

@@ -12,7 +12,7 @@ from seco.correction.pooling import cell_shares, find_runs, pool_features
 SIDE = st.integers(1, 7)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(0, 2**32 - 1), SIDE, SIDE, SIDE, SIDE, st.integers(1, 4), st.integers(1, 8), SIDE
 )

@@ -41,7 +41,7 @@ def test_global_random_state_is_untouched(domain: scenes.Domain) -> None:
     assert state() == before
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**40),
     height=st.integers(32, 90),

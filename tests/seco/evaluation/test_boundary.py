@@ -46,7 +46,7 @@ def blobs(rng, size, values):
     return np.kron(coarse, np.ones((4, 4), int))[: size[0], : size[1]].astype(np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 14), st.integers(1, 14), st.integers(1, 3))
 def test_equals_loops(seed, height, breadth, width):
     rng = np.random.default_rng(seed)

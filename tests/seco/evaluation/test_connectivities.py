@@ -61,7 +61,7 @@ def mean(values, weights):
     return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_equals_loops(seed, by_area):
     drawn = draw(seed)

@@ -43,7 +43,7 @@ def pooled(steps):
     return Summary.pool((summarise(item, SPACE) for item in steps), SPACE)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 5))
 def test_equals_loops(seed, shown):
     steps = draw(seed)

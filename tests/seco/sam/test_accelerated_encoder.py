@@ -82,7 +82,7 @@ def both(encoder: Any, batch: int = 1, **options: Any) -> tuple[Tensor, Tensor]:
     limit=st.sampled_from([1, 5000, 2**30]),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_equals_stock_forward(
     patch: int,
     grid: int,

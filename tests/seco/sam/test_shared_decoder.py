@@ -62,7 +62,7 @@ def both(
     multimask=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_equals_stock_forward(
     channels: int,
     heads: int,
@@ -92,7 +92,7 @@ def test_equals_stock_forward(
     multimask=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_several_images_are_each_alone(
     counts: list[int], depth: int, multimask: bool, seed: int
 ) -> None:

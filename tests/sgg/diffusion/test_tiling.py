@@ -40,7 +40,7 @@ def sample(seed: int, *size: int):
     return torch.randn(2, 3, *size, generator=rng, dtype=torch.float64)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     cells=st.tuples(st.integers(1, 12), st.integers(1, 12)),
     tile=st.tuples(st.integers(2, 6), st.integers(2, 6)),

@@ -21,7 +21,7 @@ def test_variance_of_steps_of_any_length():
     assert step_variance(torch.tensor(0.5, dtype=torch.float64), b, c).item() == between
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 999), st.integers(1, 999), st.floats(0, 1))
 def test_a_variance_is_that_of_its_fraction(t, back, fraction):
     alphas = float(ALPHAS_CUMPROD[t]), float(ALPHAS_CUMPROD[max(t - back, 0)])
