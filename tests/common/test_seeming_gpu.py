@@ -59,6 +59,7 @@ def test_there(make):
         lambda: torch.zeros_like(numbers().cuda(), device="cpu"),
         lambda: torch.empty(2, 3).copy_(numbers().cuda()),
         lambda: torch.tensor(numbers().cuda().tolist()),
+        lambda: torch.from_numpy(numbers().cuda().numpy(force=True)),
         lambda: numbers() + numbers().cuda().sum().item(),
     ],
 )

@@ -194,13 +194,13 @@ def _empty(*args: Any, pin_memory: bool = False, device: Any = None, **kwargs: A
     return _place(found, _is_there(device))
 
 
-def _array(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-    if isinstance(tensor, OnDevice):
+def _array(tensor: Tensor, *, force: bool = False) -> Any:
+    if isinstance(tensor, OnDevice) and not force:
         raise TypeError(
             f"can't convert {DEVICE} device type tensor to numpy. Use Tensor.cpu() to copy the "
             "tensor to host memory first."
         )
-    return tensor.numpy(*args, **kwargs)
+    return tensor.numpy(force=force)
 
 
 def _as_array(tensor: Tensor, dtype: Any = None, **_: Any) -> Any:
