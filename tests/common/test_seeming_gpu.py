@@ -81,6 +81,8 @@ def test_here(make):
         lambda here, there: F.linear(there, here),
         lambda here, there: F.mse_loss(here, there),
         lambda here, there: nn.Linear(3, 2)(there),
+        lambda here, there: here * there.sum(),  # a number of the device may not
+        lambda here, there: here[there[0].long()],  # indices neither
         lambda here, there: nn.Linear(3, 2).cuda()(here),
     ],
 )

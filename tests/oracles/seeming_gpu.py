@@ -107,17 +107,18 @@ def _as_on_the_host(func: Any, tensors: list[Tensor]) -> Callable[..., Any]:
 def _refuse_mixed(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]
 ) -> None:
-    """Numbers of the host may come along, indices too; anything else of two devices not."""
+    """Numbers of the host may come along, and its indices; anything else of two devices not."""
     if name in ("__get__", "_has_compatible_shallow_copy_type"):
         return
-    if name in ("__getitem__", "index", "index_put_", "index_put"):
-        tensors = [one for one in (args[0], *args[2:]) if isinstance(one, Tensor)]
-    if name == "__setitem__":
-        plain = not any(isinstance(one, Tensor) for one in tree_leaves(args[1]))
-        if plain:
+    if name in ("__getitem__", "__setitem__"):
+        indexed, index, *values = args
+        indices = [one for one in tree_leaves(index) if isinstance(one, Tensor)]
+        if name == "__setitem__" and not indices:
             return  # a copy
-        tensors = [one for one in (args[0], args[2]) if isinstance(one, Tensor)]
-    places = {isinstance(one, OnDevice) for one in tensors if one.dim()}
+        tensors = [one for one in (indexed, *values) if isinstance(one, Tensor)]
+        if not isinstance(indexed, OnDevice):
+            tensors += [one for one in indices if one.dim()]
+    places = {isinstance(one, OnDevice) for one in tensors if one.dim() or one.is_cuda}
     if len(places) > 1:
         raise RuntimeError(
             f"{name}: Expected all tensors to be on the same device, but found at least two "
