@@ -105,9 +105,7 @@ def test_training_is_that_of_the_cpu():
                 nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2)
             )
             images = torch.rand(5, 3, 4, 4)
-        optimizer = torch.optim.AdamW(model.parameters())
-        model.to(device)  # the optimizer keeps its parameters
-        model, images = copy.deepcopy(model), images.to(device).requires_grad_()
+        model, images = copy.deepcopy(model.to(device)), images.to(device).requires_grad_()
         optimizer = torch.optim.AdamW(model.parameters())
         for _ in range(3):
             loss = model(images).square().mean()
@@ -155,3 +153,15 @@ def test_a_copy_to_the_host_arrives_once_it_is_waited_for():
     assert not torch.equal(here, numbers())
     done.synchronize()
     assert torch.equal(here, numbers())
+
+
+def test_an_event_waits_for_the_copies_before_it_alone():
+    here = [torch.empty(2, 3, pin_memory=True) for _ in range(2)]
+    here[0].copy_(numbers().cuda(), non_blocking=True)
+    first = torch.cuda.current_stream().record_event()
+    here[1].copy_(numbers().cuda(), non_blocking=True)
+    first.synchronize()
+    assert first.query()
+    assert [torch.equal(one, numbers()) for one in here] == [True, False]
+    torch.cuda.synchronize()
+    assert torch.equal(here[1], numbers())

@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+NEEDS_GPU = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device, its compilers or its clock"
+)
 DEVICE = torch.device("cuda", 0)
 NEVER_ARRIVED = 77  # what is in memory that a copy has not reached
 
@@ -28,9 +33,9 @@ NEVER_ARRIVED = 77  # what is in memory that a copy has not reached
 class OnDevice(Tensor):
     """A tensor of the CPU that says it lies on the GPU."""
 
-    device = property(lambda self: DEVICE)  # type: ignore[assignment]
-    is_cuda = property(lambda self: True)  # type: ignore[assignment]
-    is_cpu = property(lambda self: False)  # type: ignore[assignment]
+    device = property(lambda self: DEVICE)
+    is_cuda = property(lambda self: True)
+    is_cpu = property(lambda self: False)
 
     def record_stream(self, stream: object) -> None:
         """Memory is not given away here; torch asks for a stream of its own."""
@@ -82,26 +87,20 @@ def _call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if wanted is not None:
             there = _is_there(wanted)
             kwargs = kwargs | {"device": "cpu" if there else wanted}
-        found = _as_on_the_host(func, tensors)(*args, **kwargs)
+        with _on_the_host(tensors if isinstance(func, FunctionType) else []):
+            found = func(*args, **kwargs)
         return tree_map_only(Tensor, lambda one: _place(one, there), found) if there else found
 
 
-def _as_on_the_host(func: Any, tensors: list[Tensor]) -> Callable[..., Any]:
-    """The function; one of Python's sees tensors of the host while it runs, as it asks them."""
-    if not isinstance(func, FunctionType):
-        return func  # type: ignore[no-any-return]
-
-    def called(*args: Any, **kwargs: Any) -> Any:
-        moved = [one for one in tensors if isinstance(one, OnDevice)]
+@contextmanager
+def _on_the_host(tensors: list[Tensor]) -> Iterator[None]:
+    """Functions of Python ask where tensors lie, and are to make theirs beside them."""
+    moved = [_place(one, False) for one in tensors if isinstance(one, OnDevice)]
+    try:
+        yield
+    finally:
         for one in moved:
-            _place(one, False)
-        try:
-            return func(*args, **kwargs)
-        finally:
-            for one in moved:
-                _place(one, True)
-
-    return called
+            _place(one, True)
 
 
 def _refuse_mixed(
@@ -173,7 +172,7 @@ def _arrives_later(tensor: Tensor, source: Tensor) -> Tensor:
     tensor = _place(tensor, False)
     tensor.fill_(NEVER_ARRIVED)
     kept = source.detach().clone()  # memory of the source may be given away meanwhile
-    torch.cuda.current_stream()._pending.append(lambda: tensor.copy_(kept))  # type: ignore[attr-defined]
+    torch.cuda.current_stream().begin(lambda: tensor.copy_(kept))
     return tensor
 
 
@@ -183,7 +182,7 @@ def _pin(tensor: Tensor, *_: Any) -> Tensor:
             "cannot pin 'torch.cuda.FloatTensor' only dense CPU tensors can be pinned"
         )
     found = tensor.clone()
-    found._pinned = True  # type: ignore[attr-defined]
+    found._pinned = True
     return found
 
 
@@ -191,7 +190,7 @@ def _empty(*args: Any, pin_memory: bool = False, device: Any = None, **kwargs: A
     found = torch.empty(*args, **kwargs, device="cpu" if _is_there(device) else device)
     if pin_memory:
         assert not _is_there(device), "only memory of the host can be pinned"
-        found._pinned = True  # type: ignore[attr-defined]
+        found._pinned = True
     return _place(found, _is_there(device))
 
 
@@ -211,12 +210,12 @@ def _as_array(tensor: Tensor, dtype: Any = None, **_: Any) -> Any:
 
 def _deep_copy(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
     if id(tensor) in memo:
-        return memo[id(tensor)]  # type: ignore[no-any-return]
+        return memo[id(tensor)]
     if not isinstance(tensor, OnDevice):
-        return Tensor.__deepcopy__(tensor, memo)  # type: ignore[no-any-return]
+        return Tensor.__deepcopy__(tensor, memo)
     found = tensor.detach().clone()
     if isinstance(tensor, torch.nn.Parameter):
-        found._is_param = True  # type: ignore[attr-defined]
+        found._is_param = True
     memo[id(tensor)] = _place(found, True).requires_grad_(tensor.requires_grad)
     return found
 
@@ -237,32 +236,46 @@ SPECIAL: dict[str, Callable[..., Any]] = {
 
 
 class Event:
-    """Where a stream had got to."""
+    """Where a stream had got to: the copies before it."""
 
     def __init__(self, enable_timing: bool = False, **_: Any) -> None:
-        self._pending: list[Callable[[], Any]] = []
+        self._stream, self._copies = Stream(), 0
         self._time = 0.0
 
-    def record(self, stream: Any = None) -> None:
-        stream = stream or torch.cuda.current_stream()
-        self._pending, self._time = stream._pending, time.perf_counter()
+    def record(self, stream: Stream | None = None) -> None:
+        self._stream = stream or torch.cuda.current_stream()
+        self._copies, self._time = self._stream.begun, time.perf_counter()
 
     def synchronize(self) -> None:
-        while self._pending:
-            self._pending.pop(0)()
+        while not self.query():
+            self._stream.arrive()
 
     def query(self) -> bool:
-        return not self._pending
+        return self._stream.arrived >= self._copies
 
     def elapsed_time(self, other: Event) -> float:
         return 1000 * (other._time - self._time)
 
 
 class Stream:
-    """Its copies to the host arrive once they are waited for; all else is done at once."""
+    """Its copies to the host arrive in turn, once they are waited for; all else is done at once.
+
+    Attributes:
+        begun: how many copies have been.
+        arrived: how many of them have, too.
+    """
 
     def __init__(self, device: Any = None, **_: Any) -> None:
-        self._pending: list[Callable[[], Any]] = []
+        self._pending: deque[Callable[[], Any]] = deque()
+        self.begun = self.arrived = 0
+
+    def begin(self, copy: Callable[[], Any]) -> None:
+        self._pending.append(copy)
+        self.begun += 1
+
+    def arrive(self) -> None:
+        self._pending.popleft()()
+        self.arrived += 1
 
     def record_event(self, event: Event | None = None) -> Event:
         event = event or Event()
@@ -299,7 +312,7 @@ def seeming_gpu() -> Iterator[None]:
     def nothing(*_: Any, **__: Any) -> Iterator[None]:
         yield
 
-    bootstrap = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
+    bootstrap = threading.Thread._bootstrap_inner
 
     def begun(thread: threading.Thread) -> None:
         with _Everywhere():

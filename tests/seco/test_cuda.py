@@ -13,6 +13,7 @@ import pytest
 import torch
 from commands import run
 from PIL import Image
+from seeming_gpu import NEEDS_GPU
 from torch import Tensor
 
 import seco
@@ -281,7 +282,7 @@ def test_copies_with_another_default_device():
     assert back.is_pinned()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="waits by the clock of a CUDA device")
+@NEEDS_GPU
 def test_copies_to_the_device_do_not_wait_behind_copies_from_it():
     carrier = Carrier(torch.device("cuda"))
     for _ in range(2):  # pinned memory is there then: to get some makes the host wait

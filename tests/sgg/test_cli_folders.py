@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from progressive_world import SPACE
 from typer.testing import CliRunner
 
 from sgg import PAPER, translate
@@ -28,7 +29,6 @@ def diffusion():
 def segmenter():
     return lambda x: torch.cat([torch.zeros_like(x[:, :1]), 4 * x], 1)
 """
-SPACE = {"names": ["dark", "red", "green", "blue"], "things": ["blue"]}
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def gta(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cli_models.py").write_text(MODELS)
     (tmp_path / "broken_models.py").write_text("import no_such_dependency")
-    (tmp_path / "classes.json").write_text(json.dumps(SPACE))
+    (tmp_path / "classes.json").write_text(SPACE.to_json())
     rng = np.random.default_rng(0)
     for name in ("images", "labels"):
         (tmp_path / "gta" / name).mkdir(parents=True)

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from progressive_world import write_source
+from progressive_world import SPACE, write_source
+from seeming_gpu import NEEDS_GPU
 from typer.testing import CliRunner
 
 import sgg
 from sgg.cli import app
 from sgg.demo.models import SIZE, load_diffusion, load_segmenter, street_batch
 from sgg.guided_steps import label_guidance
-
-NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="compiles for a CUDA device")
 
 pytestmark = [
     pytest.mark.usefixtures("gpu"),
@@ -76,7 +75,7 @@ def test_weights_converted_once_give_the_image_of_autocast(dtype, monkeypatch):
     assert (found - translate(dtype=dtype)).abs().mean() < 0.2  # sums of atomics differ by run
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA device knows whether it waits")
+@NEEDS_GPU
 @pytest.mark.parametrize("guidance", ["local", "global"])
 def test_a_guided_step_waits_for_nothing(guidance):
     labels = torch.arange(2 * 64 * 96, device="cuda").reshape(2, 64, 96) // 5 % 4
@@ -118,7 +117,6 @@ def diffusion():
 def segmenter():
     return progressive_world.segmenter(norm=True)
 """
-SPACE = {"names": ["dark", "red", "green", "blue"], "things": ["blue"]}
 
 
 @pytest.fixture
@@ -127,7 +125,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_source(tmp_path / "game", images=3)
     (tmp_path / "cuda_models.py").write_text(MODELS)
-    (tmp_path / "classes.json").write_text(json.dumps(SPACE))
+    (tmp_path / "classes.json").write_text(SPACE.to_json())
     yield tmp_path
     sys.modules.pop("cuda_models", None)
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeming_gpu import NEEDS_GPU
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import ImageEncoderViT
 from torch import Tensor, nn
@@ -312,9 +313,6 @@ def test_steps_of_the_callers_graphs_are_not_marked(
     assert not marked
 
 
-NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="compiles for a CUDA device")
-
-
 @NEEDS_GPU
 @pytest.mark.parametrize("compile", [True, "reduce-overhead"])
 def test_a_backward_that_the_caller_has_before_them(
@@ -338,9 +336,16 @@ def test_a_backward_that_the_caller_has_before_them(
 
 @pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize(
-    "compile", [False, *(pytest.param(mode, marks=NEEDS_GPU) for mode in (True, "reduce-overhead"))]
+    "compile",
+    [
+        pytest.param(mode, marks=[NEEDS_GPU] * bool(mode))
+        for mode in (False, True, "reduce-overhead")
+    ],
 )
-@pytest.mark.parametrize("kind", ["bias", "channels", pytest.param("flex", marks=NEEDS_GPU)])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[NEEDS_GPU] * (kind not in EAGER)) for kind in ATTENTION_KINDS],
+)
 def test_on_a_gpu(small_sam: Any, images: Any, kind: Any, compile: bool | str) -> None:
     stock = SegmentAnythingBackend(small_sam.cuda())
     fast = accelerate_sam(

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 from PIL import Image
-from progressive_world import Colour, write_source
+from progressive_world import SPACE, Colour, write_source
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -35,7 +35,6 @@ def collapsing(segmenter, task):
             segmenter.model.look.weight.zero_()
     return [(1, 0.5)]
 """
-SPACE = {"names": ["dark", "red", "green", "blue"], "things": ["blue"]}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("here")
     write_source(folder / "game", images=3)
     (folder / "progressive_models.py").write_text(MODELS)
-    (folder / "classes.json").write_text(json.dumps(SPACE))
+    (folder / "classes.json").write_text(SPACE.to_json())
     return folder
 
 
@@ -148,7 +147,7 @@ def test_every_option_is_passed_on(tmp_path, monkeypatch):
     settings = FinetuneSettings(steps=3, batch_size=2, flip=False)
     assert seen["finetune"].keywords == {"settings": settings}
     assert seen["options"].overwrite
-    assert seen["label_space"].names == tuple(SPACE["names"])
+    assert seen["label_space"].names == SPACE.names
     assert not (tmp_path / "out/stage-1/labels").is_symlink()
 
 
