@@ -11,6 +11,7 @@ import numpy as np
 
 from seco.common.arrays import Array
 from seco.common.files import PathLike, write_bytes
+from seco.common.numpy_files import load_numpy
 
 
 def write_arrays(path: PathLike, version: int, arrays: Mapping[str, Any]) -> None:
@@ -42,8 +43,9 @@ def read_arrays(path: PathLike, version: int) -> dict[str, Array]:
     """
     content = Path(path).read_bytes()
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as data:
-            found: dict[str, Array] = dict(data)
+        found = load_numpy(content)
+        if not isinstance(found, dict):
+            raise ValueError("expected arrays by name, got a single one")
         known = int(found["format"])
     except Exception as error:  # numpy raises several kinds on a broken file
         raise ValueError(str(error)) from error

@@ -20,6 +20,7 @@ from seco.common.checks import check_label_map, check_labels, describe, dtype_na
 from seco.common.images import ROUNDING
 from seco.common.labels import LabelSpace
 from seco.common.locks import try_lock
+from seco.common.numpy_files import load_numpy
 
 PathLike = str | os.PathLike[str]
 
@@ -272,7 +273,9 @@ def write_confidence(path: PathLike, confidence: Array) -> None:
 def _read_npy(path: PathLike) -> Array:
     data = Path(path).read_bytes()
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        array = load_numpy(data)
+        if isinstance(array, dict):
+            raise ValueError("an .npz file")
     except Exception as error:  # numpy raises several kinds on a broken file
         raise ValueError(f"{path}: expected a readable .npy file, got {error}") from error
     if array.ndim != 2 or array.size == 0 or array.dtype.kind != "f":

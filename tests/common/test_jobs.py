@@ -24,6 +24,7 @@ import pytest
 from forked import fork, forking
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outcomes import statuses
 from rendezvous import fork_together
 
 import seco.common.files as files
@@ -140,10 +141,6 @@ def filled(here: Path, number: int) -> Job:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"text {index} ".encode() * (index + 1))
     return Job(here)
-
-
-def statuses(summary: Summary) -> Counter[str]:
-    return Counter(outcome.status for outcome in summary.outcomes)
 
 
 def test_a_job_is_done_once_and_says_so(job):

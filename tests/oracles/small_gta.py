@@ -6,7 +6,6 @@ The models are formulas, so that an image takes milliseconds.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +84,6 @@ class Source:
             | others
             | {"options": options},
         )
-
-
-def statuses(made: TranslatedSet) -> Counter[str]:
-    return Counter(outcome.status for outcome in made.summary.outcomes)
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from outcomes import statuses
 from PIL import Image
 from segment_anything import SamPredictor
 
@@ -69,10 +70,6 @@ def work(tmp_path):
         regions = seco.Regions.from_label_map(torch.from_numpy(label.astype(np.int64)) + 1)
         regions.save(tmp_path / f"regions/{name}.npz")
     return tmp_path
-
-
-def statuses(summary: Summary) -> dict[str, int]:
-    return Counter(outcome.status for outcome in summary.outcomes)
 
 
 PALETTE = OutputFormat()

@@ -10,7 +10,8 @@ import torch
 from gaussian_domain import SCHEDULE, Denoiser
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_gta import SEGMENTER, SIZE, Source, content, statuses
+from outcomes import statuses
+from small_gta import SEGMENTER, SIZE, Source, content
 
 from seco.common.jobs import JobOptions
 from sgg import CallableDiffusion, Segmenter
@@ -49,7 +50,7 @@ def test_the_set_is_the_same(source, tmp_path, size, batches):
     domain = Sizes()
     made = source.translate(tmp_path / "out", diffusion=domain.model(), images_per_batch=size)
     assert domain.batches() == batches
-    assert statuses(made) == {"written": 6}
+    assert statuses(made.summary) == {"written": 6}
     assert content(tmp_path / "out/images") == content(tmp_path / "alone/images")
 
 
@@ -79,7 +80,7 @@ def test_what_is_finished_is_not_made_again(source, tmp_path):
     (tmp_path / "out/images/00005.png").unlink()
     domain = Sizes()
     made = source.translate(tmp_path / "out", diffusion=domain.model(), images_per_batch=5)
-    assert statuses(made) == {"written": 2, "skipped": 4}
+    assert statuses(made.summary) == {"written": 2, "skipped": 4}
     assert domain.batches() == [2]
     source.translate(tmp_path / "alone")
     assert content(tmp_path / "out/images") == content(tmp_path / "alone/images")
@@ -93,7 +94,7 @@ def test_images_of_one_size_go_together(source, tmp_path):
         source.write_label(f"{number:05}", rng.integers(0, 3, size).astype(np.uint8))
     domain = Sizes()
     made = source.translate(tmp_path / "out", diffusion=domain.model(), images_per_batch=3)
-    assert statuses(made) == {"written": 6}
+    assert statuses(made.summary) == {"written": 6}
     assert domain.batches() == [1, 2, 3]
     source.translate(tmp_path / "alone")
     assert content(tmp_path / "out/images") == content(tmp_path / "alone/images")
@@ -128,7 +129,7 @@ def test_of_too_many_for_the_memory_fewer_are_made_together_which_is_said(source
     domain = Sizes(too_large)
     with pytest.warns(UserWarning, match="4 images together are too many .* at most 2"):
         made = source.translate(tmp_path / "out", diffusion=domain.model(), images_per_batch=4)
-    assert statuses(made) == {"written": 6}
+    assert statuses(made.summary) == {"written": 6}
     assert domain.seen == [4, *[1] * 12, 2, 2, 2]
     source.translate(tmp_path / "alone")
     assert content(tmp_path / "out/images") == content(tmp_path / "alone/images")

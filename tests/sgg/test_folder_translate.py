@@ -18,9 +18,10 @@ import pytest
 import torch
 from forked import fork, forking
 from gaussian_domain import SCHEDULE, Denoiser, target_domain
+from outcomes import statuses
 from PIL import Image
 from rendezvous import fork_together
-from small_gta import OPTIONS, SEGMENTER, SIZE, SPACE, Source, by_colour, content, statuses
+from small_gta import OPTIONS, SEGMENTER, SIZE, SPACE, Source, by_colour, content
 
 from seco.common.files import read_image
 from seco.common.inputs import find_inputs
@@ -43,7 +44,7 @@ def source(tmp_path):
 def test_the_set_can_take_the_place_of_its_source(source, tmp_path):
     out = tmp_path / "gta_sgg"
     made = source.translate(out)
-    assert statuses(made) == {"written": 6}
+    assert statuses(made.summary) == {"written": 6}
     names = sorted(path.name for path in (source.root / "images").iterdir())
     assert sorted(os.listdir(out / "images")) == names
     for name in names:
@@ -114,7 +115,7 @@ def test_a_second_run_does_what_is_missing_only(source, tmp_path):
     source.write_label("00005", np.zeros(SIZE, np.uint8))
     again = Denoiser()
     made = source.translate(tmp_path / "out", diffusion=target_domain(again))
-    assert statuses(made) == {"skipped": 4, "written": 2}
+    assert statuses(made.summary) == {"skipped": 4, "written": 2}
     assert again.calls == 2 * 3
     after = content(tmp_path / "out/images")
     assert {name for name in before if before[name] != after[name]} == {"00005.png"}
@@ -149,13 +150,13 @@ def test_two_processes_make_the_same_set(source, tmp_path):
             diffusion=target_domain(denoiser),
             options=JobOptions(processes=Processes.join()),
         )
-        assert statuses(made) == {"written": 5, "failed": 1}
+        assert statuses(made.summary) == {"written": 5, "failed": 1}
         assert denoiser.calls == 3 * (2 if rank else 3)
         assert set(made.left_out) == {"3"}
 
     assert fork_together(run) == [0, 0]
     made = source.translate(tmp_path / "one")
-    assert statuses(made) == {"written": 5, "failed": 1}
+    assert statuses(made.summary) == {"written": 5, "failed": 1}
     two, one = content(tmp_path / "two"), content(tmp_path / "one")
     for name in one:
         if name.startswith(("images/", "sample")):
@@ -170,7 +171,7 @@ def test_bad_files_are_reported_and_left_out_of_sampling(source, tmp_path):
     source.write_label("00003", label + 26)
     (source.root / "labels/00004_labelTrainIds.png").unlink()
     made = source.translate(tmp_path / "out")
-    assert statuses(made) == {"failed": 4, "written": 2}
+    assert statuses(made.summary) == {"failed": 4, "written": 2}
     reasons = {outcome.name: outcome.reason for outcome in made.summary.of("failed")}
     assert "readable image" in reasons["00001"]
     assert "expected shape (12, 20) as image has, got (11, 20)" in reasons["00002"]
@@ -224,7 +225,7 @@ def test_a_set_made_otherwise_is_not_mixed(source, tmp_path, changed, said):
     assert content(out) == before
     if "labels_by" not in changed:
         again = source.translate(out, options=JobOptions(overwrite=True), **changed)
-        assert statuses(again) == {"written": 6}
+        assert statuses(again.summary) == {"written": 6}
 
 
 def test_classes_that_can_no_longer_be_sampled_are_told(source, tmp_path):
@@ -370,7 +371,7 @@ def test_a_segmenter_that_does_not_fit_is_refused(source, tmp_path, seg_model, e
 def test_without_guidance_no_segmenter_is_needed(source, tmp_path):
     plain = replace(OPTIONS, guidance="none")
     made = source.translate(tmp_path / "out", seg_model=None, translation=plain)
-    assert statuses(made) == {"written": 6}
+    assert statuses(made.summary) == {"written": 6}
     source.translate(tmp_path / "guided")
     assert content(tmp_path / "out/images") != content(tmp_path / "guided/images")
 
@@ -397,7 +398,7 @@ def test_what_changes_images_by_rounding_only_may_change_from_run_to_run(
     source.translate(tmp_path / "out", diffusion=model, translation=plain)
     (tmp_path / "out/images/00003.png").unlink()
     made = source.translate(tmp_path / "out", diffusion=model, translation=replace(plain, **faster))
-    assert statuses(made) == {"skipped": 5, "written": 1}
+    assert statuses(made.summary) == {"skipped": 5, "written": 1}
 
 
 class Network(torch.nn.Module):
@@ -448,7 +449,7 @@ def test_out_of_memory_says_what_needs_less(source, tmp_path, error):
         raise error
 
     made = source.translate(tmp_path / "out", diffusion=CallableDiffusion(too_large, SCHEDULE))
-    assert statuses(made) == {"failed": 6}
+    assert statuses(made.summary) == {"failed": 6}
     reason = made.summary.outcomes[0].reason
     less = ("max_copies", "crop_margin", "tile_size", "images_per_batch", "bfloat16")
     for name in (*less, "as said"):
@@ -470,6 +471,6 @@ def test_an_image_that_diverges_is_a_failure(source, tmp_path):
     made = source.translate(
         tmp_path / "out", diffusion=CallableDiffusion(overflowing, SCHEDULE),
     )  # fmt: skip
-    assert statuses(made) == {"failed": 6}
+    assert statuses(made.summary) == {"failed": 6}
     assert "after step t=" in made.summary.outcomes[0].reason
     assert content(tmp_path / "out/images") == {}
