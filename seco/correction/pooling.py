@@ -78,15 +78,17 @@ def find_runs(ids: Tensor, count: int) -> RegionRuns:
     if low < 0 or high > count:
         raise ValueError(f"ids: expected 0..{count}, got {low} to {high}")
     height, width = ids.shape
-    edge = torch.ones_like(ids[:, :1], dtype=torch.bool)
-    changes = ids[:, 1:] != ids[:, :-1]
-    inside = ids > 0
-    starts = (torch.cat([edge, changes], dim=1) & inside).flatten().nonzero()[:, 0]
-    ends = (torch.cat([changes, edge], dim=1) & inside).flatten().nonzero()[:, 0]
+    flat = ids.flatten()
+    changes = flat[1:] != flat[:-1]
+    changes[width - 1 :: width] = True  # a row ends
+    starts = F.pad(changes.nonzero()[:, 0] + 1, (1, 0))
+    ends = F.pad(starts[1:], (0, 1), value=len(flat))
+    region = flat[starts].long() - 1
+    inside = region >= 0
+    starts, region = starts[inside], region[inside]
     row = starts // width
-    region = ids.flatten()[starts].long() - 1
     first = row * width
-    return RegionRuns(row, starts - first, ends - first + 1, region, count, (height, width))
+    return RegionRuns(row, starts - first, ends[inside] - first, region, count, (height, width))
 
 
 def cell_shares(
