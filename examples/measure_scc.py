@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring.imagenet import imagenet_features
 from measuring.record import write_record
 from measuring.refined import Refined, refined
 from measuring.samples import camvid_frames, camvid_sample, street_sample
@@ -352,7 +353,8 @@ def main() -> None:
     parser.add_argument("--network", default="espnetv2_0.5")
     parser.add_argument("--frames", nargs="+", default=["choose", "report"], help="to fit to")
     parser.add_argument("--every", type=int, default=3, help="fit to every n-th choosing frame")
-    parser.add_argument("--encoder", choices=("sam", "small"), default="sam")
+    parser.add_argument("--encoder", choices=("sam", "small", "imagenet"), default="sam",
+                        help="imagenet: see measuring/imagenet.py")  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--held", nargs="+", default=["car", "person"], help="openset: classes")
     parser.add_argument("--variants", nargs="+", default=["SCC", "SCC (paper's settings)"])
@@ -365,7 +367,10 @@ def main() -> None:
     started = time.time()
     sam = seco.load_sam("tiny")
     psa = dataclasses.replace(seco.PSASettings(), proposals=proposal_settings_of(sam))
-    encoder: object = None if args.encoder == "small" else Remembering(SegmenterExtractor(sam))
+    encoder: object = None
+    if args.encoder != "small":
+        is_sam = args.encoder == "sam"
+        encoder = Remembering(SegmenterExtractor(sam) if is_sam else imagenet_features())
     own = change_settings(seco.SCCSettings(), args.set)
     variants = {
         "SCC": Variant(own),

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import encoder_of, warn_of_tiny
+from seco.cli.models import fitted_encoder, warn_of_tiny
 from seco.cli.options import (
     Accelerate,
     Checkpoint,
     Compile,
     ConfidenceSuffix,
     ConnectivitiesFolder,
+    FittedEncoder,
     FittedSam,
     LayoutName,
     LayoutRule,
@@ -52,6 +53,7 @@ def correct(
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder for PNGs with the labels' file names.")
     ],
+    encoder: FittedEncoder = None,
     sam: FittedSam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     precision: Precision = PrecisionName.float32,
@@ -81,7 +83,8 @@ def correct(
 ) -> None:
     """Keep, repair or drop every region of labels, with what seco fit has learnt.
 
-    If that was with the features of a SAM (--encoder sam), --sam must be the same again.
+    If that was with the features of a SAM (--encoder sam), --sam must be the same again, and
+    --encoder if it was with a network of your own.
     An image that cannot be used is reported and the rest goes on; the exit code is then 1. A run
     that was stopped is gone on with by the same command, also under torchrun.
     """
@@ -103,12 +106,12 @@ def correct(
         )  # fmt: skip
         check_lists(inputs, out, output, root=list_root, least_share=min_labelled)
         chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
-        encoder, own = encoder_of(corrector, chosen, device)
+        features, own = fitted_encoder(corrector, encoder, chosen, device)
     with job(overwrite=overwrite, stage=Stage("Correcting labels", resumes=True)) as options:
-        if encoder is not None:
+        if encoder is None and own is None:
             warn_of_tiny(sam, first=options.processes.first, features=True)
         summary = correct_folder(
-            inputs, corrector, out, encoder=encoder, device=own,
+            inputs, corrector, out, encoder=features, device=own,
             connectivities=connectivities, output=output, options=options,
         )  # fmt: skip
         save_lists(

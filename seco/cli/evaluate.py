@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import encoder_of
+from seco.cli.models import fitted_encoder
 from seco.cli.options import (
     Accelerate,
     Checkpoint,
     Compile,
     ConnectivitiesFolder,
     FittedConfidence,
+    FittedEncoder,
     Precision,
     PrecisionName,
     SamChoice,
@@ -67,6 +68,7 @@ def evaluate(
     images: Annotated[
         Path | None, typer.Option(help="With --corrector: folder of the images, or a single one.")
     ] = None,
+    encoder: FittedEncoder = None,
     sam: Annotated[
         SamModel, typer.Option(help="With --corrector: the SAM that it was fitted with, if any.")
     ] = SamModel.tiny,
@@ -108,7 +110,7 @@ def evaluate(
         if corrector is None:
             unused = {"--connectivities": connectivities, "--confidence": confidence}
             check_used(unused, "--corrector")
-            check_used(sam_options(chosen), "--corrector")
+            check_used(sam_options(chosen) | {"--encoder": encoder}, "--corrector")
         space = find_label_space(label_space)
         pairs = find_pairs(
             labels,
@@ -121,8 +123,8 @@ def evaluate(
         )
         fitted = None
         if corrector is not None:
-            encoder, own = encoder_of(corrector, chosen, device)
-            fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=own)
+            features, own = fitted_encoder(corrector, encoder, chosen, device)
+            fitted = ConnectivityCorrector.load(corrector, encoder=features, device=own)
             check_corrector(fitted, space)
         place_for_json(json_file)
     with job(overwrite=False, stage=Stage("Measuring")) as options:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import sam_named, warn_of_tiny
+from seco.cli.models import encoder_of, sam_named, warn_of_tiny
 from seco.cli.options import (
     FEATURE_GIB,
     Accelerate,
@@ -17,7 +17,6 @@ from seco.cli.options import (
     ConfidenceSuffix,
     ConnectivitiesFolder,
     Encoder,
-    EncoderName,
     EncoderSam,
     FeatureMemory,
     FittedConfidence,
@@ -50,7 +49,7 @@ def fit(
     labels: LabelFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the corrector.")],
     label_space: LabelSpaceName = "cityscapes",
-    encoder: Encoder = EncoderName.sam,
+    encoder: Encoder = "sam",
     sam: EncoderSam = SamModel.tiny,
     checkpoint: Checkpoint = None,
     precision: Precision = PrecisionName.float32,
@@ -87,9 +86,11 @@ def fit(
 
     chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
     with refused():
-        if encoder is EncoderName.small:
+        if encoder != "sam":
+            check_used(sam_options(chosen), "--encoder sam")
+        if encoder == "small":
             memory = {"--feature-memory": given(feature_memory, FEATURE_GIB)}
-            check_used(sam_options(chosen) | memory, "--encoder sam")
+            check_used(memory, "another --encoder than small")
         space = find_label_space(label_space)
         inputs = folder_inputs(
             images, labels, apart=[out], beside=[connectivities], confidence=confidence,
@@ -98,15 +99,13 @@ def fit(
         )  # fmt: skip
         settings = change_settings(SCC_PAPER if paper else SCCSettings(), assignments or [])
         used = device_named(device)
-        features = None
-        if encoder is EncoderName.sam:
-            features = sam_named(chosen, used)
+        features, own = encoder_of(encoder, lambda: sam_named(chosen, used), used)
     with job(overwrite=overwrite) as options:
-        if features is not None:
+        if encoder == "sam":
             warn_of_tiny(sam, first=options.processes.first, features=True)
         summary = fit_folder(
             inputs, out, label_space=space, settings=settings, encoder=features, seed=seed,
-            device=used if features is None else None, checkpoint_every=checkpoint_every,
+            device=own, checkpoint_every=checkpoint_every,
             connectivities=connectivities, feature_memory=int(feature_memory * 2**30),
             progress=sys.stderr.isatty(), options=options,
         )  # fmt: skip

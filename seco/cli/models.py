@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import typer
 from seco.cli.options import PrecisionName, SamChoice, SamModel, SamName
 from seco.cli.unused import check_used, given, sam_options
 from seco.common.cli.running import device_named
+from seco.common.functions import call_function, names_function
+from seco.correction.extractors import as_extractor
 from seco.sam.protocol import PromptableSegmenter
 
 
@@ -42,37 +45,81 @@ def sam_named(chosen: SamChoice, device: str) -> PromptableSegmenter:
         raise TypeError(f"--accelerate: {error}") from error
 
 
-def fitted_with_sam(corrector: Path) -> bool:
-    """Whether ``--sam`` must be the corrector's encoder; it has its own otherwise.
+def name_of_fitted(corrector: Path, encoder: str | None) -> str:
+    """What ``--encoder`` was when a corrector was fitted.
+
+    Args:
+        corrector: its folder.
+        encoder: the function that is named now, if one is.
 
     Raises:
-        OSError, ValueError: no corrector, or one with an encoder that no option names.
+        OSError, ValueError: no corrector, or one is named for a corrector that takes none, or none
+            for one that does.
     """
     from seco.correction.storage import read_header
 
     kind: object = read_header(corrector)["encoder"].get("kind")
-    if kind not in ("segmenter", "small"):
+    name = {"segmenter": "sam", "small": "small"}.get(str(kind))
+    if name is not None:
+        check_used({"--encoder": encoder}, "a corrector that was fitted with one of your own")
+        return name
+    if encoder is None:
         raise ValueError(
-            f"{corrector}: was fitted with an encoder of your own; use it from Python: "
-            "seco.ConnectivityCorrector.load(..., encoder=...)"
+            f"{corrector}: was fitted with an encoder of your own: expected the same --encoder "
+            "MODULE:FUNCTION, got none"
         )
-    return kind == "segmenter"
+    return encoder
 
 
-def encoder_of(
-    corrector: Path, chosen: SamChoice, device: str | None
-) -> tuple[PromptableSegmenter | None, str | None]:
-    """A corrector's encoder, if it has none of its own, and the device of its own one, if it has.
+def own_encoder(name: str, device: str) -> object:
+    """The network that a function gives for ``--encoder``, on the device if it can be moved.
 
     Raises:
-        OSError, ValueError, RuntimeError, AssertionError: as :func:`sam_named` and
-            :func:`fitted_with_sam`; a SAM is named and the corrector has its own encoder.
+        ValueError: neither ``sam`` nor ``small`` nor a function's name, or no such function.
+        TypeError: it returned nothing that can be an encoder.
     """
-    used = device_named(device)
-    if fitted_with_sam(corrector):
-        return sam_named(chosen, used), None
-    check_used(sam_options(chosen), "a corrector that was fitted with a SAM")
-    return None, used
+    if not names_function(name):
+        raise ValueError(f"--encoder: expected sam, small or MODULE:FUNCTION, got {name}")
+    made: Any = call_function(name)
+    try:
+        extractor: Any = as_extractor(made)  # else wrong kinds are told image by image
+        if made is None:
+            raise TypeError("expected a network, got None")
+    except TypeError as error:
+        raise TypeError(f"--encoder {name}: {error}") from error
+    return extractor.to(device) if callable(getattr(extractor, "to", None)) else extractor
+
+
+def encoder_of(name: str, sam: Callable[[], object], device: str) -> tuple[object, str | None]:
+    """What ``--encoder`` names, and the device of the corrector's own network, if that is it.
+
+    Args:
+        name: see :func:`name_of_fitted`.
+        sam: gives the SAM that ``sam`` means.
+        device: where a network is to be.
+
+    Raises:
+        OSError, ValueError, RuntimeError, AssertionError, TypeError: as ``sam`` and
+            :func:`own_encoder`.
+    """
+    if name == "sam":
+        return sam(), None
+    return (None, device) if name == "small" else (own_encoder(name, device), None)
+
+
+def fitted_encoder(
+    corrector: Path, encoder: str | None, chosen: SamChoice, device: str | None
+) -> tuple[object, str | None]:
+    """As :func:`encoder_of`, of a saved corrector.
+
+    Raises:
+        OSError, ValueError, RuntimeError, AssertionError, TypeError: as :func:`encoder_of` and
+            :func:`name_of_fitted`; or a SAM is named that the corrector is not in need of.
+    """
+    name, used = name_of_fitted(corrector, encoder), device_named(device)
+    if name != "sam":
+        check_used(sam_options(chosen), "a corrector that was fitted with a SAM")
+    return encoder_of(name, lambda: sam_named(chosen, used), used)
 
 
 def warn_of_tiny(sam: SamName | SamModel, *, first: bool, features: bool = False) -> None:

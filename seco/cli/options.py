@@ -36,13 +36,6 @@ class SamModel(str, Enum):
     vit_h = "vit_h"
 
 
-class EncoderName(str, Enum):
-    """What ``--encoder`` takes."""
-
-    sam = "sam"
-    small = "small"
-
-
 class PrecisionName(str, Enum):
     """What ``--precision`` takes."""
 
@@ -176,10 +169,21 @@ Compile = Annotated[
     ),
 ]
 Encoder = Annotated[
-    EncoderName,
+    str,
     typer.Option(
+        metavar="sam|small|MODULE:FUNCTION",
         help="Where the corrector's features come from: sam is --sam's embedding; small is a "
-        "network trained from scratch, which wants thousands of images."
+        "network trained from scratch, which wants thousands of images; a function of your own, "
+        "called without arguments, returns a network (a torch.nn.Module, frozen, or "
+        "seco.ModuleExtractor): on photographs take one that was trained on photographs.",
+    ),
+]
+FittedEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="MODULE:FUNCTION",
+        help="The function of your own that the corrector was fitted with, if it was with one.",
     ),
 ]
 Confidence = Annotated[

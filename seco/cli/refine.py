@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import fitted_with_sam, warn_of_tiny
+from seco.cli.models import name_of_fitted, warn_of_tiny
 from seco.cli.options import (
     Accelerate,
     Assignments,
@@ -17,6 +17,7 @@ from seco.cli.options import (
     ConfidenceSuffix,
     ConfidenceThreshold,
     CorrectorFolder,
+    FittedEncoder,
     ImagePath,
     KeepFraction,
     LabelPath,
@@ -83,6 +84,7 @@ def refine(
         ),
     ] = None,
     corrector: CorrectorFolder = None,
+    encoder: FittedEncoder = None,
     confidence: Confidence = None,
     keep_fraction: KeepFraction = None,
     confidence_threshold: ConfidenceThreshold = None,
@@ -156,17 +158,20 @@ def refine(
             )  # fmt: skip
             check_lists(inputs, out, output, root=list_root, least_share=min_labelled)
         check_selection(inputs, confidence, keep_fraction, confidence_threshold)
+        if corrector is None:
+            check_used({"--encoder": encoder}, "--corrector")
+        fitted = None if corrector is None else name_of_fitted(corrector, encoder)
         refiner = refiner_of(
             SamChoice(sam, checkpoint, precision, accelerate, compile),
             device=device, label_space=space,
-            encodes=corrector is not None and fitted_with_sam(corrector),
+            encoder=fitted,
             keep_fraction=keep_fraction, confidence_threshold=confidence_threshold,
             outside=outside, paper=paper, assignments=assignments, method=method,
             regions=regions, corrector=corrector,
         )  # fmt: skip
         if is_default(context, "sam"):
             check_prompting(refiner)
-        features = refiner.encoder is not None
+        features = fitted == "sam"
     if single:
         warn_of_tiny(sam, first=True, features=features)
         try:

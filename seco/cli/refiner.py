@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from seco.aggregation import needs_embedding
-from seco.cli.models import sam_named
+from seco.cli.models import encoder_of, sam_named
 from seco.cli.options import WITHOUT_EFFECT, Method, Outside, SamChoice, SamName
 from seco.cli.unused import check_used, sam_options
 from seco.common.cli.running import device_named
@@ -26,7 +26,7 @@ def refiner_of(
     *,
     device: str | None,
     label_space: LabelSpace,
-    encodes: bool,
+    encoder: str | None,
     keep_fraction: float | None,
     confidence_threshold: float | None,
     outside: Outside,
@@ -42,7 +42,8 @@ def refiner_of(
         chosen: the SAM.
         device: an option of the commands, as those that are not explained here.
         label_space: the classes.
-        encodes: whether the SAM is also the encoder of a corrector.
+        encoder: what the encoder of a corrector is, see :func:`seco.cli.models.name_of_fitted`;
+            ``None`` without a corrector.
         keep_fraction: see ``device``; this and all that follow.
         confidence_threshold: see there.
         outside: see there.
@@ -59,7 +60,7 @@ def refiner_of(
     assigned = list(assignments or [])
     if chosen.sam is SamName.none:
         check_used(sam_options(chosen), "another --sam than none")
-        if encodes:
+        if encoder == "sam":
             raise ValueError("--corrector was fitted with a SAM: expected the same --sam, got none")
     if regions is not None:
         names = {field.name for field in fields(ProposalSettings)}
@@ -86,13 +87,17 @@ def refiner_of(
     if model is not None and regions is None:
         found = replace(start, proposals=proposal_settings_of(model))
         settings = change_settings(found, assigned)
+    features: object = None
+    own: str | None = used
+    if encoder is not None:
+        features, own = encoder_of(encoder, lambda: model, used)
     return Refiner(
         sam=model,
         label_space=label_space,
         regions=regions,
         corrector=corrector,
-        encoder=model if encodes else None,
-        device=None if encodes else used,
+        encoder=features,
+        device=own,
         keep_fraction=0.5 if keep_fraction is None else keep_fraction,
         confidence_threshold=confidence_threshold,
         outside=outside.value,

@@ -19,7 +19,6 @@ from seco.cli.options import (
     ConfidenceSuffix,
     ConfidenceThreshold,
     Encoder,
-    EncoderName,
     FeatureMemory,
     KeepFraction,
     LeastShare,
@@ -104,7 +103,7 @@ def run(
     paper: Paper = False,
     assignments: Assignments = None,
     settings_listed: SettingsListed = False,
-    encoder: Encoder = EncoderName.sam,
+    encoder: Encoder = "sam",
     scc_assignments: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,8 +171,9 @@ def run(
             inputs, Places(out).labels, OutputFormat(), root=list_root, least_share=min_labelled
         )
         check_selection(inputs, confidence, keep_fraction, confidence_threshold)
-        if encoder is EncoderName.small:
-            check_used({"--feature-memory": given(feature_memory, FEATURE_GIB)}, "--encoder sam")
+        if encoder == "small":
+            memory = {"--feature-memory": given(feature_memory, FEATURE_GIB)}
+            check_used(memory, "another --encoder than small")
         truths = {}
         if truth is None:
             check_used({"--truth-naming": given(truth_naming, None)}, "--truth")
@@ -189,7 +189,7 @@ def run(
         refiner = refiner_of(
             SamChoice(sam, checkpoint, precision, accelerate, compile),
             device=device, label_space=space,
-            encodes=encoder is EncoderName.sam,
+            encoder=encoder,
             keep_fraction=keep_fraction, confidence_threshold=confidence_threshold,
             outside=outside, paper=paper, assignments=assignments,
         )  # fmt: skip
@@ -197,7 +197,7 @@ def run(
     stage = Stage(resumes=True)
     with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
-        warn_of_tiny(sam, first=first, features=refiner.encoder is not None)
+        warn_of_tiny(sam, first=first, features=encoder == "sam")
 
         def announce(name: str) -> None:
             stage.name = _STAGES[name]

@@ -117,6 +117,11 @@ class ModuleExtractor:
         """Where the module lives."""
         return device_of(self._module)
 
+    def to(self, device: str | torch.device) -> ModuleExtractor:
+        """Move the module (a frozen one is yours) and return this."""
+        self._module.to(device)
+        return self
+
     @property
     def trained(self) -> nn.Module | None:
         """The copy that is fine-tuned, or ``None``."""

@@ -17,6 +17,7 @@ from seco.common.inputs import ImageFiles
 from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Manifest, Outcome, run_job
 from seco.correction.corrector import ConnectivityCorrector
+from seco.correction.extractors import as_extractor
 from seco.correction.judging import Judgement
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import CORRECTOR_FILE
@@ -272,11 +273,17 @@ def _settings(
         suggested = proposal_settings_of(as_segmenter(refiner.sam))
         said["Finding regions"] = _beside(own.proposals, suggested)
     said["Correcting (SCC)"] = [
-        Setting("encoder", "small" if refiner.encoder is None else "sam", "sam"),
+        Setting("encoder", _kind(refiner.encoder), "sam"),
         *_beside(corrector.settings, SCCSettings()),
         Setting("seed", seed, 0),
     ]
     return said
+
+
+def _kind(encoder: object) -> str:
+    """What ``--encoder`` calls it: sam, small, or of a network of one's own what kind it is."""
+    kind = as_extractor(encoder).describe().get("kind", type(encoder).__name__)
+    return "sam" if kind == "segmenter" else kind
 
 
 def _beside(now: Any, usual: Any) -> list[Setting]:

@@ -175,10 +175,10 @@ def progressive(
     from the stages that are there. --overwrite makes anew only what was made otherwise.
     """
     from seco.common.cli.inputs import folder_inputs
+    from seco.common.functions import load_function
     from seco.common.label_spaces import find_label_space
     from seco.common.settings_text import change_settings
     from sgg.folder import load_diffusion, load_segmenter
-    from sgg.folder.models import load_function
     from sgg.progressive import SourceSet, finetune_segmenter, progressive_translation, write_report
 
     with refused():

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import re
-import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,14 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import describe
+from seco.common.functions import call_function, names_function
 from seco.common.modules import fingerprint
 from sgg.diffusion.latent import overflows_in_half
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel
 from sgg.folder.stored import stored_dtype, variant_in
 from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
-
-_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:
@@ -52,8 +48,8 @@ def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:
         return _placed(load_demo(), place)
     if Path(spec).is_dir():
         return _placed(_diffusers_parts(Path(spec), place), place)
-    if _FUNCTION.fullmatch(text):
-        return _placed(_called(text), place)
+    if names_function(text):
+        return _placed(call_function(text), place)
     raise ValueError(
         f"diffusion: expected a diffusers folder, package.module:function or demo, got {text}"
     )
@@ -97,39 +93,13 @@ def load_segmenter(
         return Segmenter(_moved(model, place), normalization=normalization)
     if Path(spec).is_file():
         return Segmenter(_script(text, place), normalization=normalization)
-    if _FUNCTION.fullmatch(text):
-        made = as_segmenter(_called(text), normalization=normalization)
+    if names_function(text):
+        made = as_segmenter(call_function(text), normalization=normalization)
         return _moved_segmenter(made, place)
     raise ValueError(
         "segmenter: expected a transformers folder, a TorchScript file, package.module:function, "
         f"demo or demo-oracle, got {text}"
     )
-
-
-def load_function(spec: str) -> Callable[..., Any]:
-    """The function of ``package.module:function``; its modules may lie in the current folder.
-
-    Raises:
-        ValueError: no such module, or no such function in it.
-    """
-    if not _FUNCTION.fullmatch(spec):
-        raise ValueError(f"expected package.module:function, got {spec}")
-    module_name, _, name = spec.partition(":")
-    with _current_folder_importable():
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            # The user's module may lack one of its own imports: that is another message.
-            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-                raise
-            raise ValueError(
-                f"{spec}: expected an importable module, got no {error.name}"
-            ) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise ValueError(f"{spec}: expected a function {name} in {module_name}, got {function!r}")
-    loaded: Callable[..., Any] = function
-    return loaded
 
 
 def describe_model(model: object) -> str | None:
@@ -252,24 +222,6 @@ def _moved(model: Any, device: torch.device) -> Any:
 def _moved_segmenter(segmenter: Segmenter, device: torch.device) -> Segmenter:
     _moved(segmenter.model, device)
     return segmenter
-
-
-def _called(spec: str) -> Any:
-    """What the function of ``package.module:function`` returns."""
-    function = load_function(spec)
-    with _current_folder_importable():
-        return function()
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    """As ``python`` itself has it, and installed commands have not."""
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
 
 
 def _diffusers_parts(folder: Path, device: torch.device) -> tuple[Any, ...]:

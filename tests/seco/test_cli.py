@@ -24,7 +24,7 @@ from PIL import Image
 import seco
 from seco import CITYSCAPES, PAPER, ProposalSettings, PSASettings, SCCSettings
 from seco.cli import COMMANDS
-from seco.cli.models import fitted_with_sam, warn_of_tiny
+from seco.cli.models import name_of_fitted, warn_of_tiny
 from seco.cli.options import SamModel
 from seco.common.files import read_confidence, read_label, write_label
 from seco.common.settings_text import change_settings, list_settings
@@ -267,7 +267,9 @@ def test_labels_are_refined_and_corrected_at_once(work):
     assert fitted.exit_code == 0, fitted.output
     small = run(*fit, "--feature-memory", "0.5", *given, "--encoder", "small")
     assert small.exit_code == 2
-    assert "--feature-memory: expected only with --encoder sam, got 0.5" in small.stderr
+    assert (
+        "--feature-memory: expected only with another --encoder than small, got 0.5" in small.stderr
+    )
     both = run("refine", images, labels, work / "both", *keep, "--corrector", corrector)
     assert "3 refined, 0 skipped, 0 failed" in both.stdout, both.stderr
     after = run("correct", images, work / "psa", corrector, work / "after", *given)
@@ -297,7 +299,7 @@ def test_a_corrector_of_another_sam_or_of_ones_own_encoder(work):
     # The kind of encoder is in the JSON; tensors, which may be many, are read once, to be used.
     for path in work.glob("o*/*.safetensors"):
         path.rename(path.with_suffix(".away"))
-    assert fitted_with_sam(work / "other")
+    assert name_of_fitted(work / "other", None) == "sam"
     for path in work.glob("o*/*.away"):
         path.rename(path.with_suffix(".safetensors"))
     for name, message in said.items():
