@@ -77,9 +77,9 @@ class ModuleExtractor:
         trained: fine-tune a copy with the classifier (paper: a ResNet-101), or leave it frozen.
         mean: per channel of the 0-255 RGB image, what ``module`` expects to be subtracted.
         std: per channel, what it then expects to be divided by.
-        output: which item of a list (its position) or mapping (its name) to take. Without one, a
-            list's levels are all taken and pooled each at its own resolution; a mapping must then
-            hold only one.
+        output: which item of a list (its position) or mapping (its name) to take, or several in a
+            tuple. Without one, a list's levels are all taken; a mapping must then hold only one.
+            Each level is pooled at its own resolution.
         learning_rate_factor: of the fine-tuned copy, which knows more than the classifier that
             starts from nothing (released code: 0.1).
 
@@ -99,7 +99,7 @@ class ModuleExtractor:
         trained: bool = False,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
-        output: int | str | None = None,
+        output: int | str | tuple[int | str, ...] | None = None,
         learning_rate_factor: float = 0.1,
     ) -> None:
         if not isinstance(module, nn.Module):
@@ -289,8 +289,10 @@ def _whole(values: Tensor) -> FeatureMap:
     return FeatureMap(values, (float(values.shape[1]), float(values.shape[2])))
 
 
-def _levels(found: object, output: int | str | None) -> list[Tensor]:
+def _levels(found: object, output: int | str | tuple[int | str, ...] | None) -> list[Tensor]:
     """The feature maps in what a network returned."""
+    if isinstance(output, tuple):
+        return [level for one in output for level in _levels(found, one)]
     if isinstance(found, Mapping):
         chosen = output if output is not None or len(found) != 1 else next(iter(found))
         if chosen not in found:

@@ -104,6 +104,8 @@ SHAPES = {
     "list item": (lambda f, c: [f, c], -1, [6]),
     "dict of one": (lambda f, c: {"out": c}, None, [6]),
     "dict item": (lambda f, c: {"out": f, "aux": c}, "aux", [6]),
+    "items of a dict": (lambda f, c: {"a": f, "b": c, "c": f}, ("b", "c"), [6, 4]),
+    "items of a list": (lambda f, c: [f, c, f], (2, 1), [4, 6]),
     "dict of lists": (lambda f, c: {"stages": [f, c]}, "stages", [4, 6]),
 }
 
@@ -122,6 +124,9 @@ REFUSED = {
     ),
     "wrong name": (
         lambda f, c: {"out": f}, "aux", ValueError, "output: expected one of 'out', got 'aux'"
+    ),
+    "a wrong name of two": (
+        lambda f, c: {"a": f}, ("a", "b"), ValueError, "output: expected one of 'a', got 'b'"
     ),
     "wrong position": (
         lambda f, c: [f, c], 2, ValueError, "output: expected a position in a list of 2, got 2"
