@@ -2,17 +2,20 @@
 
 The folder is the one that ``examples/measure_psa.py`` takes. Dusk images may all be used without
 labels; the true labels of the first half train upper bounds and oracles, the last half is measured.
+Segmenters are the demo's small network or, as ``camvid-imagenet``, one that knows photographs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measuring.imagenet import imagenet_digest, imagenet_features, imagenet_segmenter
 from measuring.samples import Frame, camvid_frames
 from measuring.training import new_segmenter, train
 from PIL import Image
@@ -23,6 +26,7 @@ from evidence.kept import Kept
 from evidence.scales import SecoScale
 from evidence.unknown import with_unknown_things
 from seco.common.files import read_image, read_label
+from seco.correction.extractors import ModuleExtractor
 from seco.demo.segmenter import load_segmenter
 
 BLACK_BOX = "espnetv2_0.5"
@@ -31,8 +35,41 @@ OPEN_SEQUENCE = "0006R0"
 """Day frames of another camera run: the open images; the source then has the other run alone."""
 
 
-def camvid(root: Path, scale: SecoScale, seed: int, device: torch.device, kept: Kept) -> Domains:
-    """Source and target frames; a seed draws its source and open frames by lot."""
+@dataclass(frozen=True)
+class Network:
+    """What segmenters of CamVid are.
+
+    Args:
+        start: seed -> the network that learns from day frames.
+        new: seed -> one that a student which starts anew begins with.
+        rate: the first learning rate of the day frames.
+        scaled: a scale's sizes for this network.
+        features: what a corrector sees; ``None``: the SAM's embedding.
+        weights: what decides the weights and is not this package's.
+    """
+
+    start: Callable[[int], torch.nn.Module]
+    new: Callable[[int], torch.nn.Module]
+    rate: float
+    scaled: Callable[[SecoScale], SecoScale] = lambda scale: scale
+    features: Callable[[], ModuleExtractor] | None = None
+    weights: Callable[[], dict[str, str]] = dict
+
+
+def camvid(
+    data: str, root: Path, scale: SecoScale, seed: int, device: torch.device, kept: Kept
+) -> Domains:
+    """Source and target frames; a seed draws its source and open frames by lot.
+
+    Args:
+        data: of ``NETWORKS``.
+        root: the folder.
+        scale: sizes.
+        seed: of what is drawn, and of new weights.
+        device: of the models.
+        kept: where the day model is kept.
+    """
+    network = NETWORKS[data]
     rng = np.random.default_rng([seed, 3])
     day = [frame for frame in camvid_frames(root, "choose") if frame.group == "day"]
     dusk = [
@@ -49,13 +86,14 @@ def camvid(root: Path, scale: SecoScale, seed: int, device: torch.device, kept: 
     known_dusk = [frame for frame in dusk if frame.frames == "choose"]
     report = [frame for frame in dusk if frame.frames == "report"][: scale.held_out]
     key: dict[str, Any] = {
-        "data": "camvid", "seed": seed, "size": scale.size, "target": scale.target,
+        "data": data, "seed": seed, "size": scale.size, "target": scale.target,
         "source": scale.source, "teacher": scale.teacher_steps, "crop": scale.crop,
         "batch": scale.batch,
+        **network.weights(),
     }  # fmt: skip
 
     def segmenter() -> torch.nn.Module:
-        model = day_segmenter(seed).to(device)
+        model = network.start(seed).to(device)
 
         def make() -> None:
             known = frames(root, own, scale.size)
@@ -66,11 +104,11 @@ def camvid(root: Path, scale: SecoScale, seed: int, device: torch.device, kept: 
                 crop=scale.crop,
                 steps=scale.teacher_steps,
                 batch=2 * scale.batch,
-                rate=3e-3,
+                rate=network.rate,
                 seed=seed,
             )
 
-        return kept.weights("camvid-day", key, model, make)
+        return kept.weights(f"{data}-day", key, model, make)
 
     return Domains(
         key=key,
@@ -82,18 +120,41 @@ def camvid(root: Path, scale: SecoScale, seed: int, device: torch.device, kept: 
         held_out=frames(root, report, scale.size),
         labelled=cache(lambda: frames(root, known_dusk, scale.size)),
         segmenter=segmenter,
-        new=lambda seed: new_segmenter(seed, seco.CAMVID.num_classes).to(device),
+        new=lambda seed: network.new(seed).to(device),
         black_box=_black_box(root, chosen, scale.size),
+        features=network.features,
     )
 
 
-def day_segmenter(seed: int) -> torch.nn.Module:
+def _demo_segmenter(seed: int) -> torch.nn.Module:
     """The demo's network, which knows generated scenes, with a head for CamVid's classes."""
     model = new_segmenter(seed, seco.CAMVID.num_classes)
     known = load_segmenter().state_dict()
     body = {name: value for name, value in known.items() if not name.startswith("head.")}
     model.load_state_dict(body, strict=False)
     return model
+
+
+def _new_segmenter(seed: int) -> torch.nn.Module:
+    return new_segmenter(seed, seco.CAMVID.num_classes)
+
+
+def _imagenet_segmenter(seed: int) -> torch.nn.Module:
+    return imagenet_segmenter(seed, seco.CAMVID.num_classes)
+
+
+NETWORKS = {
+    "camvid": Network(_demo_segmenter, _new_segmenter, rate=3e-3),
+    "camvid-imagenet": Network(
+        _imagenet_segmenter,
+        _imagenet_segmenter,
+        rate=1e-3,
+        # it knows much already; the students' rate was chosen of 1e-3, 3e-4 and 1e-4 with seed 10
+        scaled=lambda scale: replace(scale, teacher_steps=scale.teacher_steps // 2, rate=3e-4),
+        features=imagenet_features,
+        weights=lambda: {"imagenet": imagenet_digest()},
+    ),
+}
 
 
 def frames(

@@ -5,9 +5,11 @@
     python examples/evidence --write-docs                           # docs/evidence.md, plots
 
 ``streets`` needs nothing; ``camvid`` takes a folder with images/, labels/ and pseudo/, each with
-train/ and val/, and its translations a diffusion model of dusk images. Every cell is a file of its
-own: a killed run goes on, and several may work on one folder. ``--list`` shows all cells and which
-are done, ``--dry-run`` what would be run, ``--only`` takes those whose name has a word in it.
+train/ and val/, and its translations a diffusion model of dusk images; ``camvid-imagenet`` is the
+same with a network that knows photographs (measuring/imagenet.py says what to install). Every cell
+is a file of its own: a killed run goes on, and several may work on one folder. ``--list`` shows all
+cells and which are done, ``--dry-run`` what would be run, ``--only`` takes those whose name has a
+word in it.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from pathlib import Path
 
 import torch
 
+from evidence.camvid import NETWORKS
 from evidence.cells import Cell
-from evidence.context import Context
+from evidence.context import Context, scale_of
 from evidence.page import write_docs
 from evidence.publish import publish
 from evidence.running import SUITES, run, states
@@ -53,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--suite", choices=("seco", "sgg", "all"), default="all")
-    parser.add_argument("--data", choices=("streets", "camvid"), default="streets")
+    parser.add_argument("--data", choices=("streets", *NETWORKS), default="streets")
     parser.add_argument("--folder", type=Path, help="of CamVid")
     parser.add_argument("--diffusion", type=Path, help="diffusers folder, for sgg on CamVid")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
@@ -83,7 +86,7 @@ def main(words: Sequence[str] | None = None) -> None:
     context = Context(
         args.data,
         args.folder,
-        SCALES[args.scale],
+        scale_of(args.data, args.scale),
         args.out / args.scale,
         torch.device(args.device or device),
         args.sam,

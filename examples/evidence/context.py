@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 import seco
-from evidence.camvid import camvid
+from evidence.camvid import NETWORKS, camvid
 from evidence.domains import Domains
 from evidence.kept import Kept
-from evidence.scales import Scale, SecoScale, SggScale
+from evidence.scales import SCALES, Scale, SecoScale, SggScale
 from evidence.streets import streets
 
 BUNDLED = {
@@ -32,7 +32,7 @@ class Context:
     """One run of the command.
 
     Args:
-        data: "streets" or "camvid".
+        data: "streets", or of ``evidence.camvid.NETWORKS``.
         folder: of CamVid.
         scale: how large.
         out: where results and what is kept go.
@@ -68,6 +68,8 @@ class Context:
     def describe(self, *models: str) -> dict[str, Any]:
         """What decides every result of this run; of the bundled ``models`` their weights."""
         said: dict[str, Any] = {"data": self.data}
+        if self.data in NETWORKS:
+            said |= NETWORKS[self.data].weights()
         for name in models:
             said[name] = weights_digest(name)
         if "sam" in models and self.sam != "tiny":
@@ -75,13 +77,23 @@ class Context:
         return said
 
 
+def scale_of(data: str, name: str) -> Scale:
+    """A scale, with the sizes that the data's network wants."""
+    scale = SCALES[name]
+    if data not in NETWORKS:
+        return scale
+    return replace(scale, seco=NETWORKS[data].scaled(scale.seco))
+
+
 @lru_cache(maxsize=4)
 def _domains(context: Context, seed: int) -> Domains:
     if context.data == "streets":
         return streets(context.scale.seco, seed, context.device)
     if context.folder is None:
-        raise SystemExit("--data camvid: expected --folder DIR")
-    return camvid(context.folder, context.scale.seco, seed, context.device, context.kept)
+        raise SystemExit(f"--data {context.data}: expected --folder DIR")
+    return camvid(
+        context.data, context.folder, context.scale.seco, seed, context.device, context.kept
+    )
 
 
 @lru_cache

@@ -12,6 +12,7 @@ import torch
 import seco
 from seco.common.confusion import Confusion, confusion
 from seco.common.numbers import plain
+from seco.correction.extractors import ModuleExtractor
 from seco.demo.segmenter import predict
 
 
@@ -59,6 +60,7 @@ class Domains:
         new: seed -> a network that has learnt nothing.
         black_box: labels (N, H, W) of the target that a model nobody knows has given; ``None``:
             the source model's.
+        features: what a corrector sees; ``None``: the SAM's embedding.
     """
 
     key: dict[str, Any]
@@ -72,6 +74,7 @@ class Domains:
     segmenter: Callable[[], torch.nn.Module]
     new: Callable[[int], torch.nn.Module]
     black_box: np.ndarray | None = None
+    features: Callable[[], ModuleExtractor] | None = None
 
 
 def seen(

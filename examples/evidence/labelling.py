@@ -15,6 +15,7 @@ from evidence.dividemix import divide_pixels
 from evidence.domains import ImageSet
 from evidence.kept import Kept
 from seco.aggregation import Connectivities
+from seco.correction.extractors import ModuleExtractor
 from seco.correction.samples import find_connectivities
 from seco.sam.proposal_settings import proposal_settings_of
 
@@ -45,6 +46,7 @@ class Labelled:
         space: the classes.
         sam: what is prompted.
         kept: where regions and refinements are kept.
+        features: what a corrector sees; ``None``: the SAM's embedding.
     """
 
     scenes: ImageSet
@@ -54,6 +56,7 @@ class Labelled:
     space: seco.LabelSpace
     sam: seco.PromptableSegmenter
     kept: Kept
+    features: Callable[[], ModuleExtractor] | None = None
 
     def base(self) -> np.ndarray:
         """The most confident half, as the paper's input; all of them without a confidence."""
@@ -147,7 +150,8 @@ class Labelled:
         images = self.scenes.images
         counted = sure if confident else [None] * len(labels)
         samples = list(zip(images, regions, *([counted] if confident else []), strict=True))
-        corrector = seco.ConnectivityCorrector(self.space, self.sam, settings=settings, seed=seed)
+        encoder = self.sam if self.features is None else self.features()
+        corrector = seco.ConnectivityCorrector(self.space, encoder, settings=settings, seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", seco.NoNoiseFoundWarning)
             corrector.fit(samples)

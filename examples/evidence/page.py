@@ -63,6 +63,11 @@ both standard deviations together. Shares of a way that is less than three of it
 are left out. In plots bars are one standard deviation, and grey dots the seeds.
 """
 SUITES = {"seco": "Labels (SeCo)", "sgg": "Translations (SGG, PTL), and both papers together"}
+TITLES = {
+    "streets": "streets",
+    "camvid": "CamVid, day → dusk",
+    "camvid-imagenet": "CamVid, day → dusk, with a network from ImageNet",
+}
 SAYS = {
     "translation": (
         "The source segmenter, trained further on each set with the source's labels. *Source only* "
@@ -156,7 +161,7 @@ def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Itera
 
 
 def _of_file(one: Published, notes: Mapping[str, str]) -> Iterator[str]:
-    title = {"streets": "streets", "camvid": "CamVid, day → dusk"}[one.data]
+    title = TITLES[one.data]
     yield f"## {SUITES[one.suite]}: {title}, scale {one.scale}"
     sizes = ", ".join(
         f"{name} {value}" for name, value in one.sizes.items() if not isinstance(value, Mapping)
@@ -188,7 +193,7 @@ def _of_file(one: Published, notes: Mapping[str, str]) -> Iterator[str]:
 def _not_run(published: Sequence[Published], notes: Mapping[str, str]) -> Iterator[str]:
     yield "## What has not been run"
     lines = []
-    for data in ("streets", "camvid"):
+    for data in TITLES:
         for scale in ("cpu", "gpu"):
             own = SCALES[scale]
             planned = {

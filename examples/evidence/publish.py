@@ -21,7 +21,7 @@ class Published:
 
     Args:
         suite: "seco" or "sgg".
-        data: "streets" or "camvid".
+        data: "streets", or of ``evidence.camvid.NETWORKS``.
         scale: its name.
         sizes: the scale's.
         machines: that the cells were measured on.
@@ -76,7 +76,7 @@ def publish(
             for record in records
         ]  # fmt: skip
         words = f"--suite {suite} --data {context.data} --scale {scale.name}"
-        if context.data == "camvid":
+        if context.data != "streets":
             words += " --folder DIR" + (" --diffusion DIR" if suite == "sgg" else "")
         head = {
             "command": f"python examples/evidence {words} --seeds {len({c.seed for c in own})}",

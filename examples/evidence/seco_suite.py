@@ -66,7 +66,7 @@ def seco_made_with(cell: Cell, context: Context) -> dict[str, Any]:
     names = ["size", "crop", "target", "source", "held_out", "steps", "batch", "rate"]
     if cell.setting == "black-box":
         names.append("new_steps")
-    if context.data == "camvid":
+    if context.data != "streets":
         names.append("teacher_steps")
     return {
         **context.describe("sam", "street segmenter"),
@@ -151,7 +151,10 @@ def _labelled(cell: Cell, context: Context) -> Labelled:
         "images": {**domains.key, **models, "which": setting.images},
         "labels": said,
     }
-    return Labelled(scenes, labels, confidence, key, domains.space, context.segmenter, context.kept)
+    return Labelled(
+        scenes, labels, confidence, key, domains.space, context.segmenter, context.kept,
+        domains.features,
+    )  # fmt: skip
 
 
 def _trained(cell: Cell, context: Context, labels: np.ndarray | None = None) -> Any:

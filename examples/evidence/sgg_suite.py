@@ -216,8 +216,9 @@ def _target_labels(cell: Cell, domains: Domains, context: Context) -> np.ndarray
         "labels": {"by": cell.arm, **sgg_made_with(cell, context)},
     }
     labelled = Labelled(
-        domains.target, labels, confidence, key, domains.space, context.segmenter, context.kept
-    )
+        domains.target, labels, confidence, key, domains.space, context.segmenter, context.kept,
+        domains.features,
+    )  # fmt: skip
     if how == "raw":
         return labels
     if how == BASE:

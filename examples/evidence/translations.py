@@ -76,10 +76,12 @@ def translating(context: Context, seed: int) -> Translating:
             (unet.to(device), scheduler),
         )
     if context.folder is None or context.diffusion is None:
-        raise SystemExit("--data camvid --suite sgg: expected --folder DIR and --diffusion DIR")
+        raise SystemExit(
+            f"--data {context.data} --suite sgg: expected --folder DIR and --diffusion DIR"
+        )
     from diffusers import DDPMScheduler, UNet2DModel
 
-    domains = camvid(context.folder, sizes, seed, device, context.kept)
+    domains = camvid(context.data, context.folder, sizes, seed, device, context.kept)
     known = domains.labelled()
     oracle = domains.new(1_000 + seed).cpu()
     key = {**domains.key, "oracle": True, "steps": sizes.teacher_steps}

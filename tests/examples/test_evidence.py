@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from evidence import streets as streets_module
+from evidence.camvid import NETWORKS
 from evidence.cells import Cell, before_in_rounds, measure, state_of
 from evidence.command import main, planned
 from evidence.context import Context
@@ -26,6 +27,8 @@ from evidence.streets import scenes
 from evidence.summary import Values, closed, order, values_of
 from evidence.tables import section_orders, share_of_way
 from evidence.unknown import with_unknown_things
+from measuring.imagenet import imagenet_segmenter
+from PIL import Image
 
 from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS, TRAIN_SEEDS
 
@@ -146,7 +149,7 @@ def test_no_scene_serves_two_purposes():
     assert starts[0] > max(*TRAIN_SEEDS, *DEV_SEEDS, *TEST_SEEDS)
 
 
-@pytest.mark.parametrize("data", ["streets", "camvid"])
+@pytest.mark.parametrize("data", ["streets", *NETWORKS])
 @pytest.mark.parametrize("scale", sorted(SCALES))
 def test_every_cell_has_a_file_of_its_own(data, scale):
     cells = planned("all", data, scale, range(3))
@@ -214,7 +217,7 @@ def test_the_round_before():
     )
 
 
-@pytest.mark.parametrize("data", ["streets", "camvid"])
+@pytest.mark.parametrize("data", ["streets", *NETWORKS])
 @pytest.mark.parametrize("suite", ["seco", "sgg"])
 def test_variations_are_seen_beside_what_they_vary(suite, data):
     cells = planned(suite, data, "cpu", range(2))
@@ -323,3 +326,57 @@ def test_a_share_of_next_to_no_way_is_not_told():
         assert share_of_way(base, arm, Values(dict(enumerate(upper)))) == said
     one = Values({0: 0.5}), Values({0: 0.51}), Values({0: 0.6})
     assert share_of_way(*one) == "10 %"
+
+
+@pytest.fixture(scope="module")
+def frames_of_a_drive(tmp_path_factory):
+    """Scenes in the layout of CamVid: two day drives, dusk, and frames of validation."""
+    root = tmp_path_factory.mktemp("camvid")
+    names = [f"{drive}_{k}" for drive in ("0001TP", "0006R0", "0016E5") for k in range(4)]
+    for split, own in (("train", names), ("val", ["0016E5_8", "0016E5_9"])):
+        for kind in ("images", "labels", "pseudo/espnetv2_0.5"):
+            (root / kind / split).mkdir(parents=True)
+        drawn = scenes(300 + len(own), len(own), (48, 64), "camera")
+        for name, image, label in zip(own, drawn.images, drawn.truth % 11, strict=True):
+            Image.fromarray(image).save(root / "images" / split / f"{name}.png")
+            Image.fromarray(label).save(root / "labels" / split / f"{name}.png")
+            given = root / "pseudo/espnetv2_0.5" / split / f"{name}_label.png"
+            Image.fromarray(label).save(given)
+    return root
+
+
+@pytest.mark.parametrize("data", NETWORKS)
+def test_camvid_runs_with_its_networks(data, frames_of_a_drive, tmp_path, capsys):
+    words = ["--suite", "seco", "--data", data, "--scale", "smoke", "--seeds", "1", "--out",
+             str(tmp_path), "--processes", "1"]  # fmt: skip
+    arms = ["source-free/PSA + SCC, rest=kept/", "black-box/base", "UDA/base/seed"]
+    with pytest.raises(SystemExit, match=f"--data {data}: expected --folder DIR"):
+        main([*words, "--only", arms[0]])
+    main([*words, "--folder", str(frames_of_a_drive), "--only", *arms])
+    assert "3 of 3 cells are done" in capsys.readouterr().out
+    records = [json.loads(path.read_bytes()) for path in tmp_path.rglob("cells/**/*.json")]
+    assert len(records) == 3
+    for record in records:
+        assert record["cell"]["data"] == data
+        assert ("imagenet" in record["made_with"]) == (data == "camvid-imagenet")
+        assert 0 < record["numbers"]["target"]["mean_iou"] < 1
+    (kept,) = (tmp_path / "smoke" / "kept").glob("*-day-*.safetensors")
+    assert kept.name.startswith(f"{data}-day-")
+
+
+def test_a_network_from_imagenet_keeps_what_few_images_would_spoil():
+    model = imagenet_segmenter(0, 5).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    again = imagenet_segmenter(0, 5).state_dict()
+    assert all((again[name] == value).all() for name, value in before.items())
+    images = torch.rand(2, 3, 70, 90)
+    logits = model(images)
+    assert logits.shape == (2, 5, 70, 90)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
+    logits.logsumexp(1).mean().backward()
+    optimizer.step()
+    changed = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
+    assert "head.weight" in changed
+    assert any(name.startswith("stages.blocks.9.") for name in changed)
+    assert not any(name.startswith(("stages.stem.", "stages.blocks.1.")) for name in changed)
+    assert not any("stages." in name and "running" in name for name in changed)
