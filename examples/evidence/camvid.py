@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from measuring.imagenet import imagenet_digest, imagenet_features, imagenet_segmenter
-from measuring.samples import Frame, camvid_frames
+from measuring.samples import Frame, camvid_frames, edge_regions
 from measuring.training import new_segmenter, train
 from PIL import Image
 
@@ -45,6 +45,8 @@ class Network:
         rate: the first learning rate of the day frames.
         scaled: a scale's sizes for this network.
         features: what a corrector sees; ``None``: the SAM's embedding.
+        edges: whether labels are also refined with regions cut from edge maps; the folder then has
+            edges/ beside images/.
         weights: what decides the weights and is not this package's.
     """
 
@@ -53,6 +55,7 @@ class Network:
     rate: float
     scaled: Callable[[SecoScale], SecoScale] = lambda scale: scale
     features: Callable[[], ModuleExtractor] | None = None
+    edges: bool = False
     weights: Callable[[], dict[str, str]] = dict
 
 
@@ -123,6 +126,7 @@ def camvid(
         new=lambda seed: network.new(seed).to(device),
         black_box=_black_box(root, chosen, scale.size),
         features=network.features,
+        edges=(lambda: _edge_regions(root, chosen, scale.size)) if network.edges else None,
     )
 
 
@@ -152,6 +156,7 @@ NETWORKS = {
         # it knows much already; the students' rate was chosen of 1e-3, 3e-4 and 1e-4 with seed 10
         scaled=lambda scale: replace(scale, teacher_steps=scale.teacher_steps // 2, rate=3e-4),
         features=imagenet_features,
+        edges=True,
         weights=lambda: {"imagenet": imagenet_digest()},
     ),
 }
@@ -186,6 +191,14 @@ def _black_box(root: Path, chosen: Sequence[Frame], size: tuple[int, int]) -> np
             for frame in chosen
         ]
     )
+
+
+def _edge_regions(root: Path, chosen: Sequence[Frame], size: tuple[int, int]) -> list[seco.Regions]:
+    found = []
+    for frame in chosen:
+        edges = Image.open(root / "edges" / frame.split / f"{frame.name}.png")
+        found.append(edge_regions(np.asarray(edges.resize(size[::-1], Image.BILINEAR))))
+    return found
 
 
 def _resized(label: np.ndarray, size: tuple[int, int]) -> np.ndarray:

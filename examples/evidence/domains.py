@@ -61,6 +61,8 @@ class Domains:
         black_box: labels (N, H, W) of the target that a model nobody knows has given; ``None``:
             the source model's.
         features: what a corrector sees; ``None``: the SAM's embedding.
+        edges: regions of the target images, cut from the maps of a boundary detector, if there
+            are any.
     """
 
     key: dict[str, Any]
@@ -75,6 +77,7 @@ class Domains:
     new: Callable[[int], torch.nn.Module]
     black_box: np.ndarray | None = None
     features: Callable[[], ModuleExtractor] | None = None
+    edges: Callable[[], list[seco.Regions]] | None = None
 
 
 def seen(

@@ -20,7 +20,7 @@ from seco.correction.samples import find_connectivities
 from seco.sam.proposal_settings import proposal_settings_of
 
 METHODS = {"prompts only": "prompts", "alignment": "alignment", "PSA": "psa"}
-IDEAL = "ideal regions"
+IDEAL, EDGES = "ideal regions", "edge regions"
 BASE = "base"
 """Self-training without regions."""
 
@@ -47,6 +47,7 @@ class Labelled:
         sam: what is prompted.
         kept: where regions and refinements are kept.
         features: what a corrector sees; ``None``: the SAM's embedding.
+        edges: the images' regions that a boundary detector found.
     """
 
     scenes: ImageSet
@@ -57,6 +58,7 @@ class Labelled:
     sam: seco.PromptableSegmenter
     kept: Kept
     features: Callable[[], ModuleExtractor] | None = None
+    edges: Callable[[], list[seco.Regions]] | None = None
 
     def base(self) -> np.ndarray:
         """The most confident half, as the paper's input; all of them without a confidence."""
@@ -72,27 +74,29 @@ class Labelled:
         """Labels after PSA or one of its parts.
 
         Args:
-            method: of ``METHODS``, or ``IDEAL``.
+            method: of ``METHODS``, or whose regions are given, ``IDEAL`` or ``EDGES``.
             rest: "ignored" or "kept": the pixels outside all regions.
             settings: of the aggregation but for the method.
             keep_fraction: of the pixels that vote.
         """
-        ideal = method == IDEAL
+        given = {IDEAL: self._ideal, EDGES: self.edges}.get(method)
         proposals = proposal_settings_of(self.sam)
         own = dataclasses.replace(
-            settings, method="psa" if ideal else METHODS[method], proposals=proposals
+            settings, method="psa" if given else METHODS[method], proposals=proposals
         )
         key = {**self.key, "psa": dataclasses.asdict(own), "keep": keep_fraction, "rest": rest,
-               "ideal": ideal, "pixel scores": "float16"}  # fmt: skip
+               "ideal": method == IDEAL, "pixel scores": "float16"}  # fmt: skip
+        if method == EDGES:
+            key["regions"] = method
 
         def make() -> dict[str, np.ndarray]:
-            regions = self._ideal() if ideal else self._proposals(proposals)
+            regions = given() if given else self._proposals(proposals)
             arrays: dict[str, Any] = {"labels": [], "scores": [], "ids": []}
             for index, image in enumerate(self.scenes.images):
                 found = seco.refine_with_details(
                     image,
                     self.labels[index],
-                    None if ideal else self.sam,
+                    None if given else self.sam,
                     label_space=self.space,
                     confidence=None if self.confidence is None else self.confidence[index],
                     keep_fraction=keep_fraction,

@@ -11,10 +11,11 @@ import numpy as np
 
 import seco
 from evidence.adaptation import SETTINGS, Setting, images_of, student
+from evidence.camvid import NETWORKS
 from evidence.cells import Cell, before_in_rounds
 from evidence.context import Context, settings_of
 from evidence.domains import quality, seen
-from evidence.labelling import BASE, IDEAL, METHODS, Labelled
+from evidence.labelling import BASE, EDGES, IDEAL, METHODS, Labelled
 from evidence.scales import SecoScale
 from seco.common.numbers import plain
 
@@ -39,7 +40,11 @@ def seco_cells(data: str, scale: SecoScale, seeds: range) -> list[Cell]:
         plain_arms = [arm for arm in (SOURCE_ONLY, *OWN, UPPER) if _has(SETTINGS[setting], arm)]
         for seed in seeds:
             found += [of(setting, arm, seed) for arm in plain_arms]
-            found += [of(setting, arm, seed, rest=rest) for rest in RESTS for arm in REFINED]
+            found += [
+                of(setting, arm, seed, rest=rest)
+                for rest in RESTS
+                for arm in (*REFINED, *_by_edges(data, setting))
+            ]
     for seed in seeds:
         found += [
             of("source-free", arm, seed, rest="ignored", settings="paper") for arm in PAPER_ARMS
@@ -48,7 +53,7 @@ def seco_cells(data: str, scale: SecoScale, seeds: range) -> list[Cell]:
         for seed in seeds:
             found += [
                 of(setting, arm, seed, witness="scores", **options)
-                for arm in CONFIDENT
+                for arm in (*CONFIDENT, *_by_edges(data, setting)[1:])
                 for options in _rests(arm)
             ]
     for round_ in range(2, scale.rounds + 1):
@@ -153,7 +158,7 @@ def _labelled(cell: Cell, context: Context) -> Labelled:
     }
     return Labelled(
         scenes, labels, confidence, key, domains.space, context.segmenter, context.kept,
-        domains.features,
+        domains.features, domains.edges,
     )  # fmt: skip
 
 
@@ -211,7 +216,14 @@ def _rest(arm: str) -> dict[str, str]:
 
 
 def _rests(arm: str) -> list[dict[str, str]]:
-    return [{"rest": rest} for rest in RESTS] if arm in REFINED else [{}]
+    refined = arm in REFINED or arm.startswith(EDGES)
+    return [{"rest": rest} for rest in RESTS] if refined else [{}]
+
+
+def _by_edges(data: str, setting: str) -> tuple[str, ...]:
+    """The edge maps are of the target images as they are."""
+    known = data in NETWORKS and NETWORKS[data].edges and SETTINGS[setting].images == "target"
+    return (EDGES, f"{EDGES} + SCC") if known else ()
 
 
 def _has(setting: Setting, arm: str) -> bool:

@@ -29,6 +29,7 @@ from evidence.tables import section_orders, share_of_way
 from evidence.unknown import with_unknown_things
 from measuring.imagenet import imagenet_segmenter
 from PIL import Image
+from skimage.segmentation import find_boundaries
 
 from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS, TRAIN_SEEDS
 
@@ -53,6 +54,7 @@ def run_in(folder: Path) -> list[str]:
     return ["--scale", "smoke", "--seeds", "1", "--out", str(folder), "--processes", "1"]
 
 
+BY_EDGES = {"edge regions + SCC, rest=ignored", "edge regions + SCC, rest=kept"}
 CORRECTED = {"SCC without SAM", "PSA + SCC, rest=ignored", "PSA + SCC, rest=kept"}
 
 
@@ -222,11 +224,12 @@ def test_the_round_before():
 def test_variations_are_seen_beside_what_they_vary(suite, data):
     cells = planned(suite, data, "cpu", range(2))
     whole = {cell: {} for cell in cells}
+    corrected = CORRECTED | (BY_EDGES if data == "camvid-imagenet" else set())
     expected = {
         "UDA, rounds": {"source only", "base", "PSA + SCC, rest=kept"},
         "source-free, rounds": {"source only", "base", "PSA + SCC, rest=kept"},
         "sensitivity": {"PSA + SCC, rest=kept"},
-        **dict.fromkeys(("source-free, with confidences", "UDA, with confidences"), CORRECTED),
+        **dict.fromkeys(("source-free, with confidences", "UDA, with confidences"), corrected),
         "guidance scale": {"unguided, strength=0.5", "SGG, strength=0.5"},
         "number of stages": {"SGG, strength=0.7", "SGG + PTL, strength=0.7"},
     }
@@ -337,6 +340,10 @@ def frames_of_a_drive(tmp_path_factory):
         for kind in ("images", "labels", "pseudo/espnetv2_0.5"):
             (root / kind / split).mkdir(parents=True)
         drawn = scenes(300 + len(own), len(own), (48, 64), "camera")
+        (root / "edges" / split).mkdir(parents=True)
+        for name, objects in zip(own, drawn.objects, strict=True):
+            edges = 255 * find_boundaries(objects).astype(np.uint8)
+            Image.fromarray(edges).save(root / "edges" / split / f"{name}.png")
         for name, image, label in zip(own, drawn.images, drawn.truth % 11, strict=True):
             Image.fromarray(image).save(root / "images" / split / f"{name}.png")
             Image.fromarray(label).save(root / "labels" / split / f"{name}.png")
@@ -350,12 +357,15 @@ def test_camvid_runs_with_its_networks(data, frames_of_a_drive, tmp_path, capsys
     words = ["--suite", "seco", "--data", data, "--scale", "smoke", "--seeds", "1", "--out",
              str(tmp_path), "--processes", "1"]  # fmt: skip
     arms = ["source-free/PSA + SCC, rest=kept/", "black-box/base", "UDA/base/seed"]
+    if NETWORKS[data].edges:
+        arms += ["UDA/edge regions, rest=kept/", "source-free/edge regions + SCC, rest=ignored"]
     with pytest.raises(SystemExit, match=f"--data {data}: expected --folder DIR"):
         main([*words, "--only", arms[0]])
     main([*words, "--folder", str(frames_of_a_drive), "--only", *arms])
-    assert "3 of 3 cells are done" in capsys.readouterr().out
+    count = 6 if NETWORKS[data].edges else 3
+    assert f"{count} of {count} cells are done" in capsys.readouterr().out
     records = [json.loads(path.read_bytes()) for path in tmp_path.rglob("cells/**/*.json")]
-    assert len(records) == 3
+    assert len(records) == count
     for record in records:
         assert record["cell"]["data"] == data
         assert ("imagenet" in record["made_with"]) == (data == "camvid-imagenet")
