@@ -45,13 +45,16 @@ python examples/evidence --write-docs
 small network that knows the game look only. *CamVid* goes from day to dusk: 62 dusk frames of one
 drive, of which a seed draws its unlabelled target images; the 31 of the second half are measured,
 so that their labels are held out and the images are not always. Labels are scored there on frames
-of the first half alone, from which the upper bound and the oracle learn. On streets every seed has
-images of its own (but for the held-out ones), and on both training crops and a corrector of its
-own; figures are means ± standard deviations over seeds, mIoU in percent, ignored pixels counting as
-misses in labels. Settings are the library's defaults, or the papers' where it says so; what was
-chosen after a look at results like these stands in the notes. True labels are read for measuring,
-by the ceiling (*ideal regions*: PSA with true regions, named by the pseudo-labels; a ceiling of
-what better regions give, not of correction) and by the upper bound.
+of the first half alone, from which the upper bound and the oracle learn. Segmenters of CamVid are
+the demo's small network with a new head or, *from ImageNet*, an EfficientNet-Lite0, whose features
+the corrector sees then, too; *edge regions* are cut from the maps of a boundary detector (PiDiNet,
+trained on other photographs). On streets every seed has images of its own (but for the held-out
+ones), and on both training crops and a corrector of its own; figures are means ± standard
+deviations over seeds, mIoU in percent, ignored pixels counting as misses in labels. Settings are
+the library's defaults, or the papers' where it says so; what was chosen after a look at results
+like these stands in the notes. True labels are read for measuring, by the ceiling (*ideal regions*:
+PSA with true regions, named by the pseudo-labels; a ceiling of what better regions give, not of
+correction) and by the upper bound.
 
 "Of the way" is the share of the way from the base to the upper bound, by seed. *Base* is the
 student that learns from the most confident half of the model's labels, as the paper's input is;
