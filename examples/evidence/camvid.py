@@ -41,13 +41,14 @@ class Network:
 
     Args:
         start: seed -> the network that learns from day frames.
-        new: seed -> one that a student which starts anew begins with.
+        new: seed -> one that has never seen day frames, for a student which starts anew.
         rate: the first learning rate of the day frames.
         scaled: a scale's sizes for this network.
         features: what a corrector sees; ``None``: the SAM's embedding.
         edges: whether labels are also refined with regions cut from edge maps; the folder then has
             edges/ beside images/.
-        weights: what decides the weights and is not this package's.
+        translates: whether the suite about translation is for it.
+        made_with: what decides the weights and is not this package's.
     """
 
     start: Callable[[int], torch.nn.Module]
@@ -56,7 +57,8 @@ class Network:
     scaled: Callable[[SecoScale], SecoScale] = lambda scale: scale
     features: Callable[[], ModuleExtractor] | None = None
     edges: bool = False
-    weights: Callable[[], dict[str, str]] = dict
+    translates: bool = True
+    made_with: Callable[[], dict[str, str]] = dict
 
 
 def camvid(
@@ -73,6 +75,8 @@ def camvid(
         kept: where the day model is kept.
     """
     network = NETWORKS[data]
+    if network.edges and not (root / "edges").is_dir():
+        raise SystemExit(f"--data {data}: expected {root / 'edges'}, got none")
     rng = np.random.default_rng([seed, 3])
     day = [frame for frame in camvid_frames(root, "choose") if frame.group == "day"]
     dusk = [
@@ -92,7 +96,7 @@ def camvid(
         "data": data, "seed": seed, "size": scale.size, "target": scale.target,
         "source": scale.source, "teacher": scale.teacher_steps, "crop": scale.crop,
         "batch": scale.batch,
-        **network.weights(),
+        **network.made_with(),
     }  # fmt: skip
 
     def segmenter() -> torch.nn.Module:
@@ -157,7 +161,8 @@ NETWORKS = {
         scaled=lambda scale: replace(scale, teacher_steps=scale.teacher_steps // 2, rate=3e-4),
         features=imagenet_features,
         edges=True,
-        weights=lambda: {"imagenet": imagenet_digest()},
+        translates=False,  # its oracle hooks a layer of the demo's network
+        made_with=lambda: {"imagenet": imagenet_digest()},
     ),
 }
 

@@ -6,10 +6,10 @@
 
 ``streets`` needs nothing; ``camvid`` takes a folder with images/, labels/ and pseudo/, each with
 train/ and val/, and its translations a diffusion model of dusk images; ``camvid-imagenet`` is the
-same with a network that knows photographs (measuring/imagenet.py says what to install). Every cell
-is a file of its own: a killed run goes on, and several may work on one folder. ``--list`` shows all
-cells and which are done, ``--dry-run`` what would be run, ``--only`` takes those whose name has a
-word in it.
+suite of labels with a network that knows photographs (measuring/imagenet.py says what to install),
+and wants edges/ beside images/: how strong an edge every pixel is, 0-255. Every cell is a file of
+its own: a killed run goes on, and several may work on one folder. ``--list`` shows all cells and
+which are done, ``--dry-run`` what would be run, ``--only`` takes those whose name has a word in it.
 """
 
 from __future__ import annotations
@@ -21,32 +21,16 @@ from pathlib import Path
 
 import torch
 
-from evidence.camvid import NETWORKS
 from evidence.cells import Cell
 from evidence.context import Context, scale_of
 from evidence.page import write_docs
+from evidence.planned import DATA, planned
 from evidence.publish import publish
 from evidence.running import SUITES, run, states
 from evidence.scales import SCALES
-from evidence.seco_suite import seco_cells
-from evidence.sgg_suite import sgg_cells
 
 MOST_PROCESSES = 8
 """Unless more are asked for: each holds models and images of its own."""
-
-
-def planned(suite: str, data: str, scale: str, seeds: range) -> list[Cell]:
-    """All cells of a suite, or of all."""
-    own = SCALES[scale]
-    return [
-        cell
-        for name, cells in (
-            ("seco", seco_cells(data, own.seco, seeds)),
-            ("sgg", sgg_cells(data, own.sgg, seeds)),
-        )
-        if suite in (name, "all")
-        for cell in cells
-    ]
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -56,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--suite", choices=("seco", "sgg", "all"), default="all")
-    parser.add_argument("--data", choices=("streets", *NETWORKS), default="streets")
+    parser.add_argument("--data", choices=DATA, default="streets")
     parser.add_argument("--folder", type=Path, help="of CamVid")
     parser.add_argument("--diffusion", type=Path, help="diffusers folder, for sgg on CamVid")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
@@ -94,6 +78,8 @@ def main(words: Sequence[str] | None = None) -> None:
         args.diffusion,
     )
     cells = planned(args.suite, args.data, args.scale, range(args.seeds))
+    if not cells:
+        parser.error(f"--suite {args.suite}: not with --data {args.data}")
     if args.publish:
         for line in publish(context, cells, {name: own[0] for name, own in SUITES.items()}):
             print(line)

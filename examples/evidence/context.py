@@ -69,7 +69,7 @@ class Context:
         """What decides every result of this run; of the bundled ``models`` their weights."""
         said: dict[str, Any] = {"data": self.data}
         if self.data in NETWORKS:
-            said |= NETWORKS[self.data].weights()
+            said |= NETWORKS[self.data].made_with()
         for name in models:
             said[name] = weights_digest(name)
         if "sam" in models and self.sam != "tiny":

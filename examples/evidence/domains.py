@@ -57,7 +57,7 @@ class Domains:
         held_out: target images to measure on.
         labelled: target images whose truth the upper bound may learn from.
         segmenter: the source model: images (B, 3, H, W) in [0, 1] -> logits.
-        new: seed -> a network that has learnt nothing.
+        new: seed -> a network that has learnt nothing of source or target.
         black_box: labels (N, H, W) of the target that a model nobody knows has given; ``None``:
             the source model's.
         features: what a corrector sees; ``None``: the SAM's embedding.

@@ -154,7 +154,7 @@ class Labelled:
         images = self.scenes.images
         counted = sure if confident else [None] * len(labels)
         samples = list(zip(images, regions, *([counted] if confident else []), strict=True))
-        encoder = self.sam if self.features is None else self.features()
+        encoder = self.sam if self.features is None else self.features().to(self.sam.device)
         corrector = seco.ConnectivityCorrector(self.space, encoder, settings=settings, seed=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", seco.NoNoiseFoundWarning)

@@ -10,11 +10,10 @@ from pathlib import Path
 from evidence.adaptation import SETTINGS
 from evidence.labelling import BASE
 from evidence.papers import ABLATION, CLOSED
+from evidence.planned import DATA, planned
 from evidence.plots import plot_name, write_plot
 from evidence.publish import RESULTS, Published, read_published
-from evidence.scales import SCALES
-from evidence.seco_suite import UPPER, seco_cells
-from evidence.sgg_suite import sgg_cells
+from evidence.seco_suite import UPPER
 from evidence.summary import seeds_of, values_of
 from evidence.tables import (
     markdown,
@@ -60,9 +59,9 @@ correction) and by the upper bound.
 student that learns from the most confident half of the model's labels, as the paper's input is;
 *raw* takes all labels. *Rest ignored* (paper) or *kept*: pixels outside all regions lose or keep
 their label. *DivideMix* is our own small form of the pixel-wise filter, with one network; *SCC
-without SAM* corrects the labels' own components, with features of the SAM's encoder. An order
-holds if it does in every seed, and "within the deviations" if the means then differ by less than
-both standard deviations together. Shares of a way that is less than three of its deviations
+without SAM* corrects the labels' own components, with the features that correct the others. An
+order holds if it does in every seed, and "within the deviations" if the means then differ by less
+than both standard deviations together. Shares of a way that is less than three of its deviations
 are left out. In plots bars are one standard deviation, and grey dots the seeds.
 """
 SUITES = {"seco": "Labels (SeCo)", "sgg": "Translations (SGG, PTL), and both papers together"}
@@ -196,14 +195,10 @@ def _of_file(one: Published, notes: Mapping[str, str]) -> Iterator[str]:
 def _not_run(published: Sequence[Published], notes: Mapping[str, str]) -> Iterator[str]:
     yield "## What has not been run"
     lines = []
-    for data in TITLES:
+    for data in DATA:
         for scale in ("cpu", "gpu"):
-            own = SCALES[scale]
-            planned = {
-                "seco": seco_cells(data, own.seco, range(SEEDS)),
-                "sgg": sgg_cells(data, own.sgg, range(SEEDS)),
-            }
-            for suite, cells in planned.items():
+            for suite in SUITES:
+                cells = planned(suite, data, scale, range(SEEDS))
                 done = {
                     cell
                     for one in published

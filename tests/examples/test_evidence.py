@@ -13,11 +13,12 @@ import torch
 from evidence import streets as streets_module
 from evidence.camvid import NETWORKS
 from evidence.cells import Cell, before_in_rounds, measure, state_of
-from evidence.command import main, planned
-from evidence.context import Context
+from evidence.command import main
+from evidence.context import Context, scale_of
 from evidence.dividemix import divide_pixels
 from evidence.kept import Kept, only_here
 from evidence.page import page, write_docs
+from evidence.planned import planned
 from evidence.publish import publish, read_published
 from evidence.references import references
 from evidence.running import SUITES, run
@@ -31,6 +32,7 @@ from measuring.imagenet import imagenet_segmenter
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
+import seco
 from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS, TRAIN_SEEDS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -374,8 +376,46 @@ def test_camvid_runs_with_its_networks(data, frames_of_a_drive, tmp_path, capsys
     assert kept.name.startswith(f"{data}-day-")
 
 
+def test_edge_regions_and_features_of_imagenet_are_what_labels_come_from(
+    frames_of_a_drive, tmp_path, monkeypatch
+):
+    encoders = []
+    scale = scale_of("camvid-imagenet", "smoke")
+    context = Context("camvid-imagenet", frames_of_a_drive, scale, tmp_path, torch.device("cpu"))
+    made = seco.ConnectivityCorrector
+
+    def remembering(space, encoder, **options):
+        encoders.append(encoder)
+        return made(space, encoder, **options)
+
+    monkeypatch.setattr(seco, "ConnectivityCorrector", remembering)
+    labels = {
+        arm: arm_labels(
+            Cell.of("seco", "camvid-imagenet", "source-free", arm, 0, rest="ignored"), context
+        )
+        for arm in ("PSA", "edge regions", "edge regions + SCC")
+    }
+    assert (labels["PSA"] != labels["edge regions"]).any()
+    assert [type(encoder) for encoder in encoders] == [seco.ModuleExtractor]
+
+
+def test_camvid_without_edge_maps_is_refused_at_once(tmp_path):
+    words = ["--data", "camvid-imagenet", "--folder", str(tmp_path), "--processes", "1"]
+    with pytest.raises(SystemExit, match=r"expected .*edges, got none"):
+        main([*words, "--scale", "smoke", "--out", str(tmp_path / "out")])
+
+
+def test_suites_that_a_network_does_not_have_are_not_planned(capsys):
+    for scale in SCALES:
+        cells = planned("all", "camvid-imagenet", scale, range(3))
+        assert {cell.suite for cell in cells} == {"seco"}
+    with pytest.raises(SystemExit):
+        main(["--suite", "sgg", "--data", "camvid-imagenet", "--list"])
+    assert "--suite sgg: not with --data camvid-imagenet" in capsys.readouterr().err
+
+
 def test_a_network_from_imagenet_keeps_what_few_images_would_spoil():
-    model = imagenet_segmenter(0, 5).train()
+    model = imagenet_segmenter(0, 5).requires_grad_(True).train()  # as measuring.training does
     before = {name: value.clone() for name, value in model.state_dict().items()}
     again = imagenet_segmenter(0, 5).state_dict()
     assert all((again[name] == value).all() for name, value in before.items())
@@ -388,5 +428,7 @@ def test_a_network_from_imagenet_keeps_what_few_images_would_spoil():
     changed = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
     assert "head.weight" in changed
     assert any(name.startswith("stages.blocks.9.") for name in changed)
-    assert not any(name.startswith(("stages.stem.", "stages.blocks.1.")) for name in changed)
+    early = ("stages.stem.", *(f"stages.blocks.{block}." for block in range(3)))  # to stride 4
+    assert not any(name.startswith(early) for name in changed)
+    assert any(name.startswith("stages.blocks.3.") for name in changed)
     assert not any("stages." in name and "running" in name for name in changed)
