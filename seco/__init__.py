@@ -34,6 +34,7 @@ from seco.correction.judging import Judgement
 from seco.correction.mixture import NoNoiseFoundWarning
 from seco.correction.settings import PAPER as SCC_PAPER
 from seco.correction.settings import SCCSettings
+from seco.correction.torchvision_encoder import torchvision_encoder
 from seco.in_loop import refine_in_loop
 from seco.pipelines import LoadRegions, regions_of
 from seco.refine import Refinement, refine_pseudo_labels, refine_with_details
@@ -97,5 +98,6 @@ __all__ = [
     "regions_of",
     "select_confident",
     "to_region_map",
+    "torchvision_encoder",
     "transform_region_map",
 ]

@@ -14,6 +14,7 @@ from seco.cli.unused import check_used, given, sam_options
 from seco.common.cli.running import device_named
 from seco.common.functions import call_function, names_function
 from seco.correction.extractors import as_extractor
+from seco.correction.torchvision_encoder import torchvision_encoder
 from seco.sam.protocol import PromptableSegmenter
 
 
@@ -66,20 +67,30 @@ def name_of_fitted(corrector: Path, encoder: str | None) -> str:
     if encoder is None:
         raise ValueError(
             f"{corrector}: was fitted with an encoder of your own: expected the same --encoder "
-            "MODULE:FUNCTION, got none"
+            "(torchvision:NETWORK or MODULE:FUNCTION), got none"
         )
     return encoder
 
 
 def own_encoder(name: str, device: str) -> object:
-    """The network that a function gives for ``--encoder``, on the device if it can be moved.
+    """The network that ``--encoder`` names, on the device if it can be moved.
 
     Raises:
-        ValueError: neither ``sam`` nor ``small`` nor a function's name, or no such function.
-        TypeError: it returned nothing that can be an encoder.
+        ValueError: neither ``sam`` nor ``small`` nor a network of torchvision nor a function's
+            name, or no such network or function.
+        OSError: a network's weights cannot be downloaded.
+        TypeError: the function returned nothing that can be an encoder.
     """
+    library, _, network = name.partition(":")
+    if library == "torchvision":
+        try:
+            return torchvision_encoder(network, device=device)
+        except ValueError as error:
+            raise ValueError(f"--encoder {name}: {error}") from error
     if not names_function(name):
-        raise ValueError(f"--encoder: expected sam, small or MODULE:FUNCTION, got {name}")
+        raise ValueError(
+            "--encoder: expected sam, small, torchvision:NETWORK or MODULE:FUNCTION, got " + name
+        )
     made: Any = call_function(name)
     try:
         extractor: Any = as_extractor(made)  # else wrong kinds are told image by image

@@ -171,19 +171,21 @@ Compile = Annotated[
 Encoder = Annotated[
     str,
     typer.Option(
-        metavar="sam|small|MODULE:FUNCTION",
+        metavar="sam|small|torchvision:NETWORK|MODULE:FUNCTION",
         help="Where the corrector's features come from: sam is --sam's embedding; small is a "
-        "network trained from scratch, which wants thousands of images; a function of your own, "
-        "called without arguments, returns a network (a torch.nn.Module, frozen, or "
-        "seco.ModuleExtractor): on photographs take one that was trained on photographs.",
+        "network trained from scratch, which wants thousands of images; torchvision:resnet50 and "
+        "its like are downloaded once: on photographs take one that was trained on photographs; a "
+        "function of your own, called without arguments, returns a network (a torch.nn.Module, "
+        "frozen, or seco.ModuleExtractor).",
     ),
 ]
 FittedEncoder = Annotated[
     str | None,
     typer.Option(
         "--encoder",
-        metavar="MODULE:FUNCTION",
-        help="The function of your own that the corrector was fitted with, if it was with one.",
+        metavar="torchvision:NETWORK|MODULE:FUNCTION",
+        help="The network, or the function of your own, that the corrector was fitted with, if it "
+        "was with one.",
     ),
 ]
 Confidence = Annotated[

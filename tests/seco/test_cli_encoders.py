@@ -8,8 +8,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torchvision
 from commands import run
 from PIL import Image
+from torchvision.models import _api as downloads
 
 import seco
 from seco.common.files import read_label, write_label
@@ -143,7 +145,7 @@ def test_another_network_is_refused(here):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("large", "--encoder: expected sam, small or MODULE:FUNCTION, got large"),
+        ("large", "small, torchvision:NETWORK or MODULE:FUNCTION, got large"),
         ("own_networks:none", "expected a function none in own_networks, got None"),
         ("no_networks:network", "expected an importable module, got no no_networks"),
         ("own_networks:number", "--encoder own_networks:number: encoder: expected None, a torch"),
@@ -164,7 +166,7 @@ def test_one_is_needed_where_one_was_fitted_and_only_there(here):
     assert run("fit", "images", "labels", "small", *small).exit_code == 0
     vote = ("--sam", "none", "--regions", "regions")
     said = {
-        "corrector": "expected the same --encoder MODULE:FUNCTION, got none",
+        "corrector": "(torchvision:NETWORK or MODULE:FUNCTION), got none",
         "small": "--encoder: expected only with a corrector that was fitted with one of your own",
     }
     for corrector, message in said.items():
@@ -196,3 +198,24 @@ def test_networks_are_put_on_the_device(here):
         assert "1 fitted" in fitted.stdout, fitted.stderr
         made = run("correct", "images", "labels", function, f"{function}-out", *on_gpu)
         assert "4 corrected" in made.stdout, made.stderr
+
+
+def test_a_network_of_torchvision(here, monkeypatch):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = torchvision.models.resnet18().state_dict()
+    monkeypatch.setattr(downloads, "load_state_dict_from_url", lambda *args, **options: state)
+    chosen = ("--encoder", "torchvision:resnet18", "--device", "cpu")
+    quick = ("--set", "iterations=3", "--set", "min_area=1")
+    fitted = run("fit", "images", "labels", "corrector", *quick, *chosen)
+    assert "1 fitted" in fitted.stdout, fitted.stderr
+    corrected = run("correct", "images", "labels", "corrector", "corrected", *chosen)
+    assert "4 corrected, 0 skipped, 0 failed" in corrected.stdout, corrected.stderr
+    encoder = seco.torchvision_encoder("resnet18")
+    corrector = seco.ConnectivityCorrector.load("corrector", encoder=encoder)
+    image = np.asarray(Image.open("images/0.png"))
+    expected = corrector.correct(image, read_label("labels/0.png"))
+    assert (read_label("corrected/0.png") == expected).all()
+    wrong = run("fit", "images", "labels", "other", "--encoder", "torchvision:resnet7")
+    assert wrong.exit_code == 2
+    assert "--encoder torchvision:resnet7: name: expected one of" in wrong.stderr

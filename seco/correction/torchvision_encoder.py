@@ -1,0 +1,141 @@
+"""A network of torchvision as the corrector's features: trained on photographs, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import nn
+
+from seco.correction.extractors import ModuleExtractor
+from seco.sam.inputs import IMAGENET_MEAN, IMAGENET_STD
+
+STRIDES = (8, 16, 32)
+_HEIGHT, _WIDTH = (
+    256,
+    320,
+)  # of an image that shows the strides; poolings to 1 x 1 or 7 x 7 do not fit
+
+
+def torchvision_encoder(
+    name: str = "resnet50",
+    *,
+    weights: str | PathLike[str] | None = "DEFAULT",
+    trained: bool = False,
+    device: str | torch.device = "cpu",
+) -> ModuleExtractor:
+    """Features of one of torchvision's classification networks, at strides 8, 16 and 32.
+
+    On photographs such features recognise noise far better than those of the bundled SAM
+    (docs/correction.md). The paper takes ``"resnet101"`` and trains it along (``trained=True``).
+
+    Args:
+        name: as in ``torchvision.models.list_models()``: resnets, EfficientNets, ConvNeXts,
+            MobileNets, RegNets and others whose features keep rows and columns.
+        weights: the name of weights that torchvision downloads once (``"DEFAULT"``: its best,
+            ``"IMAGENET1K_V1"``), a file with a state dict of the network, or ``None`` for the
+            first ones, always the same.
+        trained: see :class:`ModuleExtractor`.
+        device: where to put it.
+
+    Raises:
+        ValueError: no such network or weights, weights of another network, or no feature maps at
+            these strides.
+        OSError: the weights can be neither read nor downloaded.
+
+    Example:
+        >>> encoder = torchvision_encoder("mobilenet_v3_small", weights=None)
+        >>> [tuple(level.values.shape) for level in encoder(torch.zeros(3, 64, 96))]
+        [(24, 8, 12), (48, 4, 6), (576, 2, 3)]
+    """
+    with torch.random.fork_rng(devices=[]):  # what is loaded is drawn before
+        torch.manual_seed(0)
+        network, mean, std = _network(name, weights)
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    stages = {stage: str(stride) for stride, stage in _stages(name, network).items()}
+    return ModuleExtractor(
+        create_feature_extractor(network, stages).to(device),
+        trained=trained,
+        mean=mean,
+        std=std,
+        output=tuple(str(stride) for stride in STRIDES),
+    )
+
+
+Statistics = tuple[float, float, float]
+
+
+def _network(
+    name: str, weights: str | PathLike[str] | None
+) -> tuple[nn.Module, Statistics, Statistics]:
+    """With its weights, and the mean and deviation of images in 0-255 that these expect."""
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise ValueError(f"name: expected one of torchvision.models.list_models(), got {name!r}")
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if weights is None:
+        return models.get_model(name, weights=None).eval(), mean, std
+    if Path(weights).is_file():
+        network = models.get_model(name, weights=None)
+        try:
+            network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        except (RuntimeError, TypeError, EOFError, UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{fspath(weights)}: not a state dict of {name}: {reason}") from error
+        return network.eval(), mean, std
+    known = models.get_model_weights(name).__members__
+    if weights not in known:
+        raise ValueError(
+            f"weights: expected one of {', '.join(known)} or a file, got {fspath(weights)!r}"
+        )
+    chosen: Any = known[str(weights)]
+    try:
+        network = models.get_model(name, weights=chosen)
+    except OSError as error:
+        raise OSError(
+            f"{name}: its weights could not be downloaded from {chosen.url} ({error}); give those "
+            "that you have as a file, weights=PATH, or put them into torch.hub's folder"
+        ) from error
+    seen = chosen.transforms()
+    return network.eval(), _in_bytes(seen.mean), _in_bytes(seen.std)
+
+
+def _stages(name: str, network: nn.Module) -> dict[int, str]:
+    """Stride -> the last of the network's stages, or of their parts, that has it."""
+    found: dict[int, str] = {}
+
+    def note(stage: str, module: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, torch.Tensor) and output.ndim == 4:
+            stride = _HEIGHT // output.shape[-2]
+            if (stride * output.shape[-2], stride * output.shape[-1]) == (_HEIGHT, _WIDTH):
+                found[stride] = stage
+
+    parts = [(stage, part) for stage, part in network.named_modules() if stage.count(".") < 2]
+    hooks = [part.register_forward_hook(partial(note, stage)) for stage, part in parts if stage]
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 3, _HEIGHT, _WIDTH))
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"name: expected a network for images of any size: {error}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not found.keys() >= set(STRIDES):
+        strides = ", ".join(map(str, sorted(found))) or "none"
+        raise ValueError(
+            f"name: expected a network with feature maps at strides 8, 16 and 32, got {name} with "
+            f"{strides}"
+        )
+    return {stride: found[stride] for stride in STRIDES}
+
+
+def _in_bytes(statistics: Sequence[float]) -> Statistics:
+    red, green, blue = (255 * value for value in statistics)
+    return red, green, blue
