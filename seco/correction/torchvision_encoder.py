@@ -16,10 +16,10 @@ from seco.correction.extractors import ModuleExtractor
 from seco.sam.inputs import IMAGENET_MEAN, IMAGENET_STD
 
 STRIDES = (8, 16, 32)
-_HEIGHT, _WIDTH = (
-    256,
-    320,
-)  # of an image that shows the strides; poolings to 1 x 1 or 7 x 7 do not fit
+# Of a look at the strides; what is pooled to 1 x 1 or 7 x 7 does not divide it evenly.
+_HEIGHT, _WIDTH = 256, 320
+
+Statistics = tuple[float, float, float]
 
 
 def torchvision_encoder(
@@ -31,8 +31,9 @@ def torchvision_encoder(
 ) -> ModuleExtractor:
     """Features of one of torchvision's classification networks, at strides 8, 16 and 32.
 
-    On photographs such features recognise noise far better than those of the bundled SAM
-    (docs/correction.md). The paper takes ``"resnet101"`` and trains it along (``trained=True``).
+    On photographs features of a network from ImageNet recognised noise better than those of the
+    bundled SAM (docs/correction.md, of an EfficientNet). The paper takes ``"resnet101"`` and trains
+    it along (``trained=True``).
 
     Args:
         name: as in ``torchvision.models.list_models()``: resnets, EfficientNets, ConvNeXts,
@@ -55,10 +56,10 @@ def torchvision_encoder(
     """
     with torch.random.fork_rng(devices=[]):  # what is loaded is drawn before
         torch.manual_seed(0)
+        stages = {stage: str(stride) for stride, stage in _stages(name).items()}
         network, mean, std = _network(name, weights)
     from torchvision.models.feature_extraction import create_feature_extractor
 
-    stages = {stage: str(stride) for stride, stage in _stages(name, network).items()}
     return ModuleExtractor(
         create_feature_extractor(network, stages).to(device),
         trained=trained,
@@ -68,17 +69,12 @@ def torchvision_encoder(
     )
 
 
-Statistics = tuple[float, float, float]
-
-
 def _network(
     name: str, weights: str | PathLike[str] | None
 ) -> tuple[nn.Module, Statistics, Statistics]:
     """With its weights, and the mean and deviation of images in 0-255 that these expect."""
     from torchvision import models
 
-    if name not in models.list_models(module=models):
-        raise ValueError(f"name: expected one of torchvision.models.list_models(), got {name!r}")
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if weights is None:
         return models.get_model(name, weights=None).eval(), mean, std
@@ -107,8 +103,12 @@ def _network(
     return network.eval(), _in_bytes(seen.mean), _in_bytes(seen.std)
 
 
-def _stages(name: str, network: nn.Module) -> dict[int, str]:
+def _stages(name: str) -> dict[int, str]:
     """Stride -> the last of the network's stages, or of their parts, that has it."""
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise ValueError(f"name: expected one of torchvision.models.list_models(), got {name!r}")
     found: dict[int, str] = {}
 
     def note(stage: str, module: nn.Module, inputs: object, output: object) -> None:
@@ -117,16 +117,15 @@ def _stages(name: str, network: nn.Module) -> dict[int, str]:
             if (stride * output.shape[-2], stride * output.shape[-1]) == (_HEIGHT, _WIDTH):
                 found[stride] = stage
 
-    parts = [(stage, part) for stage, part in network.named_modules() if stage.count(".") < 2]
-    hooks = [part.register_forward_hook(partial(note, stage)) for stage, part in parts if stage]
+    # On "meta" there are shapes alone; and what cannot serve is not downloaded.
+    network = models.get_model(name, weights=None).eval().to("meta")
+    for stage, part in network.named_modules():
+        if stage and stage.count(".") < 2:
+            part.register_forward_hook(partial(note, stage))
     try:
-        with torch.inference_mode():
-            network(torch.zeros(1, 3, _HEIGHT, _WIDTH))
+        network(torch.zeros(1, 3, _HEIGHT, _WIDTH, device="meta"))
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"name: expected a network for images of any size: {error}") from error
-    finally:
-        for hook in hooks:
-            hook.remove()
     if not found.keys() >= set(STRIDES):
         strides = ", ".join(map(str, sorted(found))) or "none"
         raise ValueError(

@@ -119,6 +119,12 @@ def test_what_cannot_be_is_said(name, options, said):
         seco.torchvision_encoder(name, **options)
 
 
+def test_nothing_is_downloaded_of_what_cannot_serve(downloaded):
+    with pytest.raises(ValueError, match="feature maps at strides"):
+        seco.torchvision_encoder("swin_t")
+    assert not downloaded
+
+
 def test_files_that_are_no_weights_of_the_network_are_said(tmp_path):
     torch.save({"other": torch.zeros(2)}, tmp_path / "other.pth")
     torch.save([1, 2], tmp_path / "list.pth")
