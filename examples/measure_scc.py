@@ -31,9 +31,9 @@ from tqdm import tqdm
 import seco
 from seco.aggregation import Connectivities
 from seco.common.settings_text import change_settings
-from seco.correction.extractors import SegmenterExtractor
 from seco.correction.protocol import FeatureExtractor, FeatureMap
 from seco.correction.samples import find_connectivities
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.demo import STREETS
 from seco.demo.scenes import TEST_SEEDS
 from seco.demo.segmenter import load_segmenter
@@ -355,6 +355,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=3, help="fit to every n-th choosing frame")
     parser.add_argument("--encoder", choices=("sam", "small", "imagenet"), default="sam",
                         help="imagenet: see measuring/imagenet.py")  # fmt: skip
+    parser.add_argument("--crop-layers", type=int, default=0, metavar="N",
+                        help="of windows that the SAM's features see besides")  # fmt: skip
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--held", nargs="+", default=["car", "person"], help="openset: classes")
     parser.add_argument("--variants", nargs="+", default=["SCC", "SCC (paper's settings)"])
@@ -369,8 +371,8 @@ def main() -> None:
     psa = dataclasses.replace(seco.PSASettings(), proposals=proposal_settings_of(sam))
     encoder: object = None
     if args.encoder != "small":
-        is_sam = args.encoder == "sam"
-        encoder = Remembering(SegmenterExtractor(sam) if is_sam else imagenet_features())
+        embedding = SegmenterExtractor(sam, crop_n_layers=args.crop_layers)
+        encoder = Remembering(embedding if args.encoder == "sam" else imagenet_features())
     own = change_settings(seco.SCCSettings(), args.set)
     variants = {
         "SCC": Variant(own),

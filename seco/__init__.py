@@ -32,6 +32,7 @@ from seco.correction.extractors import ModuleExtractor
 from seco.correction.fitting import FitRecord
 from seco.correction.judging import Judgement
 from seco.correction.mixture import NoNoiseFoundWarning
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.settings import PAPER as SCC_PAPER
 from seco.correction.settings import SCCSettings
 from seco.correction.torchvision_encoder import torchvision_encoder
@@ -85,6 +86,7 @@ __all__ = [
     "RegionTable",
     "Regions",
     "SCCSettings",
+    "SegmenterExtractor",
     "accelerate_sam",
     "connected_components",
     "find_label_space",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import encoder_of, sam_named, warn_of_tiny
+from seco.cli.models import encoder_of, sam_layers, sam_named, warn_of_tiny
 from seco.cli.options import (
     FEATURE_GIB,
     Accelerate,
@@ -86,7 +86,7 @@ def fit(
 
     chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
     with refused():
-        if encoder != "sam":
+        if sam_layers(encoder) is None:
             check_used(sam_options(chosen), "--encoder sam")
         if encoder == "small":
             memory = {"--feature-memory": given(feature_memory, FEATURE_GIB)}
@@ -101,7 +101,7 @@ def fit(
         used = device_named(device)
         features, own = encoder_of(encoder, lambda: sam_named(chosen, used), used)
     with job(overwrite=overwrite) as options:
-        if encoder == "sam":
+        if sam_layers(encoder) is not None:
             warn_of_tiny(sam, first=options.processes.first, features=True)
         summary = fit_folder(
             inputs, out, label_space=space, settings=settings, encoder=features, seed=seed,

@@ -14,8 +14,13 @@ from seco.cli.unused import check_used, given, sam_options
 from seco.common.cli.running import device_named
 from seco.common.functions import call_function, names_function
 from seco.correction.extractors import as_extractor
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.torchvision_encoder import torchvision_encoder
+from seco.sam.loading import as_segmenter
 from seco.sam.protocol import PromptableSegmenter
+
+CROPS = "sam-crops"
+"""What ``--encoder`` calls a SAM's embedding of the image and of windows of it."""
 
 
 def sam_named(chosen: SamChoice, device: str) -> PromptableSegmenter:
@@ -59,8 +64,9 @@ def name_of_fitted(corrector: Path, encoder: str | None) -> str:
     """
     from seco.correction.storage import read_header
 
-    kind: object = read_header(corrector)["encoder"].get("kind")
-    name = {"segmenter": "sam", "small": "small"}.get(str(kind))
+    said: dict[str, str] = read_header(corrector)["encoder"]
+    with_crops = f"{CROPS}:{said['crop_n_layers']}" if "crop_n_layers" in said else "sam"
+    name = {"segmenter": with_crops, "small": "small"}.get(str(said.get("kind")))
     if name is not None:
         check_used({"--encoder": encoder}, "a corrector that was fitted with one of your own")
         return name
@@ -72,12 +78,29 @@ def name_of_fitted(corrector: Path, encoder: str | None) -> str:
     return encoder
 
 
+def sam_layers(encoder: str) -> int | None:
+    """The layers of crops that ``--encoder`` asks of the SAM; ``None`` if it names no SAM.
+
+    Raises:
+        ValueError: crops, but not how many layers.
+
+    Example:
+        >>> [sam_layers(name) for name in ("sam", "sam-crops", "sam-crops:2", "small")]
+        [0, 1, 2, None]
+    """
+    name, _, layers = encoder.partition(":")
+    if name == CROPS:
+        if not (layers or "1").isdecimal() or int(layers or 1) < 1:
+            raise ValueError(f"--encoder: expected {CROPS} or {CROPS}:LAYERS, got {encoder}")
+        return int(layers or 1)
+    return 0 if encoder == "sam" else None
+
+
 def own_encoder(name: str, device: str) -> object:
     """The network that ``--encoder`` names, on the device if it can be moved.
 
     Raises:
-        ValueError: neither ``sam`` nor ``small`` nor a network of torchvision nor a function's
-            name, or no such network or function.
+        ValueError: not one of the encoders, or no such network or function.
         OSError: a network's weights cannot be downloaded.
         TypeError: the function returned nothing that can be an encoder.
     """
@@ -89,7 +112,8 @@ def own_encoder(name: str, device: str) -> object:
             raise ValueError(f"--encoder {name}: {error}") from error
     if not names_function(name):
         raise ValueError(
-            "--encoder: expected sam, small, torchvision:NETWORK or MODULE:FUNCTION, got " + name
+            "--encoder: expected sam, sam-crops, small, torchvision:NETWORK or MODULE:FUNCTION, "
+            f"got {name}"
         )
     made: Any = call_function(name)
     try:
@@ -106,15 +130,16 @@ def encoder_of(name: str, sam: Callable[[], object], device: str) -> tuple[objec
 
     Args:
         name: see :func:`name_of_fitted`.
-        sam: gives the SAM that ``sam`` means.
+        sam: gives the SAM that ``sam`` and ``sam-crops`` mean.
         device: where a network is to be.
 
     Raises:
         OSError, ValueError, RuntimeError, AssertionError, TypeError: as ``sam`` and
             :func:`own_encoder`.
     """
-    if name == "sam":
-        return sam(), None
+    layers = sam_layers(name)
+    if layers is not None:
+        return SegmenterExtractor(as_segmenter(sam()), crop_n_layers=layers), None
     return (None, device) if name == "small" else (own_encoder(name, device), None)
 
 
@@ -128,7 +153,7 @@ def fitted_encoder(
             :func:`name_of_fitted`; or a SAM is named that the corrector is not in need of.
     """
     name, used = name_of_fitted(corrector, encoder), device_named(device)
-    if name != "sam":
+    if sam_layers(name) is None:
         check_used(sam_options(chosen), "a corrector that was fitted with a SAM")
     return encoder_of(name, lambda: sam_named(chosen, used), used)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import name_of_fitted, warn_of_tiny
+from seco.cli.models import name_of_fitted, sam_layers, warn_of_tiny
 from seco.cli.options import (
     Accelerate,
     Assignments,
@@ -171,7 +171,7 @@ def refine(
         )  # fmt: skip
         if is_default(context, "sam"):
             check_prompting(refiner)
-        features = fitted == "sam"
+        features = fitted is not None and sam_layers(fitted) is not None
     if single:
         warn_of_tiny(sam, first=True, features=features)
         try:

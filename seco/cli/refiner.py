@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from seco.aggregation import needs_embedding
-from seco.cli.models import encoder_of, sam_named
+from seco.cli.models import encoder_of, sam_layers, sam_named
 from seco.cli.options import WITHOUT_EFFECT, Method, Outside, SamChoice, SamName
 from seco.cli.unused import check_used, sam_options
 from seco.common.cli.running import device_named
@@ -60,7 +60,7 @@ def refiner_of(
     assigned = list(assignments or [])
     if chosen.sam is SamName.none:
         check_used(sam_options(chosen), "another --sam than none")
-        if encoder == "sam":
+        if encoder is not None and sam_layers(encoder) is not None:
             raise ValueError("--corrector was fitted with a SAM: expected the same --sam, got none")
     if regions is not None:
         names = {field.name for field in fields(ProposalSettings)}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import warn_of_tiny
+from seco.cli.models import sam_layers, warn_of_tiny
 from seco.cli.options import (
     FEATURE_GIB,
     Accelerate,
@@ -197,7 +197,7 @@ def run(
     stage = Stage(resumes=True)
     with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first
-        warn_of_tiny(sam, first=first, features=encoder == "sam")
+        warn_of_tiny(sam, first=first, features=sam_layers(encoder) is not None)
 
         def announce(name: str) -> None:
             stage.name = _STAGES[name]

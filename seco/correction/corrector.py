@@ -20,12 +20,13 @@ from seco.common.precision import cpu_by_default
 from seco.common.processes import ALONE
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.correcting import Correction, correct_images
-from seco.correction.extractors import SegmenterExtractor, as_extractor
+from seco.correction.extractors import as_extractor
 from seco.correction.fitting import FitRecord, fit_classifier
 from seco.correction.judging import Judgement
 from seco.correction.lessons import FEATURE_MEMORY
 from seco.correction.questions import read_question
 from seco.correction.samples import Sample
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.settings import SCCSettings
 from seco.correction.storage import read_corrector, write_corrector
 from seco.correction.stream import SampleStream
@@ -46,10 +47,11 @@ class ConnectivityCorrector:
 
     Args:
         label_space: names and ignore index of the classes.
-        encoder: where features come from: a SAM as :func:`seco.load_sam` accepts it, an
-            ``nn.Module`` (frozen, ImageNet statistics; for anything else
-            :class:`seco.ModuleExtractor`), or ``None`` for a small network that is trained with
-            the classifier. That one wants thousands of images: on a hundred it made labels worse.
+        encoder: where features come from: a SAM as :func:`seco.load_sam` accepts it (to look
+            closer with it :class:`seco.SegmenterExtractor`), an ``nn.Module`` (frozen, ImageNet
+            statistics; for anything else :class:`seco.ModuleExtractor`), or ``None`` for a small
+            network that is trained with the classifier. That one wants thousands of images: on a
+            hundred it made labels worse.
         settings: every choice of the method.
         seed: of all that is random in fitting; no global generator is read or moved.
         device: where the small network lives (the CPU if ``None``); an encoder of yours stays

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from seco.common.checks import check_integer, check_number, describe
 from seco.common.modules import device_of, dtype_of, fingerprint
+from seco.correction.levels import levels_of, whole
 from seco.correction.protocol import FeatureExtractor, FeatureMap
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.small_encoder import SmallEncoder
 from seco.sam.inference import inference
 from seco.sam.inputs import IMAGENET_MEAN, IMAGENET_STD
 from seco.sam.loading import as_segmenter
-from seco.sam.protocol import Embedding, PromptableSegmenter
+from seco.sam.protocol import PromptableSegmenter
 from seco.sam.sam2 import is_sam2
 from seco.sam.segment_anything import is_segment_anything
 from seco.sam.transformers import is_transformers_sam
@@ -58,7 +60,7 @@ class SmallExtractor:
         """A fine (stride 4) and a coarse (stride 16) map; see :class:`FeatureExtractor`."""
         pixels = (image.to(self.device).float() / 127.5 - 1)[None]
         levels = self._network(pixels.contiguous(memory_format=torch.channels_last))
-        return [_whole(level[0]) for level in levels]
+        return [whole(level[0]) for level in levels]
 
     def describe(self) -> dict[str, str]:
         """Its kind."""
@@ -142,7 +144,7 @@ class ModuleExtractor:
         else:
             with inference(self._module):
                 found = self._module(pixels)
-        return [_whole(level[0]) for level in _levels(found, self._output)]
+        return [whole(level[0]) for level in levels_of(found, self._output)]
 
     def describe(self) -> dict[str, str]:
         """Its kind, how it is fed, and, if frozen, which weights it has."""
@@ -153,98 +155,6 @@ class ModuleExtractor:
             "output": str(self._output),
         }
         return said if self._is_trained else said | {"weights": fingerprint(self._module)}
-
-
-class SegmenterExtractor:
-    """The embedding that a promptable segmenter makes anyway; frozen.
-
-    Args:
-        segmenter: see :func:`seco.load_sam`.
-        level: which of the embedding's tensors to take, counted as in its ``features``; ``None``
-            takes the one with the most channels, which is SAM's and SAM 2's image embedding.
-
-    Raises:
-        TypeError, ValueError: at the first image, if its embedding holds no (1, C, h, w) tensor.
-
-    Example:
-        >>> from seco import load_sam
-        >>> extractor = SegmenterExtractor(load_sam("tiny"))
-        >>> level = extractor(torch.zeros(3, 64, 128, dtype=torch.uint8))[0]
-        >>> level.values.shape, level.extent
-        (torch.Size([64, 32, 32]), (16.0, 32.0))
-    """
-
-    def __init__(self, segmenter: PromptableSegmenter, *, level: int | None = None) -> None:
-        if not isinstance(segmenter, PromptableSegmenter):
-            raise TypeError(
-                f"segmenter: expected the result of seco.load_sam, got {describe(segmenter)}"
-            )
-        self._segmenter = segmenter
-        self._level = level
-
-    @property
-    def device(self) -> torch.device:
-        """Where the segmenter lives."""
-        return self._segmenter.device
-
-    @property
-    def trained(self) -> nn.Module | None:
-        """None: a segmenter is never trained here."""
-        return None
-
-    @property
-    def learning_rate_factor(self) -> float:
-        """0, since nothing of it is trained."""
-        return 0.0
-
-    def __call__(self, image: Tensor) -> Sequence[FeatureMap]:
-        """See :class:`FeatureExtractor`."""
-        return self.of_embedding(self._segmenter.encode(image[None])[0])
-
-    def shares(self, segmenter: object) -> bool:
-        """Whether an image's embedding by this segmenter is what the extractor would make."""
-        return segmenter is self._segmenter
-
-    def of_embedding(self, embedding: Embedding) -> Sequence[FeatureMap]:
-        """What :meth:`__call__` gives for an image that the segmenter has encoded before."""
-        features = embedding.features
-        if isinstance(features, Sequence) and self._level is None:
-            maps = [item for item in features if isinstance(item, Tensor) and item.ndim == 4]
-            features = max(maps, key=lambda item: item.shape[1], default=None)
-        (level,) = _levels(features, self._level)
-        # How much of the frame is padding only the decoder tells: ask it about any point.
-        centre = [[[side / 2 for side in reversed(embedding.size)]]]
-        answer = self._segmenter.decode(
-            embedding,
-            points=torch.tensor(centre, device=self.device),
-            point_labels=torch.ones(1, 1, dtype=torch.int64, device=self.device),
-        )
-        rows, columns = (
-            cells * shown / of
-            for cells, shown, of in zip(
-                level.shape[-2:], answer.extent, answer.logits.shape[-2:], strict=True
-            )
-        )
-        return [FeatureMap(level[0], (rows, columns))]
-
-    def describe(self) -> dict[str, str]:
-        """Its kind and the segmenter's: the weights of its modules, and what it says of itself."""
-        segmenter: object = self._segmenter
-        said = {
-            "kind": "segmenter",
-            "segmenter": type(segmenter).__name__,
-            "level": str(self._level),
-        }
-        if isinstance(segmenter, nn.Module):
-            said["weights"] = fingerprint(segmenter)
-        held = {**getattr(segmenter, "__dict__", {}), "model": getattr(segmenter, "model", None)}
-        for name, part in sorted(held.items()):
-            if isinstance(part, nn.Module):
-                said["weights" if name == "model" else f"weights of {name}"] = fingerprint(part)
-        own = getattr(segmenter, "describe", None)
-        if callable(own):
-            said |= {str(name): str(value) for name, value in own().items()}
-        return said
 
 
 def as_extractor(
@@ -283,45 +193,3 @@ def as_extractor(
             "encoder: expected None, a torch.nn.Module, an object with the methods of "
             f"FeatureExtractor, or a SAM ({error})"
         ) from error
-
-
-def _whole(values: Tensor) -> FeatureMap:
-    return FeatureMap(values, (float(values.shape[1]), float(values.shape[2])))
-
-
-def _levels(found: object, output: int | str | tuple[int | str, ...] | None) -> list[Tensor]:
-    """The feature maps in what a network returned."""
-    if isinstance(output, tuple):
-        return [level for one in output for level in _levels(found, one)]
-    if isinstance(found, Mapping):
-        chosen = output if output is not None or len(found) != 1 else next(iter(found))
-        if chosen not in found:
-            raise ValueError(
-                f"output: expected one of {', '.join(map(repr, found))}, got {chosen!r}"
-            )
-        found = found[chosen]
-    elif isinstance(found, (list, tuple)):
-        if output is not None:
-            if not isinstance(output, int) or not -len(found) <= output < len(found):
-                raise ValueError(
-                    f"output: expected a position in a list of {len(found)}, got {output!r}"
-                )
-            found = found[output]
-    elif output is not None and isinstance(found, Tensor):
-        raise ValueError(
-            f"output: expected None, since the network returns a tensor, got {output!r}"
-        )
-    listed = list(found) if isinstance(found, (list, tuple)) else [found]
-    levels = []
-    for level in listed:
-        if not isinstance(level, Tensor) or not level.is_floating_point():
-            raise TypeError(f"encoder: expected feature maps, got {describe(level)}")
-        if level.ndim != 4 or len(level) != 1 or level.shape[1] < 2 or 0 in level.shape:
-            raise ValueError(
-                "encoder: expected feature maps of shape (1, C, h, w) with C > 1, "
-                f"got {tuple(level.shape)}"
-            )
-        levels.append(level)
-    if not levels:
-        raise ValueError("encoder: expected at least one feature map, got none")
-    return levels

@@ -14,10 +14,10 @@ from seco.common.precision import exact
 from seco.common.tables import take_rows
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.decision import CORRECT, DROP, Decisions, adjust_for_noise, decide
-from seco.correction.extractors import SegmenterExtractor
 from seco.correction.mixture import NoiseModel
 from seco.correction.neighbours import NeighbourBank, neighbour_classes
 from seco.correction.samples import mean_confidences
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.settings import SCCSettings
 from seco.sam.protocol import Embedding
 
@@ -162,7 +162,7 @@ def judge(
         with exact(classifier.extractor.device):
             maps, extractor = None, classifier.extractor
             if embedding is not None and isinstance(extractor, SegmenterExtractor):
-                maps = extractor.of_embedding(embedding)
+                maps = extractor(image, embedding=embedding)
             features = classifier.features(
                 image, connectivities.ids, len(connectivities), maps=maps
             )

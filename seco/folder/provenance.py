@@ -12,7 +12,8 @@ from torch import nn
 
 from seco.common.jobs import Manifest, library_versions
 from seco.common.modules import fingerprint
-from seco.correction.extractors import SegmenterExtractor, as_extractor
+from seco.correction.extractors import as_extractor
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.storage import CORRECTOR_FILE
 
 _NO_WEIGHTS = {"kind", "segmenter", "level"}

@@ -281,9 +281,12 @@ def _settings(
 
 
 def _kind(encoder: object) -> str:
-    """What ``--encoder`` calls it: sam, small, or of a network of one's own what kind it is."""
-    kind = as_extractor(encoder).describe().get("kind", type(encoder).__name__)
-    return "sam" if kind == "segmenter" else kind
+    """A SAM, with crops or without, the small network, or of one's own what kind it is."""
+    said = as_extractor(encoder).describe()
+    kind = said.get("kind", type(encoder).__name__)
+    if kind == "segmenter":
+        return f"sam, crop_n_layers {said['crop_n_layers']}" if "crop_n_layers" in said else "sam"
+    return kind
 
 
 def _beside(now: Any, usual: Any) -> list[Setting]:

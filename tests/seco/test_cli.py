@@ -284,6 +284,36 @@ def test_labels_are_refined_and_corrected_at_once(work):
     assert "--save-connectivities: expected only with folders" in one.stderr
 
 
+def test_a_sam_that_looks_at_windows_too(work):
+    images, labels = work / "images", work / "labels"
+    keep = ("--outside", "keep", *QUICK)
+    parts, psa, corrector = work / "parts", work / "psa", work / "corrector"
+    refined = run("refine", images, labels, psa, *keep, "--save-connectivities", parts)
+    assert refined.exit_code == 0, refined.output
+    given = ("--connectivities", parts, "--device", "cpu")
+    fit = ("fit", images, psa, corrector, "--set", "iterations=3", *given, "--encoder")
+    for name in ("sam-crops:0", "sam-crops:some", "sam-crop"):
+        wrong = run(*fit, name)
+        assert wrong.exit_code == 2
+        assert "--encoder: expected sam" in wrong.stderr
+    fitted = run(*fit, "sam-crops")
+    assert fitted.exit_code == 0, fitted.output
+    said = json.loads((corrector / "corrector.json").read_text())["encoder"]
+    assert said["crop_n_layers"] == "1"
+    assert name_of_fitted(corrector, None) == "sam-crops:1"
+    # What is known of it from the corrector need not be said again.
+    both = run("refine", images, labels, work / "both", *keep, "--corrector", corrector)
+    assert "3 refined, 0 skipped, 0 failed" in both.stdout, both.stderr
+    after = run("correct", images, psa, corrector, work / "after", *given)
+    assert "3 corrected, 0 skipped, 0 failed" in after.stdout, after.stderr
+    assert contents(work / "after") == contents(work / "both")
+    sam = seco.load_sam("tiny")
+    with pytest.raises(ValueError, match=r"encoder: .* other crop_n_layers \(1, None\)"):
+        seco.ConnectivityCorrector.load(corrector, encoder=sam)
+    same = seco.SegmenterExtractor(sam, crop_n_layers=1)
+    assert seco.ConnectivityCorrector.load(corrector, encoder=same).record.iterations == 3
+
+
 def test_a_corrector_of_another_sam_or_of_ones_own_encoder(work):
     space = seco.CITYSCAPES
     samples = [pair(0, (40, 64))[:2]]

@@ -118,6 +118,9 @@ def network() -> torch.nn.Module:
 
 ENCODERS = {
     "sam": lambda device: {"encoder": segmenter(device)},
+    "sam, crops": lambda device: {
+        "encoder": seco.SegmenterExtractor(segmenter(device), crop_n_layers=1)
+    },
     "module": lambda device: {"encoder": ModuleExtractor(network().to(device))},
     "small": lambda device: {"device": device},
 }

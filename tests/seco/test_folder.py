@@ -20,7 +20,8 @@ import seco
 from seco import CITYSCAPES, ConnectivityCorrector, SCCSettings
 from seco.common.files import read_confidence, read_image, read_label, write_label
 from seco.common.jobs import JobOptions, Summary
-from seco.correction.extractors import ModuleExtractor, SegmenterExtractor
+from seco.correction.extractors import ModuleExtractor
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.storage import CORRECTOR_FILE
 from seco.folder import (
     ImageFiles,

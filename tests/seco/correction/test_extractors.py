@@ -6,17 +6,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from psa_oracle import ExactSegmenter
 from segment_anything import SamPredictor
 from torch import nn
 
-from seco import CITYSCAPES, ConnectivityCorrector, Embedding, MaskLogits, load_sam
-from seco.correction.extractors import (
-    ModuleExtractor,
+from seco import (
+    CITYSCAPES,
+    ConnectivityCorrector,
+    Embedding,
+    MaskLogits,
     SegmenterExtractor,
-    SmallExtractor,
-    as_extractor,
+    load_sam,
 )
+from seco.correction.extractors import ModuleExtractor, SmallExtractor, as_extractor
+from seco.sam.crop_layers import windows_of_layer
 from seco.sam.tiny import build_tiny_sam
 
 IMAGE = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 37, 50), np.uint8))
@@ -160,6 +164,46 @@ def test_a_segmenters_embedding_without_its_padding():
     embedding = sam.encode(IMAGE[None])[0].features[0][0]
     assert torch.equal(level.values, embedding)
     assert level.extent == (32 * 189 / 256, 32.0)  # 37 x 50 becomes 189 x 256
+
+
+def test_windows_are_looked_at_besides():
+    sam = load_sam("tiny")
+    plain = SegmenterExtractor(sam)
+    whole, closer, closest = SegmenterExtractor(sam, crop_n_layers=2)(IMAGE)
+    assert torch.equal(whole.values, plain(IMAGE)[0].values)
+    for level, layer in ((closer, 1), (closest, 2)):
+        windows = windows_of_layer((37, 50), layer, overlap_ratio=512 / 1500)
+        assert len(windows) == 4**layer
+        first = windows[0]
+        (own,) = plain(IMAGE[:, first.rows, first.columns])
+        cells = own.extent[0] / first.height, own.extent[1] / first.width
+        assert level.extent == (round(37 * cells[0]), round(50 * cells[1]))
+        # Its first cells lie where those of the first window do, but for the rounding.
+        low, seen = level.values[:, 1, 1], own.values[:, 1, 1]
+        assert F.cosine_similarity(low, seen, dim=0) > 0.98
+    again = SegmenterExtractor(sam, crop_n_layers=1)(IMAGE, embedding=sam.encode(IMAGE[None])[0])
+    assert torch.equal(again[1].values, closer.values)
+    assert torch.equal(again[0].values, whole.values)
+
+
+def test_windows_lie_where_they_were_cut():
+    """Of a segmenter whose embedding is the image, squeezed, two maps are the image, one finer."""
+
+    class Mirror(ExactSegmenter):
+        def encode(self, images):
+            seen = F.interpolate(images.float(), (16, 16), mode="area")
+            return [Embedding((own[None],), tuple(images.shape[-2:])) for own in seen]
+
+        def decode(self, embedding, **prompts):
+            return MaskLogits(torch.zeros(1, 1, 16, 16), torch.ones(1, 1), (16.0, 16.0))
+
+    down, across = torch.meshgrid(torch.arange(96.0), torch.arange(192.0), indexing="ij")
+    image = torch.stack([down, across, 255 - across])  # windows of 64 x 112
+    whole, closer = SegmenterExtractor(Mirror(), crop_n_layers=1)(image)
+    assert closer.values.shape == (3, 24, 27)
+    for level in (whole, closer):
+        expected = F.interpolate(image[None], level.values.shape[1:], mode="area")[0]
+        assert (level.values - expected)[:, 1:-1, 1:-1].abs().max() < 0.5
 
 
 def test_the_richest_level_or_the_one_asked_for():

@@ -17,6 +17,7 @@ from seco import (
     PSASettings,
     Regions,
     SCCSettings,
+    SegmenterExtractor,
     load_sam,
     refine_pseudo_labels,
     refine_with_details,
@@ -89,15 +90,16 @@ def test_the_details_fit_together(corrector):
     assert torch.equal(classes[left.ids.long()][inside], after.labels[0][inside])
 
 
-def test_an_image_passes_a_sam_once_that_refines_and_corrects(monkeypatch):
+@pytest.mark.parametrize(("layers", "windows"), [(0, 0), (1, 4)])
+def test_an_image_passes_a_sam_once_that_refines_and_corrects(monkeypatch, layers, windows):
     sam = load_sam("tiny")
+    encoder = SegmenterExtractor(sam, crop_n_layers=layers)
     scenes = [street_scene(seed, size=(64, 96)) for seed in range(2)]
     samples = [(scene.image, scene.label) for scene in scenes]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoNoiseFoundWarning)
-        corrector = ConnectivityCorrector(STREETS, sam, settings=SCCSettings(iterations=2)).fit(
-            samples
-        )
+        corrector = ConnectivityCorrector(STREETS, encoder, settings=SCCSettings(iterations=2))
+        corrector.fit(samples)
     settings = PSASettings(proposals=replace(PROPOSALS, points_per_side=3))
     img, pl, options = *samples[0], {"label_space": STREETS, "settings": settings}
     encoded, real = [], type(sam).encode
@@ -111,15 +113,15 @@ def test_an_image_passes_a_sam_once_that_refines_and_corrects(monkeypatch):
     apart = corrector.correct_batch(
         to_batch(img), before.labels, connectivities=before.connectivities, scores=before.scores
     )
-    assert len(encoded) == 2
+    assert len(encoded) == 2 + windows
     both = refine_with_details(img, pl, sam, corrector=corrector, **options)
-    assert len(encoded) == 3
+    assert len(encoded) == 3 + 2 * windows
     assert torch.equal(both.labels, apart.labels)
     assert torch.equal(both.scores, apart.scores)
     assert torch.equal(both.judgements[0].losses, apart.judgements[0].losses)
     # Another SAM's embedding is not its encoder's.
     refine_with_details(img, pl, load_sam("tiny"), corrector=corrector, **options)
-    assert len(encoded) == 5
+    assert len(encoded) == 5 + 3 * windows
     assert encoded[-1] is sam
 
 

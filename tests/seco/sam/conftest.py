@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from seco.correction.extractors import SegmenterExtractor
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.sam.inference import decode_several
 
 SIDE = 64
