@@ -12,166 +12,29 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measuring.correcting import Case, Remembering, Variant, case, correct, flipped
+from measuring.correction_figures import connectivity_figures, mean_and_std, quality, show
 from measuring.imagenet import imagenet_features
 from measuring.record import write_record
 from measuring.refined import Refined, refined
 from measuring.samples import camvid_frames, camvid_sample, street_sample
-from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 import seco
 from seco.aggregation import Connectivities
 from seco.common.settings_text import change_settings
-from seco.correction.protocol import FeatureExtractor, FeatureMap
-from seco.correction.samples import find_connectivities
-from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.demo import STREETS
 from seco.demo.scenes import TEST_SEEDS
 from seco.demo.segmenter import load_segmenter
-from seco.evaluation import (
-    Confusion,
-    TrueConnectivities,
-    compare_with_truth,
-    confusion,
-    recognition,
-    repair,
-)
+from seco.evaluation import TrueConnectivities, confusion
 from seco.sam.proposal_settings import proposal_settings_of
-
-LEAST = 10  # pixels: smaller regions count by area only
-
-
-class Remembering:
-    """A frozen extractor that remembers, since every arm asks about the same images."""
-
-    trained, learning_rate_factor = None, 0.0
-
-    def __init__(self, extractor: FeatureExtractor) -> None:
-        self.extractor, self.device, self.describe = extractor, extractor.device, extractor.describe
-        self.known: dict[bytes, Sequence[FeatureMap]] = {}
-
-    def __call__(self, image: torch.Tensor) -> Sequence[FeatureMap]:
-        """Extract, or answer from memory."""
-        key = hashlib.md5(image.contiguous().numpy().tobytes()).digest()
-        if key not in self.known:
-            self.known[key] = self.extractor(image)
-        return self.known[key]
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """An image, the label to correct, how sure that is (H, W), and its regions."""
-
-    group: str
-    image: np.ndarray
-    label: np.ndarray
-    scores: np.ndarray
-    regions: Connectivities
-    truth: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """How labels are corrected: settings, and whether how sure they are counts."""
-
-    settings: seco.SCCSettings
-    confident: bool = False
-
-
-def case(
-    item: Refined,
-    label: np.ndarray,
-    known: Connectivities | None,
-    scores: np.ndarray,
-    space: seco.LabelSpace,
-) -> Case:
-    """What a corrector judges: known connectivities, and the components of the rest."""
-    wide = torch.from_numpy(label.astype(np.int64))
-    regions = find_connectivities(wide, space.ignore_index, seco.SCCSettings(), known=known)
-    return Case(item.group, item.image, label, scores, regions, item.truth)
-
-
-def flipped(item: Refined, share: float, space: seco.LabelSpace, rng: np.random.Generator) -> Case:
-    """The true label, but a share of its components has another class, drawn evenly."""
-    clean = case(item, item.truth, None, item.confidence, space)
-    classes = clean.regions.classes.numpy().copy()
-    wrong = rng.random(len(classes)) < share
-    count = space.num_classes
-    classes[wrong] = (classes[wrong] + rng.integers(1, count, wrong.sum())) % count
-    table = np.concatenate([[space.ignore_index], classes])
-    regions = dataclasses.replace(clean.regions, classes=torch.from_numpy(classes))
-    return dataclasses.replace(clean, label=table[clean.regions.ids.numpy()], regions=regions)
-
-
-def correct(
-    cases: Sequence[Case],
-    encoder: object,
-    space: seco.LabelSpace,
-    variant: Variant,
-    seed: int,
-) -> list[tuple[Case, np.ndarray, TrueConnectivities]]:
-    """Fit to all cases, then correct each; with the truth beside every region."""
-    corrector = seco.ConnectivityCorrector(space, encoder, settings=variant.settings, seed=seed)
-    sure = [(item.scores,) if variant.confident else () for item in cases]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", seco.NoNoiseFoundWarning)
-        corrector.fit([(c.image, c.regions, *own) for c, own in zip(cases, sure, strict=True)])
-    found = []
-    for item in cases:
-        details = corrector.correct_with_details(
-            item.image, item.label, connectivities=item.regions, confidence=item.scores
-        )
-        compared = compare_with_truth(details.judgements[0], item.truth, space)
-        found.append((item, details.labels[0].numpy(), compared))
-    return found
-
-
-def quality(counts: Sequence[Confusion]) -> dict[str, float]:
-    """Of labels, pooled, in percent."""
-    pooled = Confusion(np.sum([item.counts for item in counts], axis=0))
-    return {
-        "mIoU": 100 * pooled.mean_iou,
-        "accuracy": 100 * pooled.accuracy,
-        "coverage": 100 * pooled.coverage,
-    }
-
-
-def connectivity_figures(found: TrueConnectivities, tau_ns: float) -> dict[str, float]:
-    """Recognition and repair, by regions of ``LEAST`` pixels or more, and by area; percent."""
-    large = TrueConnectivities(
-        *(getattr(found, f.name)[found.areas >= LEAST] for f in dataclasses.fields(found))
-    )
-    out: dict[str, float] = {"regions": len(large)}
-    for part, by_area in ((large, False), (found, True)):
-        weights = part.areas if by_area else None
-        end = " (area)" if by_area else ""
-        told, mended = (
-            recognition(part, threshold=tau_ns, by_area=by_area),
-            repair(part, by_area=by_area),
-        )
-        out[f"AUROC of loss{end}"] = roc_auc_score(part.noisy, part.losses, sample_weight=weights)
-        for name, value in (
-            ("noise rate", told.noise_rate),
-            ("noise rate of clean cluster", told.noise_rate_below),
-            ("noise rate of noisy cluster", told.noise_rate_above),
-            ("share of noisy cluster", told.share_above),
-            ("noisy corrected", mended.noisy_corrected),
-            ("noisy miscorrected", mended.noisy_miscorrected),
-            ("noisy dropped", mended.noisy_dropped),
-            ("clean harmed", mended.clean_harmed),
-            ("clean dropped", mended.clean_dropped),
-        ):
-            out[name + end] = 100 * value
-    return out
 
 
 def groups_of(items: Sequence[Any]) -> dict[str, list[int]]:
@@ -180,19 +43,6 @@ def groups_of(items: Sequence[Any]) -> dict[str, list[int]]:
     for index, item in enumerate(items):
         found.setdefault(item.group, []).append(index)
     return found
-
-
-def mean_and_std(rows: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Over seeds."""
-    return {
-        name: {
-            "mean": round(float(np.mean([row[name] for row in rows])), 4),
-            "std": round(float(np.std([row[name] for row in rows], ddof=1)), 4)
-            if len(rows) > 1
-            else 0.0,
-        }
-        for name in rows[0]
-    }
 
 
 def measure(
@@ -316,34 +166,6 @@ def measure_open_set(
     return out
 
 
-SHOWN = ("mIoU", "accuracy", "coverage", "AUROC of loss", "AUROC of loss (area)",
-         "noise rate of clean cluster (area)", "noise rate of noisy cluster (area)",
-         "noisy corrected (area)", "clean harmed", "clean harmed (area)")  # fmt: skip
-
-
-def show(results: dict[str, Any], shown: Sequence[str] = SHOWN) -> str:
-    """Markdown tables, one per group."""
-
-    def cell(row: dict[str, Any], name: str) -> str:
-        if name not in row:
-            return ""
-        value = row[name]
-        digits = 3 if name.startswith("AUROC") else 1
-        if isinstance(value, float):
-            return f"{value:.{digits}f}"
-        return f"{value['mean']:.{digits}f} ± {value['std']:.{digits}f}"
-
-    lines = []
-    for group, rows in results.items():
-        lines += [
-            f"\n**{group}**\n",
-            f"| labels | {' | '.join(shown)} |",
-            "|---" * (len(shown) + 1) + "|",
-        ]
-        lines += [f"| {n} | {' | '.join(cell(row, s) for s in shown)} |" for n, row in rows.items()]
-    return "\n".join(lines)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", choices=("streets", "camvid", "openset"))
@@ -371,7 +193,7 @@ def main() -> None:
     psa = dataclasses.replace(seco.PSASettings(), proposals=proposal_settings_of(sam))
     encoder: object = None
     if args.encoder != "small":
-        embedding = SegmenterExtractor(sam, crop_n_layers=args.crop_layers)
+        embedding = seco.SegmenterExtractor(sam, crop_n_layers=args.crop_layers)
         encoder = Remembering(embedding if args.encoder == "sam" else imagenet_features())
     own = change_settings(seco.SCCSettings(), args.set)
     variants = {
