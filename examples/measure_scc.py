@@ -187,6 +187,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("scc-cache"), help="refined labels")
     parser.add_argument("--out", type=Path, help="write JSON here")
     args = parser.parse_args()
+    if args.crop_layers and args.encoder != "sam":
+        parser.error("--crop-layers: only with --encoder sam")
 
     started = time.time()
     sam = seco.load_sam("tiny")
@@ -280,6 +282,8 @@ def main() -> None:
             started=started,
             hidden=args.folder,
             images=len(items),
+            encoder=args.encoder,
+            crop_layers=args.crop_layers,
             settings={name: dataclasses.asdict(one.settings) for name, one in variants.items()},
             results=results,
         )

@@ -83,8 +83,8 @@ def correct(
 ) -> None:
     """Keep, repair or drop every region of labels, with what seco fit has learnt.
 
-    If that was with the features of a SAM (--encoder sam), --sam must be the same again, and
-    --encoder if it was with a network of your own.
+    If that was with the features of a SAM (--encoder sam or sam-crops), --sam must be the same
+    again, and --encoder if it was with a network of your own.
     An image that cannot be used is reported and the rest goes on; the exit code is then 1. A run
     that was stopped is gone on with by the same command, also under torchrun.
     """

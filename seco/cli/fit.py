@@ -87,7 +87,7 @@ def fit(
     chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
     with refused():
         if sam_layers(encoder) is None:
-            check_used(sam_options(chosen), "--encoder sam")
+            check_used(sam_options(chosen), "--encoder sam or sam-crops")
         if encoder == "small":
             memory = {"--feature-memory": given(feature_memory, FEATURE_GIB)}
             check_used(memory, "another --encoder than small")

@@ -14,7 +14,7 @@ from seco.cli.unused import check_used, given, sam_options
 from seco.common.cli.running import device_named
 from seco.common.functions import call_function, names_function
 from seco.correction.extractors import as_extractor
-from seco.correction.segmenter_extractor import SegmenterExtractor
+from seco.correction.segmenter_extractor import MOST_LAYERS, SegmenterExtractor
 from seco.correction.torchvision_encoder import torchvision_encoder
 from seco.sam.loading import as_segmenter
 from seco.sam.protocol import PromptableSegmenter
@@ -79,21 +79,22 @@ def name_of_fitted(corrector: Path, encoder: str | None) -> str:
 
 
 def sam_layers(encoder: str) -> int | None:
-    """The layers of crops that ``--encoder`` asks of the SAM; ``None`` if it names no SAM.
+    """The layers of windows that ``--encoder`` asks of the SAM; ``None`` if it names no SAM.
 
     Raises:
-        ValueError: crops, but not how many layers.
+        ValueError: windows, but of no layers that there are.
 
     Example:
         >>> [sam_layers(name) for name in ("sam", "sam-crops", "sam-crops:2", "small")]
         [0, 1, 2, None]
     """
-    name, _, layers = encoder.partition(":")
-    if name == CROPS:
-        if not (layers or "1").isdecimal() or int(layers or 1) < 1:
-            raise ValueError(f"--encoder: expected {CROPS} or {CROPS}:LAYERS, got {encoder}")
-        return int(layers or 1)
-    return 0 if encoder == "sam" else None
+    names = {"sam": 0, CROPS: 1} | {f"{CROPS}:{n}": n for n in range(1, MOST_LAYERS + 1)}
+    if encoder.partition(":")[0] == CROPS and encoder not in names:
+        raise ValueError(
+            f"--encoder: expected {CROPS} or {CROPS}:LAYERS, of 1 to {MOST_LAYERS} layers, "
+            f"got {encoder}"
+        )
+    return names.get(encoder)
 
 
 def own_encoder(name: str, device: str) -> object:

@@ -127,14 +127,16 @@ EncoderSam = Annotated[
     SamModel,
     typer.Option(
         "--sam",
-        help="The model whose features --encoder sam takes. The tiny one is bundled, for demos and "
-        "tests only: its features were not made for photographs.",
+        help="The model whose features --encoder sam or sam-crops takes. The tiny one is "
+        "bundled, for demos and tests only: its features were not made for photographs.",
     ),
 ]
 FittedSam = Annotated[
     SamModel,
     typer.Option(
-        "--sam", help="The model that the corrector was fitted with, if it was with --encoder sam."
+        "--sam",
+        help="The model that the corrector was fitted with, if it was with --encoder sam or "
+        "sam-crops.",
     ),
 ]
 Checkpoint = Annotated[
@@ -173,8 +175,8 @@ Encoder = Annotated[
     typer.Option(
         metavar="sam|sam-crops|small|torchvision:NETWORK|MODULE:FUNCTION",
         help="Where the corrector's features come from: sam is --sam's embedding; sam-crops "
-        "that of four windows of the image besides, which tells small regions apart better and "
-        "takes five times as long (sam-crops:2: of sixteen smaller ones, too); small is a network "
+        "that of four windows of the image besides, for small regions, in five passes of its "
+        "encoder instead of one (sam-crops:2: of sixteen smaller ones, too); small is a network "
         "trained from scratch, which wants thousands of images; torchvision:resnet50 and its like "
         "are downloaded once: on photographs take one that was trained on photographs; a function "
         "of your own, called without arguments, returns a network (a torch.nn.Module, frozen, or "
@@ -322,8 +324,8 @@ FeatureMemory = Annotated[
     typer.Option(
         "--feature-memory",
         min=0,
-        help="GiB, per process, to keep features of --encoder sam in while fitting; images whose "
-        "features do not fit are encoded at every visit, which is slow.",
+        help="GiB, per process, to keep features of a frozen --encoder in while fitting; images "
+        "whose features do not fit are encoded at every visit, which is slow.",
     ),
 ]
 ListRoot = Annotated[

@@ -58,9 +58,10 @@ def refiner_of(
         OSError, RuntimeError, AssertionError: as :func:`seco.cli.models.sam_named`.
     """
     assigned = list(assignments or [])
+    layers = None if encoder is None else sam_layers(encoder)
     if chosen.sam is SamName.none:
         check_used(sam_options(chosen), "another --sam than none")
-        if encoder is not None and sam_layers(encoder) is not None:
+        if layers is not None:
             raise ValueError("--corrector was fitted with a SAM: expected the same --sam, got none")
     if regions is not None:
         names = {field.name for field in fields(ProposalSettings)}

@@ -62,10 +62,10 @@ def _places(
     """
     side = starts[-1] + length
     number = max(round(side * extent / length), 1)
-    at = (torch.arange(number, dtype=torch.float64) + 0.5) * (side / number)
-    begin = torch.tensor(starts, dtype=torch.float64)
+    at = (torch.arange(number, dtype=torch.float64, device="cpu") + 0.5) * (side / number)
+    begin = torch.tensor(starts, dtype=torch.float64, device="cpu")
     owner = torch.bucketize(at, (begin[1:] + begin[:-1] + length) / 2)
-    # The middle of cell 0 is at 0; beyond the last one that is shown whole nothing is known.
+    # The middle of cell 0 is at 0; from half a cell before either end its value stays.
     cell = ((at - begin[owner]) * (extent / length) - 0.5).clamp(0, max(extent - 1, 0))
     low = cell.floor().long()
     high = (low + 1).clamp(max=count - 1)

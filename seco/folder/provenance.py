@@ -16,7 +16,6 @@ from seco.correction.extractors import as_extractor
 from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.storage import CORRECTOR_FILE
 
-_NO_WEIGHTS = {"kind", "segmenter", "level"}
 _LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "scikit-learn", "pillow")
 
 
@@ -60,7 +59,7 @@ def describe_model(model: object, *, fits: bool = False) -> str | None:
         return None
     extractor = as_extractor(model)
     said = extractor.describe()
-    if isinstance(extractor, SegmenterExtractor) and said.keys() <= _NO_WEIGHTS:
+    if isinstance(extractor, SegmenterExtractor) and not extractor.tells_segmenters_apart:
         raise ValueError(
             f"{said['segmenter']}: expected a segmenter whose outputs can be told from another's, "
             "got one without an nn.Module among its attributes; give it a method describe() that "

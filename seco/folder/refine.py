@@ -245,7 +245,8 @@ def refine_folder(
         },
         {
             "sam": None if refiner.sam is None else as_segmenter(refiner.sam),
-            "encoder": refiner.encoder,
+            # Without a corrector it sees nothing, as in the first half of a chain.
+            "encoder": None if refiner.corrector is None else refiner.encoder,
         },
     )
 

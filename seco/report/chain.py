@@ -281,11 +281,11 @@ def _settings(
 
 
 def _kind(encoder: object) -> str:
-    """A SAM, with crops or without, the small network, or of one's own what kind it is."""
+    """What ``--encoder`` calls it, or of a network of one's own what kind it is."""
     said = as_extractor(encoder).describe()
     kind = said.get("kind", type(encoder).__name__)
     if kind == "segmenter":
-        return f"sam, crop_n_layers {said['crop_n_layers']}" if "crop_n_layers" in said else "sam"
+        return f"sam-crops:{said['crop_n_layers']}" if "crop_n_layers" in said else "sam"
     return kind
 
 

@@ -11,6 +11,7 @@ import pytest
 from measuring.correcting import flipped
 from measuring.correction_figures import connectivity_figures, mean_and_std
 from measuring.refined import Refined
+from scipy.stats import chisquare
 
 from seco.demo import STREETS, street_scene
 from seco.evaluation import TrueConnectivities
@@ -27,6 +28,7 @@ def scene(seed: int) -> Refined:
 
 def test_flips_are_of_other_classes_evenly():
     rng, share, counts = np.random.default_rng(0), 0.4, np.zeros(2, int)
+    drawn = np.zeros(STREETS.num_classes, int)
     for seed in range(12):
         found = flipped(scene(seed), share, STREETS, rng)
         ids, classes = found.regions.ids.numpy(), found.regions.classes.numpy()
@@ -35,7 +37,9 @@ def test_flips_are_of_other_classes_evenly():
         for number in range(1, len(classes) + 1):
             (true,) = np.unique(found.truth[ids == number])
             counts += 1, classes[number - 1] != true
+            drawn[(classes[number - 1] - int(true)) % len(drawn)] += 1
     assert counts[1] / counts[0] == pytest.approx(share, abs=0.06)
+    assert chisquare(drawn[1:]).pvalue > 0.01  # every other class as often
 
 
 def test_figures_by_regions_and_by_area():
@@ -82,6 +86,7 @@ def test_the_command(tmp_path, monkeypatch, capsys, data, more, groups):
     found = json.loads(out.read_text())
     assert list(found["results"]) == groups
     assert found["images"] == 2
+    assert found["crop_layers"] == (1 if "--crop-layers" in more else 0)
     kept = sorted((tmp_path / "cache/streets").glob("*.npz"))
     assert len(kept) == 2
     # What is kept is taken, and gives the same.
@@ -89,3 +94,23 @@ def test_the_command(tmp_path, monkeypatch, capsys, data, more, groups):
     measure_scc.main()
     assert [path.stat().st_mtime_ns for path in kept] == written
     assert json.loads(out.read_text())["results"] == found["results"]
+
+
+def test_windows_are_seen_only_by_a_sam(monkeypatch, capsys, tmp_path):
+    """And they change what is measured."""
+    argv = [
+        "measure_scc.py", "streets", "--images", "2", "--seeds", "0", "--variants", "SCC",
+        "--set", "iterations=2", "--only", "raw", "--cache", str(tmp_path / "cache"),
+    ]  # fmt: skip
+    found = []
+    for layers in ("0", "1"):
+        out = tmp_path / f"{layers}.json"
+        monkeypatch.setattr(sys, "argv", [*argv, "--crop-layers", layers, "--out", str(out)])
+        measure_scc.main()
+        found.append(json.loads(out.read_text())["results"]["streets"])
+    assert found[0]["raw"] == found[1]["raw"]
+    assert found[0]["raw + SCC"] != found[1]["raw + SCC"]
+    monkeypatch.setattr(sys, "argv", [*argv, "--crop-layers", "1", "--encoder", "small"])
+    with pytest.raises(SystemExit):
+        measure_scc.main()
+    assert "--crop-layers: only with --encoder sam" in capsys.readouterr().err

@@ -292,7 +292,7 @@ def test_a_sam_that_looks_at_windows_too(work):
     assert refined.exit_code == 0, refined.output
     given = ("--connectivities", parts, "--device", "cpu")
     fit = ("fit", images, psa, corrector, "--set", "iterations=3", *given, "--encoder")
-    for name in ("sam-crops:0", "sam-crops:some", "sam-crop"):
+    for name in ("sam-crops:0", "sam-crops:5", "sam-crops:", "sam-crops:01", "sam-crop"):
         wrong = run(*fit, name)
         assert wrong.exit_code == 2
         assert "--encoder: expected sam" in wrong.stderr
@@ -301,12 +301,22 @@ def test_a_sam_that_looks_at_windows_too(work):
     said = json.loads((corrector / "corrector.json").read_text())["encoder"]
     assert said["crop_n_layers"] == "1"
     assert name_of_fitted(corrector, None) == "sam-crops:1"
+    assert "features were not made for photographs" in fitted.stderr
     # What is known of it from the corrector need not be said again.
     both = run("refine", images, labels, work / "both", *keep, "--corrector", corrector)
     assert "3 refined, 0 skipped, 0 failed" in both.stdout, both.stderr
     after = run("correct", images, psa, corrector, work / "after", *given)
     assert "3 corrected, 0 skipped, 0 failed" in after.stdout, after.stderr
     assert contents(work / "after") == contents(work / "both")
+    assert "features were not made for photographs" in both.stderr
+    none = run("refine", images, labels, work / "none", "--sam", "none", "--regions", parts,
+               "--corrector", corrector, "--device", "cpu")  # fmt: skip
+    assert none.exit_code == 2
+    assert "--corrector was fitted with a SAM" in none.stderr
+    two = run("fit", images, psa, work / "two", "--set", "iterations=1", *given,
+              "--encoder", "sam-crops:2")  # fmt: skip
+    assert two.exit_code == 0, two.output
+    assert name_of_fitted(work / "two", None) == "sam-crops:2"
     sam = seco.load_sam("tiny")
     with pytest.raises(ValueError, match=r"encoder: .* other crop_n_layers \(1, None\)"):
         seco.ConnectivityCorrector.load(corrector, encoder=sam)

@@ -430,6 +430,19 @@ def test_other_settings_of_a_stage_leave_the_stages_before_it(again):
     assert stages(out) == {"regions": (0, 6), "psa": (0, 6), "corrector": (1, 0), "labels": (6, 0)}
 
 
+def test_another_encoder_leaves_what_was_refined(again):
+    data, out = again
+    changed = arguments(data, out, "--encoder", "sam-crops")
+    result = call(*changed)
+    assert result.exit_code == 2
+    assert "crop_n_layers" in " ".join(result.output.split())
+    result = call(*changed, "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert stages(out) == {"regions": (0, 6), "psa": (0, 6), "corrector": (1, 0), "labels": (6, 0)}
+    assert "<b>sam-crops:1</b>" in (out / "report.html").read_text()
+    assert "features were not made for photographs" in result.stderr
+
+
 def test_regions_from_elsewhere(again):
     """They are those of seco regions for these images, or the run says that they are not."""
     data, out = again
