@@ -405,6 +405,10 @@ def test_segmenters_of_ones_own_are_told_apart_or_refused(work):
 
     with pytest.raises(ValueError, match=r"Wrapped: expected .* a method describe\(\)"):
         find(Wrapped())
+    for layers in (0, 1):  # nor may it be the encoder of a corrector
+        encoder = SegmenterExtractor(Wrapped(), crop_n_layers=layers)
+        with pytest.raises(ValueError, match=r"Wrapped: expected .* a method describe\(\)"):
+            manifest_of("job", {}, {"encoder": encoder})
     networks = [torch.nn.Linear(1, 1, bias=False) for _ in range(2)]
     for value, network in enumerate(networks):
         torch.nn.init.constant_(network.weight, value)

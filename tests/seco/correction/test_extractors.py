@@ -186,6 +186,12 @@ def test_windows_are_looked_at_besides():
     assert torch.equal(again[0].values, whole.values)
 
 
+@pytest.mark.parametrize(("layers", "error"), [(-1, ValueError), (5, ValueError), (1.0, TypeError)])
+def test_layers_that_there_are_not(layers, error):
+    with pytest.raises(error, match="crop_n_layers: expected "):
+        SegmenterExtractor(load_sam("tiny"), crop_n_layers=layers)
+
+
 def test_windows_lie_where_they_were_cut():
     """Of a segmenter whose embedding is the image, squeezed, two maps are the image, one finer."""
 

@@ -94,3 +94,17 @@ def test_one_window_is_its_map_and_precision_stays():
     found = stitch(values, [window], extent=(5, 6))
     assert torch.equal(found.values, values[0])
     assert found.extent == (5, 6)
+
+
+def test_the_callers_default_device_and_dtype_do_not_matter():
+    windows = windows_of_layer((20, 30), 1, overlap_ratio=0.3)
+    maps = torch.rand(4, 2, 3, 3)
+    expected = stitch(maps, windows, extent=(2.5, 3)).values
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float16)
+        with torch.device("meta"):
+            found = stitch(maps, windows, extent=(2.5, 3)).values
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.equal(found, expected)
