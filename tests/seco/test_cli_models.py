@@ -157,7 +157,7 @@ def test_what_accelerated_bfloat16_made_is_not_mixed_with_the_rest(call, tmp_pat
         ("refine", "--sam none --regions regions", "another --sam than none"),
         ("correct", "", "a corrector that was fitted with a SAM"),
         ("evaluate", "", "a corrector that was fitted with a SAM"),
-        ("fit", "--encoder small", "--encoder sam"),
+        ("fit", "--encoder small", "--encoder sam or sam-crops"),
     ],
 )
 def test_accelerating_nothing_is_refused(call, command, before, wanted):
@@ -195,9 +195,9 @@ LIST, SCORES = ("--min-labelled", "0.5", "--list-root"), ("--score-format", "npy
             for option, value in (("--sam", "vit_h"), ("--checkpoint", "x.pth"))
         ),
         ("correct", "", "--precision", "bfloat16", "a corrector that was fitted with a SAM"),
-        ("fit", "--encoder small", "--sam", "vit_h", "--encoder sam"),
-        ("fit", "--encoder small", "--checkpoint", "x.pth", "--encoder sam"),
-        ("fit", "--encoder small", "--precision", "bfloat16", "--encoder sam"),
+        ("fit", "--encoder small", "--sam", "vit_h", "--encoder sam or sam-crops"),
+        ("fit", "--encoder small", "--checkpoint", "x.pth", "--encoder sam or sam-crops"),
+        ("fit", "--encoder small", "--precision", "bfloat16", "--encoder sam or sam-crops"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(
