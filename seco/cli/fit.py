@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import encoder_of, sam_layers, sam_named, warn_of_tiny
+from seco.cli.models import encoder_of, sam_named, warn_of_tiny
 from seco.cli.options import (
     FEATURE_GIB,
     Accelerate,
@@ -42,6 +42,7 @@ from seco.common.cli.options import (
     Overwrite,
 )
 from seco.common.cli.running import conclude, device_named, job, refused
+from seco.correction.encoder_names import sam_layers
 
 
 def fit(

@@ -13,14 +13,12 @@ from seco.cli.options import PrecisionName, SamChoice, SamModel, SamName
 from seco.cli.unused import check_used, given, sam_options
 from seco.common.cli.running import device_named
 from seco.common.functions import call_function, names_function
+from seco.correction.encoder_names import encoder_name, sam_layers
 from seco.correction.extractors import as_extractor
-from seco.correction.segmenter_extractor import MOST_LAYERS, SegmenterExtractor
+from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.torchvision_encoder import torchvision_encoder
 from seco.sam.loading import as_segmenter
 from seco.sam.protocol import PromptableSegmenter
-
-CROPS = "sam-crops"
-"""What ``--encoder`` calls a SAM's embedding of the image and of windows of it."""
 
 
 def sam_named(chosen: SamChoice, device: str) -> PromptableSegmenter:
@@ -64,9 +62,7 @@ def name_of_fitted(corrector: Path, encoder: str | None) -> str:
     """
     from seco.correction.storage import read_header
 
-    said: dict[str, str] = read_header(corrector)["encoder"]
-    with_crops = f"{CROPS}:{said['crop_n_layers']}" if "crop_n_layers" in said else "sam"
-    name = {"segmenter": with_crops, "small": "small"}.get(str(said.get("kind")))
+    name = encoder_name(read_header(corrector)["encoder"])
     if name is not None:
         check_used({"--encoder": encoder}, "a corrector that was fitted with one of your own")
         return name
@@ -76,25 +72,6 @@ def name_of_fitted(corrector: Path, encoder: str | None) -> str:
             "(torchvision:NETWORK or MODULE:FUNCTION), got none"
         )
     return encoder
-
-
-def sam_layers(encoder: str) -> int | None:
-    """The layers of windows that ``--encoder`` asks of the SAM; ``None`` if it names no SAM.
-
-    Raises:
-        ValueError: windows, but of no layers that there are.
-
-    Example:
-        >>> [sam_layers(name) for name in ("sam", "sam-crops", "sam-crops:2", "small")]
-        [0, 1, 2, None]
-    """
-    names = {"sam": 0, CROPS: 1} | {f"{CROPS}:{n}": n for n in range(1, MOST_LAYERS + 1)}
-    if encoder.partition(":")[0] == CROPS and encoder not in names:
-        raise ValueError(
-            f"--encoder: expected {CROPS} or {CROPS}:LAYERS, of 1 to {MOST_LAYERS} layers, "
-            f"got {encoder}"
-        )
-    return names.get(encoder)
 
 
 def own_encoder(name: str, device: str) -> object:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import name_of_fitted, sam_layers, warn_of_tiny
+from seco.cli.models import name_of_fitted, warn_of_tiny
 from seco.cli.options import (
     Accelerate,
     Assignments,
@@ -55,6 +55,7 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, job, refused, stop
+from seco.correction.encoder_names import sam_layers
 
 
 def refine(

@@ -9,12 +9,13 @@ from pathlib import Path
 import torch
 
 from seco.aggregation import needs_embedding
-from seco.cli.models import encoder_of, sam_layers, sam_named
+from seco.cli.models import encoder_of, sam_named
 from seco.cli.options import WITHOUT_EFFECT, Method, Outside, SamChoice, SamName
 from seco.cli.unused import check_used, sam_options
 from seco.common.cli.running import device_named
 from seco.common.labels import LabelSpace
 from seco.common.settings_text import change_settings
+from seco.correction.encoder_names import sam_layers
 from seco.folder import Refiner
 from seco.folder.regions import found_by_another
 from seco.sam.proposal_settings import ProposalSettings, proposal_settings_of

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seco.cli.models import sam_layers, warn_of_tiny
+from seco.cli.models import warn_of_tiny
 from seco.cli.options import (
     FEATURE_GIB,
     Accelerate,
@@ -49,6 +49,7 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import job, refused
+from seco.correction.encoder_names import sam_layers
 
 _STAGES = {
     "regions": "1/5 Finding regions",

@@ -95,13 +95,12 @@ class SegmenterExtractor:
             windows = windows_of_layer(
                 (image.shape[-2], image.shape[-1]), layer, overlap_ratio=_OVERLAP_RATIO
             )
-            levels, extent = [], None
+            levels = []
             for window in windows:  # one by one: embeddings may hold much more than this level
                 crop = image[None, :, window.rows, window.columns]
-                (closer,) = encode(crop, self._segmenter)
-                levels.append(self._level_of(closer))
-                extent = extent or self._extent_of(closer, levels[0])  # all are of one size
-            assert extent is not None
+                (embedding,) = encode(crop, self._segmenter)
+                levels.append(self._level_of(embedding))
+            extent = self._extent_of(embedding, levels[-1])  # windows are of one size
             maps.append(stitch(torch.stack(levels), windows, extent=extent))
         return maps
 
@@ -118,26 +117,28 @@ class SegmenterExtractor:
         }
         if self._crop_n_layers:
             said["crop_n_layers"] = str(self._crop_n_layers)
-        return said | self._told_of_segmenter()
+        said |= {name: fingerprint(module) for name, module in self._modules().items()}
+        return said | self._own_words()
 
     @property
     def tells_segmenters_apart(self) -> bool:
-        """Whether :meth:`describe` says more of the segmenter than its class."""
-        return bool(self._told_of_segmenter())
+        """Whether :meth:`describe` says more of the segmenter than its class; nothing is hashed."""
+        return bool(self._modules() or self._own_words())
 
-    def _told_of_segmenter(self) -> dict[str, str]:
+    def _modules(self) -> dict[str, nn.Module]:
+        """What holds the segmenter's weights, by the name under which they are told."""
         segmenter: object = self._segmenter
-        said = {}
-        if isinstance(segmenter, nn.Module):
-            said["weights"] = fingerprint(segmenter)
+        found = {"weights": segmenter} if isinstance(segmenter, nn.Module) else {}
         held = {**getattr(segmenter, "__dict__", {}), "model": getattr(segmenter, "model", None)}
         for name, part in sorted(held.items()):
             if isinstance(part, nn.Module):
-                said["weights" if name == "model" else f"weights of {name}"] = fingerprint(part)
-        own = getattr(segmenter, "describe", None)
-        if callable(own):
-            said |= {str(name): str(value) for name, value in own().items()}
-        return said
+                found["weights" if name == "model" else f"weights of {name}"] = part
+        return found
+
+    def _own_words(self) -> dict[str, str]:
+        """What the segmenter says of itself, if it does."""
+        own = getattr(self._segmenter, "describe", None)
+        return {str(name): str(value) for name, value in own().items()} if callable(own) else {}
 
     def _level_of(self, embedding: Embedding) -> Tensor:
         """(C, h, w), padding included."""

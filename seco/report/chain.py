@@ -17,6 +17,7 @@ from seco.common.inputs import ImageFiles
 from seco.common.items import ImageItem, confidence_of, label_of
 from seco.common.jobs import JobOptions, Manifest, Outcome, run_job
 from seco.correction.corrector import ConnectivityCorrector
+from seco.correction.encoder_names import encoder_name
 from seco.correction.extractors import as_extractor
 from seco.correction.judging import Judgement
 from seco.correction.settings import SCCSettings
@@ -283,10 +284,7 @@ def _settings(
 def _kind(encoder: object) -> str:
     """What ``--encoder`` calls it, or of a network of one's own what kind it is."""
     said = as_extractor(encoder).describe()
-    kind = said.get("kind", type(encoder).__name__)
-    if kind == "segmenter":
-        return f"sam-crops:{said['crop_n_layers']}" if "crop_n_layers" in said else "sam"
-    return kind
+    return encoder_name(said) or said.get("kind", type(encoder).__name__)
 
 
 def _beside(now: Any, usual: Any) -> list[Setting]:

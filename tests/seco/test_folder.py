@@ -20,6 +20,7 @@ import seco
 from seco import CITYSCAPES, ConnectivityCorrector, SCCSettings
 from seco.common.files import read_confidence, read_image, read_label, write_label
 from seco.common.jobs import JobOptions, Summary
+from seco.correction import segmenter_extractor
 from seco.correction.extractors import ModuleExtractor
 from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.storage import CORRECTOR_FILE
@@ -422,6 +423,16 @@ def test_segmenters_of_ones_own_are_told_apart_or_refused(work):
         with pytest.raises(ValueError, match=r"models\.sam is "):
             find(second)
         shutil.rmtree(work / "found")
+
+
+def test_weights_are_hashed_once_for_a_manifest(monkeypatch):
+    hashed = []
+    monkeypatch.setattr(
+        segmenter_extractor, "fingerprint", lambda module: f"{hashed.append(module)}"
+    )
+    sam = seco.load_sam("tiny")
+    manifest_of("job", {}, {"encoder": SegmenterExtractor(sam, crop_n_layers=1)})
+    assert hashed == [sam.model]
 
 
 def test_the_manifest_names_the_library_of_a_model():

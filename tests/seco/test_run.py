@@ -418,28 +418,28 @@ def test_changed_inputs_are_taken_through_every_stage(again):
     assert contents(out) == contents(fresh)
 
 
-def test_other_settings_of_a_stage_leave_the_stages_before_it(again):
+def correct_otherwise(again, said, *more, then=()):
+    """Other options of correcting: refused, then, if asked for, only the last two stages run."""
     data, out = again
-    changed = arguments(data, out, "--set-scc", "tau_ns=0.5")
+    changed = arguments(data, out, *more)
     result = call(*changed)
     assert result.exit_code == 2
-    assert "settings.scc.tau_ns is 0.5, was " in " ".join(result.output.split())
-    with pytest.warns(UserWarning, match="feature_memory: .* hold the features of 0 images"):
-        result = call(*changed, "--overwrite", "--feature-memory", "1e-6")
+    assert said in " ".join(result.output.split())
+    result = call(*changed, "--overwrite", *then)
     assert result.exit_code == 0, result.output
     assert stages(out) == {"regions": (0, 6), "psa": (0, 6), "corrector": (1, 0), "labels": (6, 0)}
+    return result
+
+
+def test_other_settings_of_a_stage_leave_the_stages_before_it(again):
+    said = "settings.scc.tau_ns is 0.5, was "
+    with pytest.warns(UserWarning, match="feature_memory: .* hold the features of 0 images"):
+        correct_otherwise(again, said, "--set-scc", "tau_ns=0.5", then=("--feature-memory", "1e-6"))
 
 
 def test_another_encoder_leaves_what_was_refined(again):
-    data, out = again
-    changed = arguments(data, out, "--encoder", "sam-crops")
-    result = call(*changed)
-    assert result.exit_code == 2
-    assert "crop_n_layers" in " ".join(result.output.split())
-    result = call(*changed, "--overwrite")
-    assert result.exit_code == 0, result.output
-    assert stages(out) == {"regions": (0, 6), "psa": (0, 6), "corrector": (1, 0), "labels": (6, 0)}
-    assert "<b>sam-crops:1</b>" in (out / "report.html").read_text()
+    result = correct_otherwise(again, "crop_n_layers", "--encoder", "sam-crops")
+    assert "<b>sam-crops:1</b>" in (again[1] / "report.html").read_text()
     assert "features were not made for photographs" in result.stderr
 
 
