@@ -183,7 +183,7 @@ def test_a_folder_of_a_latent_model(diffusers, tmp_path):
 
 def of_the_page(name: str) -> str:
     """The block of code with a function in the page on translated sets."""
-    blocks = pages.python_blocks(Path(__file__).parents[2] / "docs/translated-sets.md")
+    blocks = pages.python_blocks(Path(__file__).parents[3] / "docs/translated-sets.md")
     (found,) = (block for block in blocks if f"def {name}(" in block)
     return found
 

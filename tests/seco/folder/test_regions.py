@@ -1,0 +1,87 @@
+"""Finding the regions of folders."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+
+from folder_stages import SIZE
+from outcomes import statuses
+
+import seco
+from seco import CITYSCAPES, SCCSettings
+from seco.common.jobs import JobOptions
+from seco.folder import (
+    Refiner,
+    find_inputs,
+    find_regions,
+    refine_folder,
+)
+from seco.folder.chain import run_chain
+from seco.sam.tiny import PROPOSALS
+
+
+def test_regions_are_found_once_per_image(work):
+    found = find_regions(
+        find_inputs(work / "images"), work / "found", seco.load_sam("tiny"),
+        settings=seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 2})),
+    )  # fmt: skip
+    assert statuses(found) == {"written": 6}
+    regions = seco.Regions.load(work / "found/part1/3.npz")
+    assert regions.size == SIZE
+    assert found.facts()["part1/3"] == {"regions": len(regions)}
+
+
+def test_regions_of_an_image_that_has_changed_are_not_used(work):
+    def find():
+        settings = seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 2}))
+        sam = seco.load_sam("tiny")
+        return find_regions(find_inputs(work / "images"), work / "found", sam, settings=settings)
+
+    def refine():
+        refiner = Refiner(None, CITYSCAPES, regions=work / "found", outside="keep")
+        return refine_folder(find_inputs(work / "images", work / "labels"), work / "new", refiner)
+
+    find()
+    image, other = work / "images/part0/0.png", work / "images/part0/2.png"
+    image.write_bytes(other.read_bytes())
+    os.utime(other)  # the same content: no other image
+    summary = refine()
+    assert statuses(summary) == {"written": 5, "failed": 1}
+    (bad,) = summary.of("failed")
+    assert bad.name == "part0/0"
+    assert "0.npz: expected regions of this image, got those of another version" in bad.reason
+    assert statuses(find()) == {"skipped": 5, "written": 1}
+    assert statuses(refine()) == {"skipped": 5, "written": 1}
+    # Regions of one's own: nobody knows which image they are of.
+    (work / "found/manifest.json").unlink()
+    image.write_bytes((work / "images/part1/1.png").read_bytes())
+    (work / "new/part0/0.png").unlink()
+    assert statuses(refine()) == {"skipped": 5, "written": 1}
+
+
+def test_the_chain_knows_the_regions_that_were_found_before(work):
+    """Images and labels of other names, as Cityscapes has them; one image is bad."""
+    for kind, end in (("images", "_leftImg8bit"), ("labels", "_gtFine_labelTrainIds")):
+        for path in (work / kind).rglob("*.png"):
+            path.rename(path.with_name(f"{path.stem}{end}.png"))
+    (work / "images/part0/0_leftImg8bit.png").write_bytes(b"")
+    sam = seco.load_sam("tiny")
+    proposals = seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 2}))
+    alone = find_inputs(work / "images")
+    found = find_regions(alone, work / "out/regions", sam, settings=proposals)
+    assert statuses(found) == {"written": 5, "failed": 1}
+    refiner = Refiner(
+        sam, CITYSCAPES, outside="keep", settings=seco.PSASettings(proposals=proposals)
+    )
+    told = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", seco.correction.mixture.NoNoiseFoundWarning)
+        chained = run_chain(
+            find_inputs(work / "images", work / "labels"), work / "out", refiner,
+            settings=SCCSettings(iterations=2), options=JobOptions(report=told.append),
+        )  # fmt: skip
+    assert Counter(one.status for one in told[:6]) == {"skipped": 5, "failed": 1}
+    assert [one.name for one in chained.failures] == ["part0/0_gtFine_labelTrainIds"]
+    assert len(chained.finished.files) == 5
