@@ -14,6 +14,7 @@ from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem
 from seco.common.jobs import JobOptions, Manifest, Outcome, Summary, run_job
 from seco.common.jobs.journal import Journal, read_journal
+from seco.common.jobs.manifest import MANIFEST
 from seco.common.transfers import Carrier, Transfer
 from seco.folder.outputs import file_at
 from seco.folder.provenance import manifest_of
@@ -167,7 +168,7 @@ def found_by_another(folder: Path, sam: object) -> bool:
 
 
 def check_age(files: ImageFiles, folder: Path, found: Journal) -> None:
-    """Find that an image has not changed since :func:`find_regions` saw it, if it did.
+    """Find that an image is the one that :func:`find_regions` saw, if it did, and how.
 
     Args:
         files: of the image.
@@ -175,13 +176,18 @@ def check_age(files: ImageFiles, folder: Path, found: Journal) -> None:
         found: of :func:`found_in`.
 
     Raises:
-        ValueError: it has changed.
+        ValueError: it has changed, or its regions stayed when others were found otherwise.
     """
     item = _item_of(files, folder)
     if found.is_of_others(item):
         raise ValueError(
             f"{item.outputs[0]}: expected regions of this image, got those of another version of "
             "it; seco regions finds them anew"
+        )
+    if found.is_made_otherwise(item):
+        raise ValueError(
+            f"{item.outputs[0]}: expected regions found as {MANIFEST} says, got those that other "
+            "settings or another model found before; seco regions finds them anew"
         )
 
 

@@ -36,6 +36,7 @@ from seco.common.jobs import (
     run_job,
     run_share,
 )
+from seco.common.jobs.journal import read_journal
 from seco.common.locks import try_lock
 from seco.common.processes import Processes, local_device
 
@@ -256,6 +257,42 @@ def test_outputs_made_otherwise_are_never_taken(job, other, said):
     job.manifest = MANIFEST
     with pytest.raises(ValueError, match="made otherwise"):
         job.run()
+
+
+def test_what_stays_of_other_settings_is_told(job):
+    job.run()
+    items, other = job.items(), replace(MANIFEST, settings={})
+    job.items, job.manifest = lambda: items[:4], other
+    with pytest.warns(
+        UserWarning, match=r"out: outputs of other settings stay .*: 003.txt and 1 more"
+    ):
+        assert statuses(job.run(overwrite=True)) == {"written": 4}
+    assert statuses(job.run(overwrite=True)) == {"written": 4}  # of these settings now, no warning
+    known = read_journal(job.here / "out", other.fingerprint)
+    assert [known.is_made_otherwise(item) for item in items] == [False] * 4 + [True] * 2
+    job.items, job.manifest = lambda: items, MANIFEST
+    job.run(take_over=True)
+    known = read_journal(job.here / "out", MANIFEST.fingerprint)
+    assert not any(known.is_made_otherwise(item) for item in items)
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), OSError("a disk that comes and goes")])
+def test_a_failure_costs_no_output_that_is_right_already(job, error):
+    job.run()
+    before = job.outputs()
+    job.items()[0].inputs[0].write_bytes(b"another text")
+
+    def fail(item: File, text: bytes) -> bytes:
+        raise error
+
+    job.work = fail
+    summary = job.run(overwrite=True)
+    assert statuses(summary) == {"failed": 6}
+    gone = {path.relative_to(job.here).as_posix() for path in job.items()[0].outputs}
+    assert before.keys() - job.outputs().keys() == gone  # what was made of the former text
+    assert job.outputs().items() <= before.items()
+    del job.work
+    assert statuses(job.run()) == {"skipped": 5, "written": 1}
 
 
 def test_going_back_and_forth_between_settings_mixes_nothing(job):

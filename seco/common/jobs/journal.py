@@ -194,6 +194,7 @@ class Journal:
     def __init__(self, file: IO[bytes] | None, fingerprint: str) -> None:
         self._file, self._fingerprint = file, fingerprint
         self._entries: dict[str, list[Entry]] = {}
+        self._made_otherwise: set[str] = set()
 
     def read_all(self, hidden: Path) -> None:
         """Learn from all lists in an output folder's ``.job``."""
@@ -205,7 +206,9 @@ class Journal:
         for line in path.read_bytes().split(b"\n"):
             try:
                 said: Any = json.loads(line)
-                if said["job"] == self._fingerprint:
+                if said["job"] != self._fingerprint:
+                    self._made_otherwise.add(said["name"])
+                else:
                     parts = [tuple(Signature(*one) for one in said[p]) for p in ("in", "out")]
                     entry = Entry(parts[0], parts[1], said["facts"])
                     self._entries.setdefault(said["name"], []).append(entry)
@@ -236,6 +239,10 @@ class Journal:
         """Whether an item is known as finished, but never of the inputs that are there now."""
         entries = self._entries.get(item.name, [])
         return bool(entries) and all(_again(one.inputs, item.inputs) is None for one in entries)
+
+    def is_made_otherwise(self, item: Item) -> bool:
+        """Whether the outputs of an item are known from runs with other settings alone."""
+        return item.name in self._made_otherwise and self.finished(item) is None
 
     def record(self, item: Item, inputs: tuple[Signature, ...], facts: Mapping[str, Any]) -> None:
         """Note an item as finished; its outputs are in their places.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -108,7 +108,7 @@ def check_folder(folder: Path, manifest: Manifest, outputs: Collection[Path]) ->
         )
     if before is None or before.fingerprint == manifest.fingerprint:
         return
-    if there is not None or _holds_alike(folder, outputs):
+    if there is not None or next(_alike(folder, outputs), None) is not None:
         raise ValueError(
             f"{folder}: its outputs were made otherwise: "
             f"{'; '.join(manifest.differences(before))}; choose another folder, or "
@@ -140,15 +140,31 @@ def claim_folder(
     manifest.write(folder)
 
 
-def _holds_alike(folder: Path, outputs: Collection[Path]) -> bool:
-    """Whether files lie in a folder that end as outputs do: those of images not given now."""
+def left_as_they_were(folder: Path, manifest: Manifest, outputs: Collection[Path]) -> list[Path]:
+    """What stays of other settings when a job takes a folder over: outputs of items not given now.
+
+    Args:
+        folder: need not exist.
+        manifest: of the job.
+        outputs: every file that the job writes.
+    """
+    try:
+        before = Manifest.read(folder)
+    except ValueError:  # something else, which is replaced
+        before = None
+    if before is None or before.fingerprint == manifest.fingerprint:
+        return []
+    own = {path.absolute() for path in outputs}
+    return sorted(path for path in _alike(folder, outputs) if path.absolute() not in own)
+
+
+def _alike(folder: Path, outputs: Collection[Path]) -> Iterator[Path]:
+    """The files in a folder that end as outputs do."""
     ends = {path.suffix for path in outputs}
-    return any(
-        path.suffix in ends
-        and path.name not in (MANIFEST, SUMMARY)
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        for path in folder.rglob("*")
-    )
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix in ends and path.name not in (MANIFEST, SUMMARY) and not hidden:
+            yield path
 
 
 def library_versions(*names: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import re
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,8 +17,21 @@ import torch
 from seco.common.checks import check_integer
 from seco.common.device_time import DeviceTime
 from seco.common.files import remove_leftovers, write_bytes
-from seco.common.jobs.journal import HIDDEN, Item, Signature, hold_folder, open_journal
-from seco.common.jobs.manifest import SUMMARY, Manifest, check_folder, claim_folder
+from seco.common.jobs.journal import (
+    HIDDEN,
+    Item,
+    Journal,
+    Signature,
+    hold_folder,
+    open_journal,
+)
+from seco.common.jobs.manifest import (
+    SUMMARY,
+    Manifest,
+    check_folder,
+    claim_folder,
+    left_as_they_were,
+)
 from seco.common.jobs.overlap import overlap
 from seco.common.jobs.times import Times
 from seco.common.processes import ALONE, Processes
@@ -120,8 +134,8 @@ def run_job(
     """Do what is not done yet; whatever ends a run, the next one goes on.
 
     Every process takes its share of the items; reading, working and writing overlap. An item that
-    cannot be read, worked on or written is reported, leaves no outputs, and the rest goes on. In
-    ``folder`` remain
+    cannot be read, worked on or written is reported, leaves no outputs but those that an earlier
+    run made of the same inputs in the same way, and the rest goes on. In ``folder`` remain
     ``manifest.json`` (what the outputs were made with), ``summary.json`` (counts and failures of
     all processes, written at the end) and ``.job`` (what is finished, see
     :mod:`seco.common.jobs.journal`).
@@ -143,6 +157,10 @@ def run_job(
         OSError: the folder cannot be written.
         JobStopped: the disk is full or read-only.
         Exception: a bug in ``read``, ``work`` or ``write``.
+
+    Warns:
+        UserWarning: a folder of other settings is taken over, and outputs stay there that are not
+            among those of this job.
 
     Example:
         >>> import tempfile
@@ -168,7 +186,14 @@ def run_job(
     outputs = _outputs_of(items)
     if not (options.overwrite or options.take_over):
         check_folder(folder, manifest, outputs)  # before anything is written there
+    rest = left_as_they_were(folder, manifest, outputs) if processes.first else []
     with hold_folder(folder, processes):
+        if rest:
+            warnings.warn(
+                f"{folder}: outputs of other settings stay there beside those of this run: "
+                f"{rest[0].name}{f' and {len(rest) - 1} more' if rest[1:] else ''}",
+                stacklevel=2,
+            )
         for outcome in failures if processes.first else ():
             options.report(outcome)
         own, times = [], Times()
@@ -264,14 +289,24 @@ def run_share(
                 if error is None:
                     yield Outcome(item.name, "written", facts=future.result())
                 elif is_about_file(error):
-                    # What an earlier run made of other inputs would be taken for this one's.
-                    for path in item.outputs:
-                        with suppress(OSError):
-                            path.unlink(missing_ok=True)
+                    _remove_stale(item, journal)
                     yield failure(item.name, error)
                 else:
                     raise error
             times.models += meter.seconds()
+
+
+def _remove_stale(item: Item, journal: Journal) -> None:
+    """Remove the outputs of a failed item, unless an earlier run made them as this one would have.
+
+    What was made of other inputs, or otherwise, would be taken for this run's.
+    """
+    with suppress(OSError):
+        if journal.finished(item) is not None:  # made anew, without need, on an occupied GPU
+            return
+    for path in item.outputs:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
+from dataclasses import replace
 
+import pytest
 from folder_stages import SIZE
 from outcomes import statuses
 
@@ -85,3 +87,27 @@ def test_the_chain_knows_the_regions_that_were_found_before(work):
     assert Counter(one.status for one in told[:6]) == {"skipped": 5, "failed": 1}
     assert [one.name for one in chained.failures] == ["part0/0_gtFine_labelTrainIds"]
     assert len(chained.finished.files) == 5
+
+
+def test_regions_that_stayed_when_others_were_found_anew_are_not_used(work):
+    sam, every = seco.load_sam("tiny"), find_inputs(work / "images")
+    one, two = (
+        seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": side})) for side in (1, 2)
+    )
+    find_regions(every, work / "found", sam, settings=one)
+    some = replace(every, files=every.files[:2])
+    with pytest.warns(UserWarning, match="outputs of other settings stay there"):
+        find_regions(some, work / "found", sam, settings=two, options=JobOptions(overwrite=True))
+
+    def refine():
+        refiner = Refiner(None, CITYSCAPES, regions=work / "found", outside="keep")
+        return refine_folder(find_inputs(work / "images", work / "labels"), work / "new", refiner)
+
+    done = refine()
+    assert statuses(done) == {"written": 2, "failed": 4}
+    told = "expected regions found as manifest.json says, got those that other settings"
+    assert all(told in outcome.reason for outcome in done.of("failed"))
+    assert statuses(find_regions(every, work / "found", sam, settings=two)) == {
+        "skipped": 2, "written": 4,
+    }  # fmt: skip
+    assert statuses(refine()) == {"skipped": 2, "written": 4}
