@@ -19,7 +19,7 @@ from seco.common.images import Normalization, mask_to_batch
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.correction.corrector import ConnectivityCorrector
-from seco.refine import Refinement, refine_with_details
+from seco.refine import Refinement, check_corrector, check_options, refine_with_details
 from seco.regions import Regions
 from seco.sam.loading import as_segmenter
 from seco.settings import PSASettings
@@ -114,10 +114,24 @@ def refine_in_loop(
         >>> refine_in_loop(None, label, share, regions=regions, enabled=False)[0] is label
         True
     """
+    if not isinstance(enabled, (bool, np.bool_)):  # "False", out of a config, would be true
+        raise TypeError(f"enabled: expected True or False, got {describe(enabled)}")
     if not enabled:
         return pseudo_label, pseudo_weight
     # Before the iteration is asked for: a mistake shall not show after hours of warming up.
     check_choice("weight", weight, WEIGHT_POLICIES)
+    check_options(
+        label_space,
+        settings,
+        outside,
+        keep_fraction,
+        confidence_threshold,
+        has_sam=sam is not None,
+        has_regions=regions is not None,
+        has_confidence=confidence is not None,
+    )
+    if corrector is not None:
+        check_corrector(corrector, label_space)
     if isinstance(sam, nn.Module):
         raise TypeError(
             f"sam: expected what seco.load_sam returns, got the module {type(sam).__name__}, which "

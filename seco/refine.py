@@ -177,9 +177,8 @@ def refine_with_details(
         confidence_threshold,
         has_sam=sam is not None,
         has_regions=regions is not None,
+        has_confidence=confidence is not None,
     )
-    if confidence_threshold is not None and confidence is None:
-        raise ValueError("confidence: expected with confidence_threshold, got None")
     images = segmenter = None
     for name, value in (("sam", sam), ("corrector", corrector)):
         if value is not None and img is None:
@@ -282,12 +281,14 @@ def check_options(
     *,
     has_sam: bool,
     has_regions: bool,
+    has_confidence: bool = True,
 ) -> None:
     """Raise for options of :func:`refine_pseudo_labels` that are wrong whatever the image.
 
     Raises:
         TypeError: a label space or settings of another kind.
-        ValueError: a value out of its range, or nothing that finds regions or answers prompts.
+        ValueError: a value out of its range, a threshold of no confidence, or nothing that finds
+            regions or answers prompts.
     """
     check_choice("outside", outside, ("ignore", "keep"))
     if not isinstance(label_space, LabelSpace):
@@ -297,6 +298,8 @@ def check_options(
     check_number("keep_fraction", keep_fraction, low=0, high=1, low_open=True)
     if confidence_threshold is not None:
         check_number("confidence_threshold", confidence_threshold, low=0, high=1)
+        if not has_confidence:
+            raise ValueError("confidence: expected with confidence_threshold, got None")
     if has_sam:
         return
     if not has_regions:

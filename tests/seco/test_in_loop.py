@@ -155,15 +155,31 @@ def test_arguments_come_back_where_it_is_not_due(options):
         ({"weight": "drop"}, ValueError, "weight: expected one of 'keep'"),
         ({"sam": nn.Linear(1, 1)}, TypeError, "sam: expected what seco.load_sam returns"),
         ({"pseudo_weight": torch.ones(1, 2, 3)}, ValueError, "pseudo_weight: expected shape"),
+        ({"regions": None}, ValueError, "sam: expected a segmenter where no regions are given"),
+        ({"outside": "drop"}, ValueError, "outside: expected one of"),
+        ({"keep_fraction": 2}, ValueError, "keep_fraction: expected a number"),
+        ({"confidence_threshold": 0.9}, ValueError, "confidence: expected with confidence_thr"),
+        ({"label_space": "cityscapes"}, TypeError, "label_space: expected seco.LabelSpace"),
+        ({"settings": {}}, TypeError, "settings: expected seco.PSASettings"),
+        ({"corrector": object()}, TypeError, "corrector: expected a seco.ConnectivityCorrector"),
     ],
 )
 def test_mistakes_do_not_wait_for_the_end_of_the_warm_up(wrong, error, message):
-    label, weight, _, _ = batch()
-    given = {"target_img": None, "pseudo_label": label, "pseudo_weight": weight} | wrong
+    label, weight, regions, _ = batch()
+    given = {"target_img": None, "pseudo_label": label, "pseudo_weight": weight,
+             "regions": regions} | wrong  # fmt: skip
     with pytest.raises(error, match=message):
         refine_in_loop(**given, iteration=0, warm_up=1000)
     off, _ = refine_in_loop(**given, enabled=False)
     assert off is label
+
+
+@pytest.mark.parametrize("enabled", ["False", "", 0, None])
+def test_what_only_looks_like_a_switch_is_refused(enabled):
+    label, weight, regions, _ = batch()
+    with pytest.raises(TypeError, match="enabled: expected True or False, got "):
+        refine(label, weight, regions, enabled=enabled)
+    assert refine(label, weight, regions, enabled=np.bool_(False))[0] is label
 
 
 @pytest.mark.parametrize(
