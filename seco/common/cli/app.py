@@ -1,10 +1,12 @@
-"""A command with subcommands and ``--version``."""
+"""A command with subcommands, ``--version`` and ``--traceback``."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
 import typer
+
+from seco.common.tracebacks import shown_tracebacks
 
 
 def command_app(package: str, purpose: str) -> typer.Typer:
@@ -31,8 +33,13 @@ def command_app(package: str, purpose: str) -> typer.Typer:
         False, "--version", callback=show_version, is_eager=True, help="Show the version and exit."
     )
 
+    tracebacks = typer.Option(
+        False, "--traceback", help="Show of every error where in the code it came from."
+    )
+
     @app.callback()
-    def root(version: bool = version) -> None:
-        pass
+    def root(context: typer.Context, version: bool = version, traceback: bool = tracebacks) -> None:
+        if traceback:
+            context.with_resource(shown_tracebacks())
 
     return app

@@ -15,10 +15,14 @@ from seco.common.cli.progress import Progress, Stage, library_log
 from seco.common.jobs import JobOptions, JobStopped, Outcome, Summary
 from seco.common.jobs.run import failure, is_about_file, stopped_when_full
 from seco.common.processes import Processes, local_device
+from seco.common.tracebacks import note_traceback
 
 
 def stop(message: str) -> NoReturn:
     """Say why nothing was done; exit code 2, as for a wrong option."""
+    error = sys.exc_info()[1]
+    if error is not None:
+        note_traceback(error)
     typer.echo(f"Error: {message}", err=True)
     raise typer.Exit(2)
 

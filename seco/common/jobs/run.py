@@ -35,6 +35,7 @@ from seco.common.jobs.manifest import (
 from seco.common.jobs.overlap import overlap
 from seco.common.jobs.times import Times
 from seco.common.processes import ALONE, Processes
+from seco.common.tracebacks import note_traceback
 
 Unit = TypeVar("Unit", bound=Item)
 Read = TypeVar("Read")
@@ -336,7 +337,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def failure(name: str, error: BaseException) -> Outcome:
-    """The outcome of an item that raised an error."""
+    """The outcome of an item that raised an error; where that came from is logged."""
+    note_traceback(error)
     reason = str(error) or type(error).__name__
     return Outcome(name, "failed", " ".join(reason.split()))
 

@@ -35,6 +35,21 @@ def test_version_and_help():
     assert run("refine").exit_code == 2
 
 
+def test_where_errors_came_from_is_shown_on_request(work):
+    folders = ("refine", work / "images", work / "labels")
+    (work / "images/a/two.png").write_bytes(b"")
+    wrong = (*folders, work / "out", "--device", "cpu", "--set", "no_such=1")
+    bad = (*folders, work / "out", *QUICK)
+    for command, code, function in ((wrong, 2, "in change_settings"), (bad, 1, "in read_image")):
+        shown = run("--traceback", *command)
+        assert shown.exit_code == code
+        assert shown.stderr.count("Traceback (most recent call last)") >= 1
+        assert function in shown.stderr
+        shown = run(*command)
+        assert shown.exit_code == code
+        assert "Traceback" not in shown.stderr
+
+
 def test_the_examples_of_the_help_are_right():
     for command, _, examples in COMMANDS:
         shown = " ".join(run(command.__name__, "--help").stdout.split())
