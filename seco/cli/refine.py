@@ -199,7 +199,7 @@ def _check_files(out: Path, scores: Path | None, overwrite: bool) -> None:
         if path is None:
             continue
         if path.is_dir():
-            raise ValueError(f"{path}: expected a file as the image is one")
+            raise ValueError(f"{path}: expected a file, as the image is one, got a folder")
         if path.suffix.lower() not in formats:
             raise ValueError(f"{path}: expected a file name ending in {' or '.join(formats)}")
         if path.exists() and not overwrite:

@@ -96,7 +96,8 @@ def find_inputs(
         if folder is not None and not folder.exists():
             raise FileNotFoundError(f"{folder}: no such file or folder")
         if folder is not None and not folder.is_dir():
-            raise ValueError(f"{folder}: expected a folder as {images} is one")
+            why = "" if folder == images else f", as {images} is one"
+            raise ValueError(f"{folder}: expected a folder{why}, got a file")
     if isinstance(naming, str):
         check_choice("naming", naming, ("auto", *NAMINGS))
     if list_file is not None:
@@ -122,9 +123,12 @@ def find_inputs(
     ]
     if not found[0].keys() & found[1].keys():
         hint = "" if alone else _hint_of_names(found_images, found_labels, asked)
+        if not hint and asked == "auto":
+            hint = _hint_of_suffixes(found_images, found_labels, name_alone=alone)
         raise ValueError(
-            f"expected images and labels with the same names, got {_some(found[0])} in "
-            f"{images} and {_some(found[1])} in {labels}{hint}"
+            f"expected images and labels with the same names, "
+            f"got {_some(found[0], found_images)} in {images} "
+            f"and {_some(found[1], found_labels)} in {labels}{hint}"
         )
     keys = sorted(found[0].keys() | found[1].keys())
     if confidence is not None:
@@ -173,7 +177,7 @@ def single_input(
         if path is not None and not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder")
         if path is not None and path.is_dir():
-            raise ValueError(f"{path}: expected a file as {image} is one")
+            raise ValueError(f"{path}: expected a file, as {image} is one, got a folder")
     files = ImageFiles(image, label, confidence, Path(image.stem), Path(image.stem))
     return Inputs((files,), ignore_index=ignore_index)
 
@@ -190,7 +194,8 @@ def check_apart(inputs: Sequence[Path | None], outputs: Sequence[Path | None]) -
         for other in places:
             a, b = output.resolve(), other.resolve()
             if a == b or a in b.parents or b in a.parents:
-                raise ValueError(f"{output}: expected a place apart from {other}")
+                places_of = "the inputs and other outputs, got one of them" if a == b else other
+                raise ValueError(f"{output}: expected a place apart from {places_of}")
         places.append(output)
 
 
@@ -204,7 +209,7 @@ def _images_alone(
     rule = _named("plain" if naming == "auto" else naming)
     kept = by_key(found, rule, rule.image_ends)
     if not kept:
-        raise ValueError(f"expected images, got none in {folder}")
+        raise ValueError(f"expected images, got {_some(kept, found)} in {folder}")
     places: dict[Path, list[Path]] = {}
     for path in sorted(path for paths in kept.values() for path in paths):
         places.setdefault(path.with_suffix(""), []).append(path)
@@ -311,6 +316,34 @@ def _complaint(kind: str, files: list[Path]) -> str:
     return f"more than one {kind} of that name: {', '.join(map(str, files))}"
 
 
-def _some(found: dict[str, list[Path]]) -> str:
+def _hint_of_suffixes(images: list[Path], labels: list[Path], *, name_alone: bool) -> str:
+    """What to say besides where names agree but for what follows their last ``_``, ``-`` or ``.``
+
+    Of ``0_rgb.png`` and ``0_pred.png`` that is ``_rgb`` and ``_pred``.
+    """
+    image_end, label_end = _shared_end(images), _shared_end(labels)
+    rule = Naming(image_ends=(image_end,), label_ends=(label_end,))
+    own = by_key(images, rule, rule.image_ends, name_alone=name_alone)
+    others = by_key(labels, rule, rule.label_ends, name_alone=name_alone)
+    ends = (("image", image_end), ("label", label_end))
+    given = " ".join(f"--{kind}-suffix {end}" for kind, end in ends if end)
+    pairs = len(own.keys() & others.keys())
+    return f"; {given} pairs {pairs} of them" if given and pairs else ""
+
+
+def _shared_end(paths: list[Path]) -> str:
+    """What follows the last separator in all names, and the separator; ``""`` if they differ."""
+    cuts = [(path.stem, max(path.stem.rfind(mark) for mark in "_-.")) for path in paths]
+    ends = {stem[cut:] if cut >= 0 else "" for stem, cut in cuts}
+    return ends.pop() if len(ends) == 1 else ""
+
+
+def _some(found: dict[str, list[Path]], files: list[Path]) -> str:
+    """Names to show; if there are none, why."""
     names = sorted(found)
-    return "none" if not names else ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+    if names:
+        return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+    if files:
+        more = ", ..." if len(files) > 1 else ""
+        return f"{len(files)} files ({files[0]}{more}) that the naming leaves alone"
+    return f"no file in a format that is read ({', '.join(IMAGE_FORMATS)})"

@@ -9,6 +9,7 @@ import numpy as np
 from seco.common.arrays import Array
 
 _ATTEMPTS = 20
+_STARTS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")  # .npy, .npz, and an empty .npz
 
 
 def load_numpy(content: bytes) -> Array | dict[str, Array]:
@@ -42,6 +43,8 @@ def load_numpy(content: bytes) -> Array | dict[str, Array]:
 
 
 def _load(content: bytes) -> Array | dict[str, Array]:
+    if not content.startswith(_STARTS):  # numpy would recommend to unpickle it
+        raise ValueError(f"a file of numpy expected, got {len(content)} bytes of something else")
     found = np.load(io.BytesIO(content), allow_pickle=False)
     if isinstance(found, np.lib.npyio.NpzFile):
         with found:

@@ -74,9 +74,10 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # Not torch's text, which recommends to run what the file may carry.
         raise ValueError(
-            f"checkpoint: expected a file of tensors written by torch.save, got {path} ({reason})"
+            f"checkpoint: expected a file of tensors written by torch.save, got {path} of "
+            f"{path.stat().st_size} bytes, which is damaged or holds other things, too"
         ) from error
     if not (isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())):
         kind = f"keys {sorted(map(str, state))[:5]}" if isinstance(state, dict) else type(state)

@@ -94,6 +94,49 @@ def test_labels_in_other_subfolders_than_images_are_told_of(tmp_path, images, la
     assert "--match name" not in str(said.value)
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "naming", "hint"),
+    [
+        (["0.png", "1.png"], ["0_pred.png", "1_pred.png"], ("", "_pred"),
+         "; --label-suffix _pred pairs 2 of them"),
+        (["a/0_rgb.jpg"], ["a/0-id.png"], ("_rgb", "-id"),
+         "; --image-suffix _rgb --label-suffix -id pairs 1 of them"),
+        (["0.rgb.png", "1.rgb.png"], ["1.png"], (".rgb", ""),
+         "; --image-suffix .rgb pairs 1 of them"),
+        (["0_a.png", "1_b.png"], ["0_pred.png"], None, "in labels"),  # no end that all have
+        (["0.png"], ["1_pred.png"], None, "in labels"),
+    ],
+)  # fmt: skip
+def test_suffixes_that_would_pair_are_told(tmp_path, monkeypatch, images, labels, naming, hint):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path / "images", *images)
+    touch(tmp_path / "labels", *labels)
+    with pytest.raises(ValueError, match="with the same names") as said:
+        find_inputs("images", "labels")
+    assert str(said.value).endswith(hint)
+    if naming is not None:
+        found = find_inputs("images", "labels", naming=Naming(*((end,) for end in naming)))
+        assert f" {len(found.files)} of them" in hint
+
+
+def test_why_no_file_counts_is_told(tmp_path):
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    touch(images, "0.png", "1.png")
+    touch(labels, "0.png", "1.png")
+    with pytest.raises(
+        ValueError, match=r"and 2 files \(0.png, ...\) that the naming leaves alone"
+    ):
+        find_inputs(images, labels, naming="gta")
+    for path in labels.iterdir():
+        path.rename(path.with_suffix(".npy"))
+    with pytest.raises(
+        ValueError, match=r"no file in a format that is read \(.png, .jpg, .*labels"
+    ):
+        find_inputs(images, labels)
+    with pytest.raises(ValueError, match=r"expected images, got no file in a format that is read"):
+        find_inputs(labels)
+
+
 def test_proda_must_be_said_and_brings_confidences_and_its_ignore(tmp_path):
     touch(tmp_path / "i", "a.png")
     touch(tmp_path / "l", "a.png", "a_color.png", "a_conf.npy")

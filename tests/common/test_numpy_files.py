@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import io
+import pickle
 import sys
 import threading
 from unittest import mock
@@ -64,13 +65,20 @@ def test_an_error_that_stays_is_raised():
         mock.patch("numpy.load", side_effect=SystemError("always")),
         pytest.raises(SystemError, match="always"),
     ):
-        load_numpy(b"")
+        load_numpy(b"\x93NUMPY")
 
 
 def test_one_that_passes_is_not():
     error = SystemError("AST constructor recursion depth mismatch (before=27, after=26)")
     with mock.patch("numpy.load", side_effect=[error, error, np.arange(3)]):
-        assert load_numpy(b"").tolist() == [0, 1, 2]
+        assert load_numpy(b"\x93NUMPY").tolist() == [0, 1, 2]
+
+
+def test_nobody_is_told_to_unpickle():
+    for content in (b"", b"junk", pickle.dumps([1]), saved(a=np.zeros(2))[4:]):
+        with pytest.raises(ValueError, match="file of numpy expected, got") as said:
+            load_numpy(content)
+        assert "pickle" not in str(said.value)
 
 
 def test_arrays_by_name_are_no_confidence(tmp_path):

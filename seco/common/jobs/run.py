@@ -317,9 +317,10 @@ def stopped_when_full(name: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_MORE_WRITING:
+            mended = "it can be written" if error.errno == errno.EROFS else "there is room"
             raise JobStopped(
-                f"{error}, while writing {name}; what is finished is kept: start again once there "
-                "is room, and only the rest is done"
+                f"{error}, while writing {name}; what is finished is kept: start again once "
+                f"{mended}, and only the rest is done"
             ) from error
         raise
 

@@ -130,11 +130,11 @@ def test_options_of_folders_are_refused_with_single_files(work, option):
     [
         ("images", "labels", "labels", "expected a place apart from"),
         ("images", "labels", "images/new", "expected a place apart from"),
-        ("images", "labels/a/one.png", "out", "expected a folder as"),
-        ("images/a/two.png", "labels", "out.png", "expected a file as"),
+        ("images", "labels/a/one.png", "out", "is one, got a file"),
+        ("images/a/two.png", "labels", "out.png", "is one, got a folder"),
         ("images/a/two.png", "labels/a/two.png", "labels/a/two.png", "a place apart from"),
         ("images/a/two.png", "labels/a/two.png", "out.tif", "expected a file name ending in .png"),
-        ("images/a/two.png", "labels/a/two.png", "confidence", "expected a file as"),
+        ("images/a/two.png", "labels/a/two.png", "confidence", "is one, got a folder"),
         ("images", "nowhere", "out", "no such file or folder"),
     ],
 )

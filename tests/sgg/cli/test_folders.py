@@ -229,7 +229,7 @@ def test_raw_ids_are_explained(gta):
         (["--label-space", "cityscapes"], "expected 19 classes, as the label space has, got 4"),
         (["--strength", "0"], "strength: expected a number in (0, 1], got 0"),
         (["--tile-size", "8y8"], "--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH"),
-        (["--class-files", "out"], "expected a place apart from out"),
+        (["--class-files", "out"], "expected a place apart from the inputs"),
         (["--class-files", "gta/images"], "class_files: expected a folder with sample_class_stats"),
         (["--naming", "plain"], "expected images and labels with the same names"),
         (["--set", "clip=big"], "clip: expected a number or none, got 'big'"),
