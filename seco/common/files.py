@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from seco.common.arrays import Array
 from seco.common.checks import check_label_map, check_labels, describe, dtype_name
 from seco.common.images import ROUNDING
-from seco.common.labels import LabelSpace
+from seco.common.labels import LabelSpace, distinct_palette
 from seco.common.locks import try_lock
 from seco.common.numpy_files import load_numpy
 
@@ -138,18 +138,21 @@ def read_image(path: PathLike) -> Array:
     return np.array(image.convert("RGB"))
 
 
-def read_label(path: PathLike) -> Array:
+def read_label(path: PathLike, space: LabelSpace | None = None) -> Array:
     """Read a label map: the stored ids, never the colours of a palette.
 
     Args:
         path: an 8- or 16-bit grey image, or a palette image; not JPEG, which changes ids.
+        space: the classes, to notice a palette that gives the ids the colours of other classes: of
+            a coloured label that was saved with as few colours as it has, or of another space.
 
     Returns:
         (H, W) uint8, or uint16 where the file has 16 bits.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is no image, it is truncated, or it does not hold one id per pixel.
+        ValueError: it is no image, it is truncated, it does not hold one id per pixel, or most of
+            its classes have the colours of others.
 
     Example:
         >>> import tempfile
@@ -167,7 +170,28 @@ def read_label(path: PathLike) -> Array:
     # grey of fewer than 8 bits to 0-255.
     if data[:8] == _PNG and data[25] == 0 and data[24] < 8:
         label //= 255 // (2 ** data[24] - 1)
+    if space is not None and image.mode == "P":
+        _check_colours(label, image.getpalette() or [], space, path)
     return label
+
+
+def _check_colours(label: Array, palette: list[int], space: LabelSpace, path: PathLike) -> None:
+    """Raise if most ids of a label have the colours of other classes in its palette."""
+    if space.colours == distinct_palette(space.num_classes):  # nobody's choice
+        return
+    classes: dict[tuple[int, ...], int] = {
+        colour: number for number, colour in enumerate(space.colours)
+    }
+    ids = [one for one in np.unique(label).tolist() if one != space.ignore_index]
+    meant = {one: classes.get(tuple(palette[3 * one : 3 * one + 3])) for one in ids}
+    others = {one: other for one, other in meant.items() if other not in (None, one)}
+    if len(others) > sum(meant[one] == one for one in ids):
+        one, other = next(iter(others.items()))
+        raise ValueError(
+            f"{path}: expected ids of the label space, got a palette in which {one} has the colour "
+            f"of {space.names[other]}, which is {other}; is it of another label space, or a "
+            "coloured label turned into a palette image?"
+        )
 
 
 def write_label(path: PathLike, label: Array, space: LabelSpace) -> None:

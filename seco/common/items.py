@@ -43,7 +43,7 @@ def label_of(files: ImageFiles, inputs: Inputs, space: LabelSpace) -> Array:
     """
     if files.label is None:
         raise ValueError(f"{files.name}: expected an image with a label, got one without")
-    label = read_label(files.label)
+    label = read_label(files.label, space)
     if inputs.ignore_index is not None and inputs.ignore_index != space.ignore_index:
         stored: Array = np.where(label == inputs.ignore_index, space.ignore_index, label)
         label = stored.astype(label.dtype)

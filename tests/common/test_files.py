@@ -21,7 +21,7 @@ from seco.common.files import (
     write_confidence,
     write_label,
 )
-from seco.common.label_spaces import ADE20K, CITYSCAPES
+from seco.common.label_spaces import ADE20K, CAMVID, CITYSCAPES
 from seco.common.labels import LabelSpace
 
 READERS = (read_image, read_label, read_confidence)
@@ -303,3 +303,27 @@ def test_a_truncated_png_is_noticed(tmp_path):
         for reader in READERS:
             with pytest.raises(ValueError, match=r"a\.png: expected a readable image"):
                 reader(path)
+
+
+def test_palettes_that_mean_other_classes_are_refused(tmp_path):
+    path = tmp_path / "a.png"
+    label = np.repeat(np.array([[13, 0, 10, 255]], np.uint8), 4, axis=0)
+    write_label(path, label, CITYSCAPES)
+    assert (read_label(path, CITYSCAPES) == label).all()
+    coloured = Image.open(path).convert("RGB")
+    coloured.quantize(8).save(path)
+    read_label(path)  # nobody knows then
+    with pytest.raises(ValueError, match=r"a\.png: expected ids of the label space, got a palette"):
+        read_label(path, CITYSCAPES)
+    plain = LabelSpace(CITYSCAPES.names)  # without colours of its own
+    assert (read_label(path, plain) < 8).all()
+    write_label(path, np.array([[0, 1, 2, 3]]), CAMVID)
+    with pytest.raises(ValueError, match="is it of another label space"):
+        read_label(path, CITYSCAPES)
+    for grey in (Image.fromarray(label), Image.fromarray(label.astype(np.uint16))):
+        grey.save(path)
+        assert (read_label(path, CITYSCAPES) == label).all()
+    other = Image.fromarray(label)
+    other.putpalette(np.arange(768, dtype=np.uint8).tobytes())  # colours of no class
+    other.save(path)
+    assert (read_label(path, CITYSCAPES) == label).all()
