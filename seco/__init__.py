@@ -9,7 +9,9 @@
     corrector.fit(samples)  # (img, labels) pairs
     labels = seco.refine_pseudo_labels(img, pl, sam, corrector=corrector)
 
-Everything public is here; SeCo is Zhao et al., "Connectivity-Driven Pseudo-Labeling Makes
+Data sets are refined by :mod:`seco.folder`, as the command ``seco`` does; figures, measures and
+scenes to try things on are in :mod:`seco.plots`, :mod:`seco.evaluation` and :mod:`seco.demo`. SeCo
+is Zhao et al., "Connectivity-Driven Pseudo-Labeling Makes
 Stronger Cross-Domain Segmenters", NeurIPS 2024.
 """
 
@@ -24,6 +26,7 @@ from seco.common.label_spaces import (
     find_label_space,
 )
 from seco.common.labels import LabelSpace
+from seco.common.version import __version__ as __version__
 from seco.components import Components, connected_components
 from seco.correction.correcting import Correction
 from seco.correction.corrector import ConnectivityCorrector
@@ -54,8 +57,6 @@ from seco.sam.proposals import propose_regions
 from seco.sam.protocol import Embedding, MaskLogits, PromptableSegmenter
 from seco.selection import select_confident
 from seco.settings import PAPER, PSASettings
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ADE20K",

@@ -14,6 +14,7 @@ SGG is Peng et al., "Diffusion-based Image Translation with Label Guidance for D
 Semantic Segmentation", ICCV 2023.
 """
 
+from seco.common.version import __version__ as __version__
 from sgg.diffusion import (
     CallableDiffusion,
     DiffusersDiffusion,
@@ -38,8 +39,6 @@ from sgg.sampling import add_noise, ddim_step, ddpm_step, reverse_process, rever
 from sgg.segmenter import IMAGENET, Segmenter, as_segmenter
 from sgg.settings import PAPER, GuidanceSettings
 from sgg.translation import translate
-
-__version__ = "0.1.0"
 
 __all__ = [
     "IMAGENET",

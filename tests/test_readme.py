@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pages
 import pytest
 import torch
 
+import seco
+import sgg
 from seco.common.label_spaces import CITYSCAPES
 from seco.demo import street_scene
 
@@ -78,3 +81,9 @@ def test_python_code_of_the_readme_runs(monkeypatch, tmp_path):
         assert names[made].shape == before.shape
     options = {"checkpoint": "sam_vit_h_4b8939.pth", "device": "cuda"}
     assert asked == [(("vit_h",), options)]
+
+
+def test_the_version_is_one():
+    said = (README.parent / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {seco.__version__}\n" in said
+    assert seco.__version__ == sgg.__version__ == version("seco-sgg")

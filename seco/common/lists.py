@@ -37,7 +37,7 @@ def read_list(path: PathLike, *, labels: bool = True) -> list[Line]:
     Raises:
         OSError: the file cannot be opened.
         ValueError: no text, no line, a line with another number of columns (a path with a space
-            in it has too many), or an image or label that is listed twice.
+            in it has too many), or a label (without labels an image) that is listed twice.
 
     Example:
         >>> import tempfile
