@@ -35,6 +35,7 @@ from seco.correction.extractors import ModuleExtractor
 from seco.correction.fitting import FitRecord
 from seco.correction.judging import Judgement
 from seco.correction.mixture import NoNoiseFoundWarning
+from seco.correction.protocol import FeatureExtractor, FeatureMap
 from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.settings import PAPER as SCC_PAPER
 from seco.correction.settings import SCCSettings
@@ -73,6 +74,8 @@ __all__ = [
     "Correction",
     "Decisions",
     "Embedding",
+    "FeatureExtractor",
+    "FeatureMap",
     "FitRecord",
     "Judgement",
     "LabelSpace",

@@ -26,12 +26,15 @@ from sgg.diffusion import (
     from_diffusers,
 )
 from sgg.guidance import global_gradient, local_gradient
-from sgg.guided_steps import guided_prediction, limit_gradient
+from sgg.guided_steps import guided_prediction, label_guidance, limit_gradient
+from sgg.options import TranslationOptions
 from sgg.progressive import (
     Finetune,
     FinetuneSettings,
     FinetuneTask,
     FinetuningDiverged,
+    Progression,
+    SourceSet,
     finetune_segmenter,
     progressive_translation,
 )
@@ -54,7 +57,10 @@ __all__ = [
     "GuidedDiffusion",
     "LatentDiffusion",
     "Prediction",
+    "Progression",
     "Segmenter",
+    "SourceSet",
+    "TranslationOptions",
     "add_noise",
     "as_diffusion",
     "as_segmenter",
@@ -64,6 +70,7 @@ __all__ = [
     "from_diffusers",
     "global_gradient",
     "guided_prediction",
+    "label_guidance",
     "limit_gradient",
     "local_gradient",
     "progressive_translation",
