@@ -115,7 +115,8 @@ class Refiner:
 
     def files_read(self, files: ImageFiles) -> tuple[Path, ...]:
         """The files that an image's refined label is made of."""
-        image = files.image if self._looks else None
+        # Regions are of an image as it was: whether it still is must be asked at every run.
+        image = files.image if self._looks or self.found is not None else None
         corrector = None if self.corrector is None else self.corrector / CORRECTOR_FILE
         paths = (image, files.label, files.confidence, self._regions_of(files), corrector)
         return tuple(path for path in paths if path is not None)

@@ -176,8 +176,11 @@ def check_age(files: ImageFiles, folder: Path, found: Journal) -> None:
         found: of :func:`found_in`.
 
     Raises:
+        FileNotFoundError: it is not there.
         ValueError: it has changed, or its regions stayed when others were found otherwise.
     """
+    if not files.image.exists():  # which is no other version of it
+        raise FileNotFoundError(f"{files.image}: no such image")
     item = _item_of(files, folder)
     if found.is_of_others(item):
         raise ValueError(

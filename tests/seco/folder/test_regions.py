@@ -18,6 +18,7 @@ from seco.folder import (
     Refiner,
     find_inputs,
     find_regions,
+    refine_file,
     refine_folder,
 )
 from seco.folder.chain import run_chain
@@ -56,11 +57,37 @@ def test_regions_of_an_image_that_has_changed_are_not_used(work):
     assert "0.npz: expected regions of this image, got those of another version" in bad.reason
     assert statuses(find()) == {"skipped": 5, "written": 1}
     assert statuses(refine()) == {"skipped": 5, "written": 1}
-    # Regions of one's own: nobody knows which image they are of.
-    (work / "found/manifest.json").unlink()
+    # What is finished is not, once its image is another one.
     image.write_bytes((work / "images/part1/1.png").read_bytes())
-    (work / "new/part0/0.png").unlink()
-    assert statuses(refine()) == {"skipped": 5, "written": 1}
+    summary = refine()
+    assert statuses(summary) == {"skipped": 5, "failed": 1}
+    assert "those of another version" in summary.of("failed")[0].reason
+    assert not (work / "new/part0/0.png").exists()
+    # Regions of one's own: nobody knows which image they are of, or asks for it.
+    (work / "found/manifest.json").unlink()
+    assert statuses(refine()) == {"written": 6}
+    image.write_bytes(other.read_bytes())
+    assert statuses(refine()) == {"skipped": 6}
+
+
+def test_an_image_that_is_gone_is_not_called_another_version(work):
+    settings = seco.ProposalSettings(**(vars(PROPOSALS) | {"points_per_side": 1}))
+    found = find_inputs(work / "images")
+    find_regions(found, work / "found", seco.load_sam("tiny"), settings=settings)
+    every = find_inputs(work / "images", work / "labels")
+    refiner = Refiner(None, CITYSCAPES, regions=work / "found", outside="keep")
+    assert statuses(refine_folder(every, work / "new", refiner)) == {"written": 6}
+    gone = work / "images/part0/0.png"
+    gone.unlink()
+    summary = refine_folder(every, work / "new", refiner)
+    assert statuses(summary) == {"skipped": 5, "failed": 1}
+    assert "No such file" in summary.of("failed")[0].reason
+    alone = replace(every, files=every.files[:1])
+    with pytest.raises(FileNotFoundError, match=f"{gone}: no such image"):
+        refine_file(alone, work / "one.png", None, refiner)
+    own = Refiner(None, CITYSCAPES, regions=work / "regions", outside="keep")
+    refine_file(alone, work / "one.png", None, own)
+    assert (work / "one.png").exists()
 
 
 def test_the_chain_knows_the_regions_that_were_found_before(work):
