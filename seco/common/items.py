@@ -58,6 +58,22 @@ def label_of(files: ImageFiles, inputs: Inputs, space: LabelSpace) -> Array:
     return label
 
 
+def check_size(files: ImageFiles, label: Array, size: tuple[int, ...], other: Path) -> None:
+    """Raise unless an image's label has the size of what belongs to it.
+
+    Args:
+        files: of the image.
+        label: (H, W), as it was read.
+        size: expected, (H, W).
+        other: the file that has it: the image or its regions.
+
+    Raises:
+        ValueError: another size.
+    """
+    if label.shape != size:
+        raise ValueError(f"{files.label}: expected the size {size} of {other}, got {label.shape}")
+
+
 def confidence_of(files: ImageFiles) -> Array | None:
     """Read an image's confidence, if it has one.
 

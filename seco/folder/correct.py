@@ -9,9 +9,9 @@ from typing import Any
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.files import PathLike, as_path, read_image
-from seco.common.images import check_pair, confidence_to_batch, labels_to_batch, to_batch
+from seco.common.images import confidence_to_batch, labels_to_batch, to_batch
 from seco.common.inputs import ImageFiles, Inputs
-from seco.common.items import ImageItem, confidence_of, label_of
+from seco.common.items import ImageItem, check_size, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
@@ -84,7 +84,7 @@ def correct_folder(
     def read(item: ImageItem) -> _Given:
         files, path = item.files, regions_of(item.files)
         image, label = read_image(files.image), label_of(files, inputs, space)
-        check_pair(image, label)
+        check_size(files, label, image.shape[:2], files.image)
         known = None if path is None else [connectivities_of(path, label, space)]
         return image, label, confidence_of(files), known
 

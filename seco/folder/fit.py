@@ -15,9 +15,9 @@ import torch
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.files import PathLike, as_path, read_image
-from seco.common.images import check_pair, confidence_to_batch, labels_to_batch
+from seco.common.images import confidence_to_batch, labels_to_batch
 from seco.common.inputs import ImageFiles, Inputs
-from seco.common.items import confidence_of, label_of
+from seco.common.items import check_size, confidence_of, label_of
 from seco.common.jobs import JobOptions, Outcome, Signature, Summary, overlap, run_together
 from seco.common.jobs.run import failure, is_about_file, write_summary
 from seco.common.labels import LabelSpace
@@ -58,19 +58,28 @@ class FolderSamples:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Sample:
+        return self.read(index)[0]
+
+    def read(self, index: int) -> tuple[Sample, bool]:
+        """A sample, and whether any pixel of its label has a class.
+
+        Raises:
+            OSError, ValueError: a file cannot be read, or does not fit the others.
+        """
         files, space = self.files[index], self.label_space
         image, label = read_image(files.image), label_of(files, self.inputs, space)
-        check_pair(image, label)
+        check_size(files, label, image.shape[:2], files.image)
         found: Array | Connectivities = label
         if self.connectivities is not None:
             known = connectivities_of(connectivities_file(self.connectivities, files), label, space)
             wide = torch.from_numpy(label.astype(np.int64))
             found = find_connectivities(wide, space.ignore_index, self.settings, known=known)
+        labelled = bool((label != space.ignore_index).any())
         confidence = confidence_of(files)
         if confidence is None:
-            return image, found
+            return (image, found), labelled
         confidence_to_batch("confidence", confidence, labels_to_batch(label))  # raises
-        return image, found, confidence
+        return (image, found, confidence), labelled
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
@@ -146,8 +155,8 @@ def fit_folder(
         are ``samples`` and ``iterations``.
 
     Raises:
-        ValueError: as :func:`seco.common.jobs.run_job`; no usable image, some with and some without
-            a confidence, or nothing to learn from.
+        ValueError: as :func:`seco.common.jobs.run_job`; no usable image, no label with a class,
+            some with and some without a confidence, or nothing to learn from.
         OSError: the folder cannot be written.
     """
     out, connectivities = Path(out), as_path(connectivities)
@@ -178,10 +187,18 @@ def fit_folder(
     def sign() -> list[Signature]:
         for outcome in inputs.failures if processes.first else ():
             options.report(outcome)
-        signatures, bad = _check(samples, training.inputs, progress=progress, options=options)
+        signatures, bad, labelled = _check(
+            samples, training.inputs, progress=progress, options=options
+        )
         failures.extend(bad)
-        if len({outcome.name for outcome in bad}) == len(inputs.files):
+        count = len(inputs.files) - len(bad)
+        if not count:
             raise ValueError("expected at least one usable image with its label, got none")
+        if not labelled:
+            raise ValueError(
+                f"labels: expected at least one with a class at some pixel, got none of {count}: "
+                f"all pixels are {label_space.ignore_index} (ignore)"
+            )
         return [signatures[path] for path in training.inputs]
 
     def work(state: Path) -> dict[str, Any]:
@@ -224,37 +241,43 @@ def _check(
     *,
     progress: bool,
     options: JobOptions,
-) -> tuple[dict[Path, Signature], list[Outcome]]:
-    """Read everything once, shared by the processes: signatures of files, failures of images."""
+) -> tuple[dict[Path, Signature], list[Outcome], int]:
+    """Read everything once, shared by the processes.
+
+    Returns:
+        Signatures of files, failures of images, and how many of the others have a class somewhere.
+    """
     readable = set(paths)
 
-    def read(index: int) -> tuple[dict[Path, Signature], Outcome | None]:
+    def read(index: int) -> tuple[dict[Path, Signature], Outcome | None, bool]:
         files = samples.files[index]
         signed = {
             path: Signature.of(path) for path in readable.intersection(samples.files_read(files))
         }
         try:
-            samples[index]
+            _, classes = samples.read(index)
         except Exception as error:
             if not is_about_file(error):
                 raise
-            return signed, failure(files.name, error)
-        return signed, None
+            return signed, failure(files.name, error), False
+        return signed, None, classes
 
     signatures: dict[Path, Signature] = {}
-    failures = []
+    failures, labelled = [], 0
     own = options.processes.share(list(range(len(samples))))
     checked = overlap(own, read, lambda index, found: found, lambda index, found: found)
     first = options.processes.first
     for _, future in follow(checked, "Checking files", len(own), bar=progress, log=first):
-        signed, bad = future.result()
+        signed, bad, classes = future.result()
         signatures |= signed
+        labelled += classes
         if bad is not None:
             failures.append(bad)
             options.report(bad)
-    shares = options.processes.gather((signatures, failures))
+    shares = options.processes.gather((signatures, failures, labelled))
     place = {files.name: index for index, files in enumerate(samples.files)}
     return (
-        {path: one for share, _ in shares for path, one in share.items()},
-        sorted((bad for _, share in shares for bad in share), key=lambda bad: place[bad.name]),
+        {path: one for share, _, _ in shares for path, one in share.items()},
+        sorted((bad for _, share, _ in shares for bad in share), key=lambda bad: place[bad.name]),
+        sum(count for _, _, count in shares),
     )

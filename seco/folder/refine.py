@@ -16,7 +16,7 @@ from seco.common.arrays import Array
 from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import confidence_to_batch, labels_to_batch, to_batch
 from seco.common.inputs import ImageFiles, Inputs
-from seco.common.items import ImageItem, confidence_of, label_of
+from seco.common.items import ImageItem, check_size, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
 from seco.common.jobs.journal import Journal
 from seco.common.labels import LabelSpace
@@ -125,20 +125,21 @@ class Refiner:
         """Read them.
 
         Raises:
-            OSError, ValueError: a file cannot be read, or the regions are those of an image that
-                has changed since.
+            OSError, ValueError: a file cannot be read, its size is not the label's, or the regions
+                are those of an image that has changed since.
         """
-        regions = self._regions_of(files)
+        path = self._regions_of(files)
         if self.regions is not None and self.found is not None:
             check_age(files, self.regions, self.found)
-        return self._placed(
-            Given(
-                read_image(files.image) if self._looks else None,
-                label_of(files, inputs, self.label_space),
-                confidence_of(files),
-                None if regions is None else Regions.load(regions),
-            )
-        )
+        image = read_image(files.image) if self._looks else None
+        label = label_of(files, inputs, self.label_space)
+        if image is not None:
+            check_size(files, label, image.shape[:2], files.image)
+        regions = None
+        if path is not None:
+            regions = Regions.load(path)
+            check_size(files, label, regions.size, path)
+        return self._placed(Given(image, label, confidence_of(files), regions))
 
     def refine(self, given: Given) -> LabelResult:
         """Refine one label."""

@@ -30,7 +30,10 @@ def test_bad_files_are_reported_and_the_rest_goes_on(work):
     assert "1 refined, 0 skipped, 6 failed" in result.stdout
     errors = result.stderr
     assert f"failed: a/one: {work / 'labels/a/one.png'}: expected a readable image" in errors
-    assert "failed: a/two: pl: expected shape (41, 64) as img has, got (40, 64)" in errors
+    assert (
+        f"failed: a/two: {work / 'labels/a/two.png'}: expected the size (41, 64) of "
+        f"{work / 'images/a/two.png'}, got (40, 64)" in errors
+    )
     assert "failed: lonely: no label of that name" in errors
     assert "failed: b/orphan: no image of that name" in errors
     assert "failed: twice: more than one image of that name" in errors

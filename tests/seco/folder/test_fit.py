@@ -129,3 +129,14 @@ def test_nothing_usable_to_fit_is_refused_and_costs_no_former_corrector(work):
     with pytest.raises(ValueError, match="expected at least one usable image"):
         fit(work)
     assert (work / "corrector" / CORRECTOR_FILE).read_bytes() == former
+
+
+def test_labels_without_a_class_are_told_as_such(work):
+    """Not as connectivities that are too small, which no setting would make larger."""
+    for path in (work / "labels").rglob("*.png"):
+        write_label(path, np.full(SIZE, 255, np.uint8), CITYSCAPES)
+    (work / "labels/part0/0.png").write_bytes(b"")
+    said = "labels: expected at least one with a class at some pixel, got none of 5: all pixels"
+    with pytest.raises(ValueError, match=said):
+        fit(work)
+    assert not (work / "corrector" / CORRECTOR_FILE).exists()

@@ -101,7 +101,10 @@ def test_bad_files_of_every_kind_are_told_apart(work):
     reasons = {outcome.name: outcome.reason for outcome in summary.of("failed")}
     assert "expected a readable image" in reasons["part0/0"]
     assert "expected a readable image" in reasons["part1/1"]
-    assert "regions: expected the size (5, 5) of pl, got (24, 32)" in reasons["part0/2"]
+    assert (
+        f"0/2.png: expected the size (24, 32) of {work / 'regions/part0/2.npz'}, got (5, 5)"
+        in reasons["part0/2"]
+    )
     assert "No such file" in reasons["part1/3"]
     assert reasons["part0/4"] == "no label of that name"
 
