@@ -21,8 +21,8 @@ from seco.cli.options import (
     SamChoice,
     SamModel,
 )
-from seco.cli.unused import check_used, sam_options
-from seco.common.cli.options import Device, LabelSpaceName, MatchRule, NamingRule
+from seco.cli.unused import check_used, given, sam_options
+from seco.common.cli.options import LabelSpaceName, MatchRule, NamingRule
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import job, place_for_json, refused
 
@@ -76,7 +76,10 @@ def evaluate(
     precision: Precision = PrecisionName.float32,
     accelerate: Accelerate = False,
     compile: Compile = False,
-    device: Device = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="With --corrector: cpu, cuda, cuda:1, ...; cuda if there is one."),
+    ] = None,
     list_file: Annotated[
         Path | None,
         typer.Option(
@@ -110,7 +113,15 @@ def evaluate(
         if corrector is None:
             unused = {"--connectivities": connectivities, "--confidence": confidence}
             check_used(unused, "--corrector")
-            check_used(sam_options(chosen) | {"--encoder": encoder}, "--corrector")
+            models = sam_options(chosen) | {"--encoder": encoder, "--device": device}
+            check_used(models, "--corrector")
+        if labels.is_file():
+            of_folders = {
+                "--list": list_file,
+                "--naming": given(naming, None),
+                "--match": given(match, None),
+            }
+            check_used(of_folders, "folders")
         space = find_label_space(label_space)
         pairs = find_pairs(
             labels,

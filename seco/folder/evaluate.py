@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,13 +12,12 @@ from typing import Any, Literal
 from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.files import PathLike, as_path, read_image, read_label
-from seco.common.images import check_pair
 from seco.common.inputs import Inputs, find_inputs, single_input
-from seco.common.items import confidence_of, label_of
+from seco.common.items import check_size, confidence_of, label_of
 from seco.common.jobs import JobOptions, Outcome, overlap
 from seco.common.jobs.run import failure, is_about_file
 from seco.common.labels import LabelSpace
-from seco.common.naming import Naming
+from seco.common.naming import NAMINGS, Naming, by_key
 from seco.correction.corrector import ConnectivityCorrector
 from seco.evaluation import (
     LabelQuality,
@@ -34,7 +34,6 @@ from seco.folder.stage import check_confidences
 _KIND = re.compile(r"\b(no|more than one) (image|label)\b")
 _CALLED = {"image": "label", "label": "truth"}
 
-# label, truth, image, connectivities
 # label, truth, image, connectivities, confidence
 _Given = tuple[Array, Array, Array | None, Connectivities | None, Array | None]
 
@@ -119,16 +118,20 @@ def find_pairs(
     )
     failures = [replace(one, reason=_renamed(one.reason)) for one in found.failures]
     pictures = {files.image: files.image for files in found.files}
+    alone: dict[str, str] = {}
     if images is not None:
-        beside = find_inputs(images, labels, naming=naming, match=match).files
-        pictures = {files.label: files.image for files in beside if files.label is not None}
+        beside = find_inputs(images, labels, naming=naming, match=match)
+        pictures = {files.label: files.image for files in beside.files if files.label is not None}
+        alone = {outcome.name: outcome.reason for outcome in beside.failures}
     paired, truths = [], []
     for files in found.files:
         if files.label is not None and files.image in pictures:
             paired.append(replace(files, image=pictures[files.image], label=files.image))
             truths.append(files.label)
         else:
-            failures.append(Outcome(files.name, "failed", "no image of that name"))
+            names = _names(files.image.relative_to(labels), naming, match)
+            reason = next((alone[name] for name in names if name in alone), "no image of that name")
+            failures.append(Outcome(files.name, "failed", reason))
     return TruePairs(replace(found, files=tuple(paired), failures=tuple(failures)), tuple(truths))
 
 
@@ -169,11 +172,13 @@ def evaluate_folder(
         label, truth = label_of(files, inputs, label_space), read_label(pairs.truths[place])
         if corrector is None:
             return label, truth, None, None, None
+        image = read_image(files.image)
+        check_size(files, label, image.shape[:2], files.image)
         known = None
         if parts is not None:
             path = file_at(parts, files.image_place, ".npz")
             known = connectivities_of(path, label, label_space)
-        return label, truth, read_image(files.image), known, confidence_of(files)
+        return label, truth, image, known, confidence_of(files)
 
     def measure(place: int, given: _Given) -> tuple[LabelQuality, TrueConnectivities]:
         return _measure(given, label_space, dilation_ratio, corrector)
@@ -214,11 +219,20 @@ def _measure(
     quality = measure_labels(label, truth, space, dilation_ratio=dilation_ratio)
     if corrector is None or image is None:
         return quality, TrueConnectivities.pool([])
-    check_pair(image, label)
     found = corrector.correct_with_details(
         image, label, connectivities=known, confidence=confidence
     )
     return quality, compare_with_truth(found.judgements[0], truth, space)
+
+
+def _names(label: Path, naming: str | Naming, match: str) -> Iterator[str]:
+    """What pairing may call a label: of a naming that was found out each possible one is tried."""
+    if isinstance(naming, str):
+        rules = [*NAMINGS.values()] if naming == "auto" else [NAMINGS[naming]]
+    else:
+        rules = [naming]
+    for rule in rules:
+        yield from by_key([label], rule, rule.label_ends, name_alone=match == "name")
 
 
 def _renamed(reason: str) -> str:

@@ -33,6 +33,7 @@ from seco.evaluation import (
     repair,
 )
 from seco.folder.connectivities import write_connectivities
+from seco.folder.evaluate import find_pairs
 
 SPACE = LabelSpace(names=("road", "sky & <b>", "car"), things=("car",))
 NAMES = ("a/one", "b & 'c'/two <x>", 'th"ree')
@@ -280,6 +281,32 @@ def test_images_of_a_corrector_that_are_missing(work, fitted):
     assert found["failures"] == {NAMES[1]: "no image of that name"}
 
 
+@pytest.mark.parametrize("end", ["", "_labelTrainIds"])
+@pytest.mark.parametrize("match", ["path", "name"])
+def test_two_images_of_a_label_are_told_from_none(work, end, match):
+    for kind in ("labels", "truth"):
+        for path in sorted((work / kind).rglob("*.png")):
+            path.rename(path.with_name(f"{path.stem}{end}.png"))
+    Image.new("RGB", (32, 24)).save(work / "images" / f"{NAMES[0]}.jpg")
+    (work / "images" / f"{NAMES[1]}.png").unlink()
+    pairs = find_pairs(work / "labels", work / "truth", images=work / "images", match=match)
+    reasons = {outcome.name: outcome.reason for outcome in pairs.labels.failures}
+    assert reasons == {
+        f"{NAMES[0]}{end}": f"more than one image of that name: {NAMES[0]}.jpg, {NAMES[0]}.png",
+        f"{NAMES[1]}{end}": "no image of that name",
+    }
+
+
+@pytest.mark.parametrize(
+    "option", [("--list", "nosuch.txt"), ("--naming", "proda"), ("--match", "path")]
+)
+def test_options_of_folders_are_refused_with_single_files(work, option):
+    name = f"{NAMES[2]}.png"
+    result, found = evaluate(work, *option, labels=f"labels/{name}", truth=f"truth/{name}")
+    assert (result.exit_code, found) == (2, None)
+    assert f"{option[0]}: expected only with folders, got {option[1]}" in result.stderr
+
+
 def test_what_cannot_work_is_refused(work, fitted):
     def refused(*more, **places):
         result, found = evaluate(work, *more, **places)
@@ -287,6 +314,7 @@ def test_what_cannot_work_is_refused(work, fitted):
         return result.stderr
 
     assert "--corrector and --images belong together" in refused("--images", work)
+    assert "--device: expected only with --corrector, got cpu" in refused("--device", "cpu")
     assert "--boundary-ratio: expected" in refused("--boundary-ratio", "0")
     assert "no such file or folder" in refused(truth="nowhere")
     assert "--json: expected a file, got the folder" in refused("--json", work)
