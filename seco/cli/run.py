@@ -156,6 +156,7 @@ def run(
     from seco.common.settings_text import change_settings
     from seco.folder import OutputFormat, find_inputs
     from seco.folder.chain import Places, run_chain
+    from seco.folder.first_look import check_some_truths
     from seco.report.chain import ChainReader, write_chain_report
 
     # A list says which labels belong to the images, but not which truth does.
@@ -187,6 +188,7 @@ def run(
                 among=[files.image for files in inputs.files],
             )
             truths = {files.image: files.label for files in found.files if files.label is not None}
+            check_some_truths(list(truths.values()))
         refiner = refiner_of(
             SamChoice(sam, checkpoint, precision, accelerate, compile),
             device=device, label_space=space,
@@ -220,7 +222,12 @@ def run(
             reader, seed=seed, shown=shown, dilation_ratio=boundary_ratio, options=options
         )
     if first:
-        typer.echo(f"{report.summary.images} images done, {len(report.failures)} failed")
+        done = report.summary.images
+        # Of a finished image only the truth may be bad: it is done all the same.
+        failed = len(chained.failures) + len(chained.finished.files) - done
+        untrue = len(report.failures) - failed
+        without = f" ({untrue} of them not measured: bad truth)" if untrue else ""
+        typer.echo(f"{done} images done{without}, {failed} failed")
         typer.echo(f"Labels: {Places(out).labels}\nReport: {Places(out).report}")
     if report.failures:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 - ``outputs.py``: what is written, and in whose layout; ``connectivities.py``: of a label its
   regions.
 - ``regions.py``, ``refine.py``, ``fit.py``, ``correct.py``: the stages, one function each.
+- ``chain.py``: all of them; ``first_look.py``: at its inputs, before it begins.
 - ``provenance.py``: what a stage's manifest says.
 
 Which files belong together: :mod:`seco.common.inputs`, ``naming`` and ``lists``.

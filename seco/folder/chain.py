@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from seco.common.files import PathLike, as_path
 from seco.common.inputs import ImageFiles, Inputs
-from seco.common.jobs import JobOptions, Outcome, Summary
+from seco.common.jobs import JobOptions, Manifest, Outcome, Summary
+from seco.common.jobs.manifest import check_folder
 from seco.correction.lessons import FEATURE_MEMORY
 from seco.correction.settings import SCCSettings
+from seco.correction.storage import CORRECTOR_FILE
 from seco.folder.correct import correct_folder
+from seco.folder.first_look import check_some_inputs
 from seco.folder.fit import fit_folder
 from seco.folder.outputs import OutputFormat
 from seco.folder.refine import Refiner, refine_folder
@@ -145,13 +148,28 @@ def run_chain(
 
     Raises:
         ValueError, OSError, JobStopped: as the stages; ``regions`` of another model or other
-            settings, or for a method that uses none.
+            settings, or for a method that uses none; before the first stage, no usable image among
+            those looked at, or outputs of others in a folder of the chain.
     """
-    # The stages' own overwriting would make anew what is as it shall be, hours of work.
     out, regions = Path(out), as_path(regions)
-    options = replace(options, overwrite=False, take_over=options.overwrite)
     places, failures = Places(out), list(inputs.failures)
     left = inputs
+    written = OutputFormat(
+        scores=places.refined_scores, connectivities=places.refined_connectivities
+    )
+    corrected = OutputFormat(scores=places.scores)
+    # What the later stages would say after hours is said before the first one.
+    check_some_inputs(inputs, refiner.label_space)
+    if not options.overwrite:
+        outputs = {
+            "seco refine": _paths(inputs, places.refined, written),
+            "seco fit": (places.corrector, [places.corrector / CORRECTOR_FILE]),
+            "seco correct": _paths(inputs, places.labels, corrected),
+        }
+        for job, (folder, paths) in outputs.items():
+            _check_origin(job, folder, paths)
+    # The stages' own overwriting would make anew what is as it shall be, hours of work.
+    options = replace(options, overwrite=False, take_over=options.overwrite)
     if refiner.settings.method != "prompts":
         sam, proposals = refiner.sam, refiner.settings.proposals
         if regions is None:
@@ -165,8 +183,6 @@ def run_chain(
     elif regions is not None:
         raise ValueError(f"regions: expected none with method prompts, got {regions}")
     announce("refine")
-    regions_written = places.refined_connectivities
-    written = OutputFormat(scores=places.refined_scores, connectivities=regions_written)
     summary = refine_folder(
         left, places.refined, replace(refiner, regions=regions), output=written, options=options
     )
@@ -181,7 +197,7 @@ def run_chain(
         encoder=refiner.encoder,
         seed=seed,
         device=refiner.device,
-        connectivities=regions_written,
+        connectivities=places.refined_connectivities,
         checkpoint_every=checkpoint_every,
         feature_memory=feature_memory,
         progress=progress,
@@ -195,8 +211,8 @@ def run_chain(
         places.labels,
         encoder=refiner.encoder,
         device=refiner.device,
-        connectivities=regions_written,
-        output=OutputFormat(scores=places.scores),
+        connectivities=places.refined_connectivities,
+        output=corrected,
         options=options,
     )
     left, failures = _without_failed(left, summary, failures)
@@ -207,6 +223,21 @@ def run_chain(
         facts=summary.facts(),
         iterations=iterations,
     )
+
+
+def _paths(inputs: Inputs, folder: Path, output: OutputFormat) -> tuple[Path, list[Path]]:
+    """A folder, and every file that a stage writes for the images."""
+    return folder, [path for files in inputs.files for path in output.paths(files, folder)]
+
+
+def _check_origin(job: str, folder: Path, outputs: Sequence[Path]) -> None:
+    """Raise ``ValueError`` if outputs in a folder are not such a job's.
+
+    With which settings it made them the job asks itself.
+    """
+    before = Manifest.read(folder)
+    known = Manifest(job) if before is None else replace(before, job=job)
+    check_folder(folder, known, outputs)
 
 
 def _without_failed(

@@ -26,8 +26,10 @@ import seco.report.kept
 from seco import NoNoiseFoundWarning, SCCSettings
 from seco.common.confusion import Confusion, confusion
 from seco.common.files import read_confidence, read_image, read_label, write_label
+from seco.common.inputs import Inputs
 from seco.demo import STREETS, street_scene
 from seco.demo.segmenter import load_segmenter, predict
+from seco.folder import first_look
 from seco.folder.connectivities import read_connectivities
 from seco.sam.tiny import PROPOSALS
 from seco.settings import PSASettings
@@ -304,6 +306,7 @@ def test_bad_files_are_left_out_and_listed(again):
     (data / "confidence" / f"{WITHOUT_TRUTH}.png").unlink()
     result = call(*arguments(data, out))
     assert result.exit_code == 1
+    assert "4 images done (2 of them not measured: bad truth), 2 failed" in result.stdout
     said = json.loads((out / "report.json").read_text())
     assert set(said["failures"]) == {"one", "eight", "a/seven", WITHOUT_TRUTH}
     assert "expected a readable image" in said["failures"]["one"]
@@ -338,15 +341,77 @@ def test_without_truth_and_confidence(again):
     assert "<b>selection</b>" not in page
 
 
-def test_labels_without_any_class_stop_it_after_refining(again):
+@pytest.mark.parametrize(
+    ("kind", "array", "message"),
+    [
+        ("labels", np.full((64, 128), 255), "expected a class at some pixel, got 255 (ignore)"),
+        ("labels", np.full((64, 128), 33), "are these raw ids?"),
+        ("labels", np.zeros((64, 128, 3)), "one class id per pixel (8- or 16-bit grey, or palette"),
+        ("labels", np.zeros((32, 64)), "png, got (32, 64)"),
+        ("confidence", np.zeros((32, 64)), "confidence: expected shape"),
+        ("truth", np.zeros((64, 128, 3)), "one class id per pixel (8- or 16-bit grey, or palette"),
+    ],
+)
+def test_what_is_wrong_with_all_is_told_before_anything_is_made(again, kind, array, message):
     data, out = again
     shutil.rmtree(out)
-    for path in (data / "labels").rglob("*.png"):
-        write_label(path, np.full((64, 128), 255, np.uint8), STREETS)
+    files = sorted((data / kind).rglob("*.png"))
+    for path in files:
+        Image.fromarray(array.astype(np.uint8)).save(path)
     result = call(*arguments(data, out))
-    assert result.exit_code == 3
-    assert "Stopped: " in result.stderr
-    assert "expected at least one connectivity" in result.stderr
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    name = "truth" if kind == "truth" else "images and labels"
+    count = f"{len(files)} of {len(files)}"
+    assert f"{name}: expected some that can be used, got none among the {count} that" in said
+    assert message in said
+    assert not out.exists()
+
+
+def test_only_some_files_are_looked_at_before(data, monkeypatch):
+    looked = []
+
+    def label_of(files, inputs, space):
+        looked.append(files)
+        raise ValueError("no")
+
+    monkeypatch.setattr(first_look, "label_of", label_of)
+    with pytest.raises(ValueError, match="none among the 8 of 80 that were looked at; the first"):
+        first_look.check_some_inputs(Inputs(tuple(range(80))), STREETS)
+    assert looked == list(range(0, 80, 10))
+    first_look.check_some_inputs(Inputs(()), STREETS)
+    # One that is right is enough: the others fail for themselves.
+    first_look.check_some_truths([*["nowhere.png"] * 7, data / "truth/one.png"])
+    first_look.check_some_truths([])
+
+
+@pytest.mark.parametrize(
+    "place", ["psa/one.png", "psa_connectivities/one.npz", "corrector/corrector.json",
+              "labels/one.png", "scores/one.png"]
+)  # fmt: skip
+def test_outputs_of_others_are_seen_before_anything_is_made(data, tmp_path, place):
+    other = tmp_path / "out" / place
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"somebody's")
+    result = call(*arguments(data, tmp_path / "out"))
+    assert result.exit_code == 2
+    assert f"holds outputs such as {other}, but no manifest.json" in result.stderr
+    assert not (tmp_path / "out/regions").exists()
+    assert other.read_bytes() == b"somebody's"
+
+
+def test_outputs_of_another_command_are_seen_before_anything_is_made(again):
+    data, out = again
+    shutil.rmtree(out / "regions")
+    shutil.rmtree(out / "labels")
+    shutil.copytree(out / "psa", out / "labels")
+    result = call(*arguments(data, out))
+    assert result.exit_code == 2
+    said = (
+        f"{out / 'labels'}: its outputs were made otherwise: job is seco correct, was seco refine;"
+    )
+    assert said in result.stderr
+    assert not (out / "regions").exists()
 
 
 def test_what_cannot_work_is_refused_before_anything_is_made(data, tmp_path):
