@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -29,10 +30,28 @@ class NamingName(str, Enum):
     proda = "proda"
 
 
+def _tell_default(context: typer.Context, label_space: str) -> str:
+    """Say what labels are read as where nobody has said it: ids of other classes fit as well."""
+    source = context.get_parameter_source("label_space")
+    # Options are read before the processes of torchrun meet.
+    first = os.environ.get("RANK", "0") == "0"
+    if source is not None and source.name == "DEFAULT" and first:
+        from seco.common.label_spaces import find_label_space
+
+        count = find_label_space(label_space).num_classes
+        typer.echo(
+            f"Labels are read as {label_space} ({count} classes), the default; --label-space says "
+            "other classes.",
+            err=True,
+        )
+    return label_space
+
+
 LabelSpaceName = Annotated[
     str,
     typer.Option(
         metavar="NAME|FILE.json",
+        callback=_tell_default,
         help="The classes: cityscapes, synthia (numbered 0 to 15; DAFormer, HRDA and MIC number "
         "SYNTHIA as cityscapes), camvid, ade20k, medical, potsdam, or a JSON "
         'file such as {"names": ["road", "car"], "things": ["car"]}, optionally with '

@@ -106,3 +106,16 @@ def test_optional_numbers_are_set_and_unset():
     assert change_settings(changed, ["iterations=none"]) == SCCSettings()
     with pytest.raises(ValueError, match="iterations: expected an integer or none, got 'many'"):
         change_settings(changed, ["iterations=many"])
+
+
+@pytest.mark.parametrize("command", ["refine", "fit", "run", "evaluate"])
+def test_a_label_space_that_nobody_said_is_told(command, tmp_path, monkeypatch):
+    """Class ids of another data set, too, are ids of the default."""
+    monkeypatch.chdir(tmp_path)
+    places = ("images", "labels", "out")[: 2 if command == "evaluate" else 3]
+    said = "Labels are read as cityscapes (19 classes), the default; --label-space says other"
+    assert run(command, *places).stderr.count(said) == 1
+    assert "Labels are read as" not in run(command, *places, "--label-space", "cityscapes").stderr
+    assert "Labels are read as" not in run(command, "--help").output
+    monkeypatch.setenv("RANK", "1")  # of torchrun's processes the first one speaks
+    assert "Labels are read as" not in run(command, *places).stderr
