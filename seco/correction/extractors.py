@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import check_integer, check_number, describe
+from seco.common.images import has_unit_scale
 from seco.common.modules import device_of, dtype_of, fingerprint
 from seco.correction.levels import levels_of, whole
 from seco.correction.protocol import FeatureExtractor, FeatureMap
@@ -77,8 +78,10 @@ class ModuleExtractor:
         module: (1, 3, H, W) normalised images to (1, C, h, w) features: a tensor, or a list,
             tuple or mapping of such.
         trained: fine-tune a copy with the classifier (paper: a ResNet-101), or leave it frozen.
-        mean: per channel of the 0-255 RGB image, what ``module`` expects to be subtracted.
-        std: per channel, what it then expects to be divided by.
+        mean: per channel of the RGB image, what ``module`` expects to be subtracted.
+        std: per channel, what it then expects to be divided by. Both together say the scale of the
+            image: 0-255 (mean 123.675, ..., std 58.395, ...) or 0-1 (mean 0.485, ..., std 0.229,
+            ...). For RGB in 0-1 that is not normalised further, give mean 0 and std 255.
         output: which item of a list (its position) or mapping (its name) to take, or several in a
             tuple. Without one, a list's levels are all taken; a mapping must then hold only one.
             Each level is pooled at its own resolution.
@@ -86,7 +89,8 @@ class ModuleExtractor:
             starts from nothing (released code: 0.1).
 
     Raises:
-        TypeError, ValueError: at the first image, if the output is none of these.
+        TypeError, ValueError: an argument of another kind or range; at the first image, if the
+            output is none of these.
 
     Example:
         >>> extractor = ModuleExtractor(nn.Conv2d(3, 8, 4, stride=4))
@@ -108,7 +112,7 @@ class ModuleExtractor:
             raise TypeError(f"module: expected a torch.nn.Module, got {describe(module)}")
         self._module = copy.deepcopy(module).eval().requires_grad_(True) if trained else module
         self._is_trained = trained
-        self._statistics = torch.tensor([mean, std], dtype=torch.float32).reshape(2, 3, 1, 1)
+        self._statistics = _statistics(mean, std)
         self._output = output
         self._learning_rate_factor = check_number(
             "learning_rate_factor", learning_rate_factor, low=0
@@ -155,6 +159,29 @@ class ModuleExtractor:
             "output": str(self._output),
         }
         return said if self._is_trained else said | {"weights": fingerprint(self._module)}
+
+
+def _statistics(mean: object, std: object) -> Tensor:
+    """Mean and std as (2, 3, 1, 1) float32, of RGB in 0-255."""
+    both = torch.stack([_three("mean", mean), _three("std", std)])
+    unit = has_unit_scale("mean, std", both[0], both[1])
+    if unit and bool((both[0] == 0).all()) and bool((both[1] == 1).all()):
+        raise ValueError(
+            "mean, std: expected what tells 0-1 from 0-255, got mean 0, std 1; give std 255 for a "
+            "module that takes RGB in 0-1, also within one that multiplies by 255"
+        )
+    return (both * 255 if unit else both).float().reshape(2, 3, 1, 1)
+
+
+def _three(name: str, value: object) -> Tensor:
+    """On the CPU, in double precision: 255 times it rounds once."""
+    try:
+        numbers = torch.as_tensor(value, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}: expected three numbers, got {describe(value)}") from error
+    if numbers.shape != (3,):
+        raise ValueError(f"{name}: expected three numbers, got shape {tuple(numbers.shape)}")
+    return numbers
 
 
 def as_extractor(

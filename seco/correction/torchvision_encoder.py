@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
@@ -72,7 +71,7 @@ def torchvision_encoder(
 def _network(
     name: str, weights: str | PathLike[str] | None
 ) -> tuple[nn.Module, Statistics, Statistics]:
-    """With its weights, and the mean and deviation of images in 0-255 that these expect."""
+    """With its weights, and the mean and deviation of images that these expect."""
     from torchvision import models
 
     mean, std = IMAGENET_MEAN, IMAGENET_STD
@@ -100,7 +99,7 @@ def _network(
             "that you have as a file, weights=PATH, or put them into torch.hub's folder"
         ) from error
     seen = chosen.transforms()
-    return network.eval(), _in_bytes(seen.mean), _in_bytes(seen.std)
+    return network.eval(), seen.mean, seen.std
 
 
 def _stages(name: str) -> dict[int, str]:
@@ -133,8 +132,3 @@ def _stages(name: str) -> dict[int, str]:
             f"{strides}"
         )
     return {stride: found[stride] for stride in STRIDES}
-
-
-def _in_bytes(statistics: Sequence[float]) -> Statistics:
-    red, green, blue = (255 * value for value in statistics)
-    return red, green, blue

@@ -88,6 +88,33 @@ def test_a_frozen_module_is_used_as_it_is_and_left_as_it_is():
     torch.testing.assert_close(features, expected)
 
 
+UNIT = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+def test_statistics_say_whether_they_are_of_0_to_1_or_of_0_to_255():
+    of_bytes, of_units = ModuleExtractor(Backbone()), ModuleExtractor(Backbone(), **UNIT)
+    assert of_units.describe() == of_bytes.describe()
+    assert torch.equal(values(of_units)[0], values(of_bytes)[0])
+    listed = {name: torch.tensor(value) for name, value in UNIT.items()}
+    assert ModuleExtractor(Backbone(), **listed).describe()["statistics"].startswith("[123.67")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"mean": (0.5, 0.5)}, r"mean: expected three numbers, got shape \(2,\)"),
+        ({"std": 0.2}, r"std: expected three numbers, got shape \(\)"),
+        ({"std": "rgb"}, "std: expected three numbers, got str 'rgb'"),
+        ({"std": (0.0, 0.2, 0.2)}, "mean, std: expected mean >= 0 and std > 0"),
+        ({"mean": (0.485, 0.456, 0.406)}, "mean, std: expected mean and std on one scale"),
+        ({"mean": (0, 0, 0), "std": (1, 1, 1)}, "mean, std: expected what tells 0-1 from 0-255"),
+    ],
+)
+def test_unusable_statistics_are_refused_at_once(wrong, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        ModuleExtractor(Backbone(), **wrong)
+
+
 def test_a_trained_module_is_a_copy_with_fixed_statistics():
     module = Backbone().train().requires_grad_(False)
     extractor = ModuleExtractor(module, trained=True)
