@@ -121,7 +121,7 @@ def make_unet(args: argparse.Namespace) -> UNet2DModel:
     count = len(args.channels)
     deep = [k >= count - args.attention for k in range(count)]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(args.seed)
+        torch.default_generator.manual_seed(args.seed)
         return UNet2DModel(
             sample_size=tuple(args.crop),
             block_out_channels=tuple(args.channels),

@@ -96,7 +96,7 @@ def imagenet_features() -> ModuleExtractor:
 def imagenet_segmenter(seed: int, classes: int) -> ImageNetSegmenter:
     """The network with a new head."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return ImageNetSegmenter(classes)
 
 

@@ -20,7 +20,7 @@ Augment = Callable[
 def new_segmenter(seed: int, classes: int) -> StreetSegmenter:
     """The network of the demo with weights of its own."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return StreetSegmenter(classes)
 
 

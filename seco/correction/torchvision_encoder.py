@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from seco.common.precision import cpu_by_default
 from seco.correction.extractors import ModuleExtractor
 from seco.sam.inputs import IMAGENET_MEAN, IMAGENET_STD
 
@@ -53,8 +54,8 @@ def torchvision_encoder(
         >>> [tuple(level.values.shape) for level in encoder(torch.zeros(3, 64, 96))]
         [(24, 8, 12), (48, 4, 6), (576, 2, 3)]
     """
-    with torch.random.fork_rng(devices=[]):  # what is loaded is drawn before
-        torch.manual_seed(0)
+    with torch.random.fork_rng(devices=[]), cpu_by_default():  # what is loaded is drawn before
+        torch.default_generator.manual_seed(0)  # torch.manual_seed seeds the GPUs', too
         stages = {stage: str(stride) for stride, stage in _stages(name).items()}
         network, mean, std = _network(name, weights)
     from torchvision.models.feature_extraction import create_feature_extractor

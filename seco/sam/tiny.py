@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from seco.common.precision import cpu_by_default
 from seco.sam.build import build_empty, fill
 from seco.sam.proposal_settings import ProposalSettings
 
@@ -43,8 +44,8 @@ def build_tiny_sam() -> Sam:
         >>> sam.image_encoder.img_size
         256
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with torch.random.fork_rng(devices=[]), cpu_by_default():
+        torch.default_generator.manual_seed(0)  # torch.manual_seed seeds the GPUs', too
         return _architecture()
 
 

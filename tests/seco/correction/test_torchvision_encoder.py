@@ -71,6 +71,18 @@ def test_weights_may_lie_in_a_file_or_not_be_there(tmp_path, downloaded):
     assert (torch.get_rng_state() == before).all()
 
 
+def test_a_gpu_s_generators_are_untouched(monkeypatch):
+    expected = seco.torchvision_encoder("mobilenet_v3_small", weights=None).describe()
+
+    def refuse(seed):
+        raise AssertionError("seeded")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+    with torch.device("meta"):  # as for one of "cuda"
+        found = seco.torchvision_encoder("mobilenet_v3_small", weights=None)
+    assert found.describe() == expected
+
+
 @pytest.mark.parametrize(
     "name",
     ["vgg11", "densenet121", "efficientnet_b0", "regnet_y_400mf", "mobilenet_v3_small",

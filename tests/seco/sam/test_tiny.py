@@ -77,6 +77,18 @@ def test_global_rng_untouched(make: Callable[[], Sam]) -> None:
     assert rng_states() == before
 
 
+def test_a_gpu_s_generators_are_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = build_tiny_sam().state_dict()
+
+    def refuse(seed: int) -> None:
+        raise AssertionError("seeded")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+    with torch.device("meta"):  # as for one of "cuda"
+        again = build_tiny_sam().state_dict()
+    assert all(torch.equal(again[name], value) for name, value in weights.items())
+
+
 def test_random_weights_are_the_same_every_time() -> None:
     first = build_tiny_sam().state_dict()
     torch.rand(3)
