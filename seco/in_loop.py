@@ -102,7 +102,8 @@ def refine_in_loop(
             names it, what was expected and what was given.
 
     Warns:
-        UserWarning: once, that the batch is on a GPU and SAM on the CPU.
+        UserWarning: once, that the batch is on a GPU and SAM on the CPU, or what
+            :func:`seco.refine_pseudo_labels` says of the corrector.
 
     Example:
         >>> label = torch.tensor([[[0, 0, 0, 1], [2, 2, 2, 2]]])

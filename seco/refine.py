@@ -114,6 +114,10 @@ def refine_pseudo_labels(
         TypeError, ValueError: an argument of another kind, shape, dtype or range; the message
             names it, what was expected and what was given.
 
+    Warns:
+        UserWarning: once, that the corrector was fitted to connected components, and not to
+            :class:`seco.Connectivities`.
+
     Example:
         >>> from seco import load_sam
         >>> from seco.demo import STREETS, street_scene
@@ -211,6 +215,8 @@ def refine_with_details(
     if outside == "keep" and settings.rejected_things == "keep":
         # all that nothing decides keeps its label then, in no connectivity
         settings = replace(settings, rejected_things="drop")
+    if corrector is not None:
+        corrector.warn_if_fitted_otherwise(regions=True)
     embeddings: list[Embedding | None] = [None] * len(own)
     if segmenter is not None and images is not None:
         needed = [

@@ -137,6 +137,7 @@ def evaluate(
             features, own = fitted_encoder(corrector, encoder, chosen, device)
             fitted = ConnectivityCorrector.load(corrector, encoder=features, device=own)
             check_corrector(fitted, space)
+            fitted.silent = True  # its manifest says what it was fitted to, see below
         place_for_json(json_file)
     with job(overwrite=False, stage=Stage("Measuring")) as options:
         if corrector is not None and options.processes.first:

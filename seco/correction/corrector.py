@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -95,6 +96,8 @@ class ConnectivityCorrector:
         self.seed = check_integer("seed", seed, low=0)
         self._given = as_extractor(encoder, seed=seed, device=device)
         self._fitted: tuple[ConnectivityClassifier, FitRecord] | None = None
+        self.silent = False
+        """Whether :meth:`warn_if_fitted_otherwise` has nothing more to say, or another says it."""
 
     @property
     def record(self) -> FitRecord:
@@ -148,7 +151,7 @@ class ConnectivityCorrector:
             progress: show bars.
 
         Returns:
-            Itself.
+            Itself. After an error it is what it was before.
 
         Raises:
             TypeError, ValueError: a sample that is wrong or changes (the message tells which),
@@ -164,7 +167,6 @@ class ConnectivityCorrector:
         check_integer("feature_memory", feature_memory, low=0)
         check_integer("readers", readers, low=0)
         check_choice("data_parallel", data_parallel, (False, True))
-        self._fitted = None
         classifier = self._new_classifier()
         stream = SampleStream(
             samples,
@@ -184,7 +186,7 @@ class ConnectivityCorrector:
             feature_memory=feature_memory,
             progress=progress,
         )
-        self._fitted = classifier, record
+        self._fitted, self.silent = (classifier, record), False
         return self
 
     def correct(
@@ -217,6 +219,10 @@ class ConnectivityCorrector:
         Raises:
             TypeError, ValueError: an argument of another kind, shape, dtype or range, the
                 corrector is not fitted, or it was fitted with confidences and gets none.
+
+        Warns:
+            UserWarning: once, that it was fitted to :class:`seco.Connectivities` and judges
+                connected components, or the other way round.
         """
         found = self.correct_with_details(
             img,
@@ -256,13 +262,15 @@ class ConnectivityCorrector:
             valid=valid,
             normalization=normalization,
         )
-        return self.correct_batch(
+        found = self.correct_batch(
             asked.images,
             asked.labels,
             connectivities=asked.connectivities,
             scores=asked.scores,
             valid=asked.valid,
         )
+        self.warn_if_fitted_otherwise(regions=asked.connectivities is not None)
+        return found
 
     @cpu_by_default()
     def correct_batch(
@@ -307,6 +315,33 @@ class ConnectivityCorrector:
             valid=valid,
             embeddings=embeddings,
         )
+
+    def warn_if_fitted_otherwise(self, *, regions: bool) -> None:
+        """Warn, once, where it judges other units than those that it was fitted to.
+
+        How large a loss means noise is learnt from one kind, and does not hold for the other.
+        Nothing is said of one that was fitted to both.
+
+        Args:
+            regions: whether it judges regions that are given, or connected components.
+        """
+        fitted = self.record.regions
+        if self.silent or fitted is None or fitted == regions:
+            return
+        if fitted:
+            said = (
+                "corrector: was fitted to the regions of refined labels and judges connected "
+                "components here; give the regions, connectivities=details.connectivities of "
+                "details = seco.refine_with_details(...), or fit it to labels"
+            )
+        else:
+            said = (
+                "corrector: was fitted to the connected components of labels and judges regions "
+                "here; fit it to samples (img, details.connectivities[0]) of "
+                "details = seco.refine_with_details(...)"
+            )
+        warnings.warn(said, stacklevel=3)
+        self.silent = True  # after it: where warnings are errors every call is refused
 
     def losses(
         self,

@@ -37,6 +37,9 @@ class FitRecord:
         bank: some of these connectivities, which others are compared with (at most
             ``BANK_SIZE``), unless the settings ask for no neighbours.
         confident: whether the losses count how sure the labels were.
+        regions: whether the connectivities were given, as regions that refining found are, or are
+            the connected components of labels; ``None``: some are this and some that, or it is not
+            known.
     """
 
     iterations: int
@@ -46,6 +49,7 @@ class FitRecord:
     noise_model: NoiseModel
     bank: NeighbourBank | None = None
     confident: bool = False
+    regions: bool | None = None
 
     def to(self, device: torch.device) -> FitRecord:
         """The same with its bank on another device."""
@@ -88,7 +92,7 @@ def fit_classifier(
     bank = None
     if settings.neighbours:
         bank = _draw_bank(classifier, lessons, each("Drawing neighbours"), seed, processes)
-    losses, classes, areas, confident = _survey(
+    losses, classes, areas, confident, regions = _survey(
         classifier, lessons, each("Measuring losses"), bank, settings.neighbours, processes
     )
     noise_model = fit_noise_model(
@@ -100,7 +104,7 @@ def fit_classifier(
         max_loss=settings.max_loss,
         max_noise_share=settings.max_noise_share,
     )
-    return FitRecord(iterations, losses, classes, areas, noise_model, bank, confident)
+    return FitRecord(iterations, losses, classes, areas, noise_model, bank, confident, regions)
 
 
 def _draw_bank(
@@ -134,13 +138,13 @@ def _survey(
     bank: NeighbourBank | None,
     neighbours: int,
     processes: Processes,
-) -> tuple[Tensor, Tensor, Tensor, bool]:
+) -> tuple[Tensor, Tensor, Tensor, bool, bool | None]:
     """Losses, classes and areas of all learnable connectivities, on the CPU, by sample.
 
-    And whether the losses count how sure the labels were.
+    And whether the losses count how sure the labels were, and whether these are regions.
     """
 
-    def measure() -> dict[int, tuple[Tensor, Tensor, Tensor, bool]]:
+    def measure() -> dict[int, tuple[Tensor, Tensor, Tensor, bool, bool]]:
         rows = {}
         for index, lesson in each:
             if len(lesson.classes):
@@ -151,13 +155,13 @@ def _survey(
                         confidences=lesson.confidences,
                     )  # fmt: skip
                 confident = lesson.confidences is not None
-                rows[index] = losses, lesson.classes, lesson.areas, confident
+                rows[index] = losses, lesson.classes, lesson.areas, confident, lesson.given
         return rows
 
     rows = {index: row for part in in_each(processes, measure) for index, row in part.items()}
-    *columns, confident = zip(*(rows[index] for index in sorted(rows)), strict=True)
+    *columns, confident, given = zip(*(rows[index] for index in sorted(rows)), strict=True)
     losses, classes, areas = (torch.cat(column) for column in columns)
-    return losses, classes, areas, confident[0]
+    return losses, classes, areas, confident[0], given[0] if len(set(given)) == 1 else None
 
 
 def _each(

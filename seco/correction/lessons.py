@@ -32,6 +32,7 @@ class Lesson:
         classes: (N,) int64.
         areas: (N,) int64.
         confidences: (N,) float32 in [0, 1], how sure the labels are, if that is known.
+        given: see :class:`seco.correction.samples.Scene`.
         features: (N, C) float32, by whether the image is mirrored, as far as kept.
     """
 
@@ -40,6 +41,7 @@ class Lesson:
     classes: Tensor
     areas: Tensor
     confidences: Tensor | None = None
+    given: bool = False
     features: dict[bool, Tensor] = field(default_factory=dict)
 
 
@@ -73,7 +75,7 @@ class Lessons:
         sure = scene.confidences
         if sure is not None:
             sure = sure[numbers].cpu()
-        return Lesson(index, numbers.cpu(), classes.cpu(), areas.cpu(), sure)
+        return Lesson(index, numbers.cpu(), classes.cpu(), areas.cpu(), sure, scene.given)
 
     def read(self, index: int, scene: Scene | None) -> Lesson:
         """The lesson of a sample whose scene may have been read already."""

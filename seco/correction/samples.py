@@ -39,23 +39,30 @@ class Scene:
         connectivities: with ids of size (H, W).
         areas: (N,) int64, pixels.
         confidences: (N,) float32 in [0, 1], how sure the labels are; ``None``: nobody said.
+        given: whether the connectivities are the caller's, or the components of a label.
     """
 
     image: Tensor
     connectivities: Connectivities
     areas: Tensor
     confidences: Tensor | None = None
+    given: bool = False
 
     @classmethod
     def of(
-        cls, image: Tensor, connectivities: Connectivities, confidence: Tensor | None = None
+        cls,
+        image: Tensor,
+        connectivities: Connectivities,
+        confidence: Tensor | None = None,
+        *,
+        given: bool = False,
     ) -> Scene:
         """Measure areas and, of a map (H, W) of them, confidences."""
         areas = torch.bincount(connectivities.ids.flatten(), minlength=len(connectivities) + 1)
         sure = None
         if confidence is not None:
             sure = mean_confidences(connectivities, confidence)
-        return cls(image, connectivities, areas[1:], sure)
+        return cls(image, connectivities, areas[1:], sure, given)
 
     def flipped(self) -> Scene:
         """The mirror image, left and right exchanged."""
@@ -104,6 +111,7 @@ def read_scene(
     images = to_batch(img, normalization=normalization)
     if len(images) != 1:
         raise ValueError(f"img: expected one image, got {len(images)}")
+    given = isinstance(label, Connectivities)
     if isinstance(label, Connectivities):
         check_connectivities(label, (images.shape[2], images.shape[3]), space)
         found = label
@@ -111,11 +119,10 @@ def read_scene(
         check_labels("label", label, space)
         check_pair(img, label)
         found = find_connectivities(labels_to_batch(label)[0], space.ignore_index, settings)
-    if confidence is None:
-        return Scene.of(images[0], found)
-    return Scene.of(
-        images[0], found, confidence_to_batch("confidence", confidence, found.ids[None])[0]
-    )
+    sure = None
+    if confidence is not None:
+        sure = confidence_to_batch("confidence", confidence, found.ids[None])[0]
+    return Scene.of(images[0], found, sure, given=given)
 
 
 def check_connectivities(item: Connectivities, size: tuple[int, int], space: LabelSpace) -> None:

@@ -81,6 +81,7 @@ def write_corrector(
         "iterations": record.iterations,
         "noise_model": record.noise_model.to_json(),
         "confident": record.confident,
+        "regions": record.regions,
     }
     write_bytes(folder / CORRECTOR_FILE, json.dumps(said, indent=1).encode())
     for other in folder.glob("corrector-*.safetensors"):
@@ -141,6 +142,7 @@ def read_corrector(directory: PathLike) -> SavedCorrector:
                 noise_model=NoiseModel.from_json(said["noise_model"]),
                 bank=NeighbourBank(bank["features"].float(), bank["classes"]) if bank else None,
                 confident=said.get("confident", False),  # as all were that do not say
+                regions=said.get("regions"),
             ),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -102,6 +102,7 @@ class Refiner:
             self.corrector, encoder=self.encoder, device=self.device
         )
         check_corrector(fitted, self.label_space)
+        fitted.silent = True  # what it was fitted to is told once for the whole job
         return fitted
 
     @cached_property

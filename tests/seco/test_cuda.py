@@ -173,6 +173,7 @@ def test_a_saved_corrector_is_loaded_to_the_device(kind, labels_on, tmp_path):
     assert torch.equal(back.correct(images, labels), expected.labels)
 
 
+@pytest.mark.filterwarnings("ignore:corrector. was fitted to the connected")
 @pytest.mark.parametrize("labels_on", ["cpu", "cuda"])
 @pytest.mark.parametrize("corrector_on", ["cpu", "cuda"])
 def test_refining_with_a_corrector(corrector_on, labels_on, tmp_path):

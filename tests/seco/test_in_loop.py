@@ -294,6 +294,7 @@ def test_no_global_randomness_and_no_autocast():
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:corrector. was fitted to the connected")
 def test_corrected_in_the_loop():
     quick = SCCSettings(
         iterations=60, batch_size=32, per_image=16, learning_rate=0.05, tau_cr=0.55,

@@ -142,12 +142,13 @@ def test_refining_hands_its_scores_on():
 
     found = [refine(*sample) for sample in data]
     triples = [
-        (image, refined.labels[0].numpy(), refined.scores[0].numpy())
+        (image, refined.connectivities[0], refined.scores[0].numpy())
         for (image, _, _), refined in zip(data, found, strict=True)
     ]
     corrector = fit(triples)
     both = refine(*data[0], corrector=corrector)
-    image, label, scores = triples[0]
+    image, _, scores = triples[0]
+    label = found[0].labels[0].numpy()
     after = corrector.correct_with_details(
         image, label, connectivities=found[0].connectivities, confidence=scores
     )

@@ -176,6 +176,7 @@ def test_invalid_pixels_neither_speak_nor_change(fitted):
     assert torch.equal(new.scores[0][:, :24], again.scores[0][:, :24])
 
 
+@pytest.mark.filterwarnings("ignore:corrector. was fitted to the connected")
 def test_given_connectivities_are_judged_as_they_are(fitted):
     img, label, truth = patches(5)
     ids = torch.zeros(label.shape, dtype=torch.int32)

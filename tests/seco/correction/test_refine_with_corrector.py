@@ -26,6 +26,9 @@ from seco.common.images import to_batch
 from seco.demo import STREETS, street_scene
 from seco.sam.tiny import PROPOSALS
 
+# They are fitted to labels as they are, and judge the patches, which are the same.
+pytestmark = pytest.mark.filterwarnings("ignore:corrector. was fitted to the connected")
+
 QUICK = SCCSettings(
     iterations=60,
     batch_size=32,
