@@ -37,6 +37,12 @@ class SavedCorrector:
 
     def check_encoder(self, given: dict[str, str]) -> None:
         """Raise ``ValueError`` unless this is the encoder that the corrector was fitted with."""
+        if given.get("kind") == "small" and self.encoder.get("kind") != "small":
+            fitted, hint = self._encoder_in_words()
+            raise ValueError(
+                f"encoder: expected {fitted} that the corrector was fitted with, got None; "
+                f"give {hint}"
+            )
         names = sorted(given.keys() | self.encoder.keys())
         other = [name for name in names if given.get(name) != self.encoder.get(name)]
         if other:
@@ -44,6 +50,15 @@ class SavedCorrector:
                 "encoder: expected the one that the corrector was fitted with, got one with other "
                 f"{', '.join(other)} ({self.encoder.get(other[0])}, {given.get(other[0])})"
             )
+
+    def _encoder_in_words(self) -> tuple[str, str]:
+        """What it was, and how to give it."""
+        if self.encoder.get("kind") != "segmenter":
+            return "the network of your own", "encoder=network, or the extractor around it"
+        layers = self.encoder.get("crop_n_layers")
+        if layers is None:
+            return "the SAM", "encoder=sam"
+        return "the SAM", f"encoder=seco.SegmenterExtractor(sam, crop_n_layers={layers})"
 
 
 def write_corrector(

@@ -227,6 +227,7 @@ def test_what_a_corrector_recognises_and_repairs(work, fitted):
     assert "| AUROC of the noise probability " in result.stdout
 
 
+@pytest.mark.filterwarnings("ignore:corrector. was fitted to the connected")
 def test_the_regions_that_refining_found_are_judged(work, fitted):
     """More images than are read ahead."""
     names, judged, components = [*NAMES, *(f"more/{seed}" for seed in range(3, 9))], [], []

@@ -13,7 +13,7 @@ import pytest
 import torch
 from patches import SPACE, Colour, patches
 
-from seco import Connectivities, LabelSpace, load_sam
+from seco import Connectivities, LabelSpace, SegmenterExtractor, load_sam
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.decision import CORRECT, DROP, KEEP
 from seco.correction.extractors import ModuleExtractor
@@ -321,7 +321,22 @@ def test_another_encoder_is_refused(tmp_path, fitted):
         other.mix.weight += 1
     with pytest.raises(ValueError, match=r"encoder: expected the one .* with other weights"):
         ConnectivityCorrector.load(tmp_path, encoder=other)
-    with pytest.raises(ValueError, match=r"encoder: expected the one .*\(module, small\)"):
+    with pytest.raises(ValueError, match=r"expected the network of your own .* give encoder=netw"):
+        ConnectivityCorrector.load(tmp_path)
+    with pytest.raises(ValueError, match=r"encoder: expected the one .*\(module, segmenter\)"):
+        ConnectivityCorrector.load(tmp_path, encoder=load_sam("tiny"))
+
+
+@pytest.mark.parametrize(
+    ("layers", "hint"),
+    [(0, "encoder=sam$"), (1, r"encoder=seco\.SegmenterExtractor\(sam, crop_n_layers=1\)$")],
+)
+def test_a_sam_that_is_missing_is_asked_for(tmp_path, layers, hint):
+    encoder = SegmenterExtractor(load_sam("tiny"), crop_n_layers=layers)
+    settings = replace(QUICK, iterations=1)
+    corrector = ConnectivityCorrector(SPACE, encoder, settings=settings)
+    quietly(corrector, [patches(i, wrong=0.2)[:2] for i in range(2)]).save(tmp_path)
+    with pytest.raises(ValueError, match=rf"encoder: expected the SAM .*, got None; give {hint}"):
         ConnectivityCorrector.load(tmp_path)
 
 
