@@ -115,6 +115,11 @@ def read_scene(
     if isinstance(label, Connectivities):
         check_connectivities(label, (images.shape[2], images.shape[3]), space)
         found = label
+    elif isinstance(label, list):
+        raise TypeError(
+            "label: expected a label map, or the seco.Connectivities of one image "
+            f"(details.connectivities[0]), got {describe(label)}"
+        )
     else:
         check_labels("label", label, space)
         check_pair(img, label)

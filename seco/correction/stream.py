@@ -152,7 +152,8 @@ class SampleStream:
         try:
             if not isinstance(sample, (tuple, list)) or len(sample) not in (2, 3):
                 raise TypeError(
-                    f"expected (img, label) or (img, label, confidence), got {describe(sample)}"
+                    "expected (img, label) or (img, label, confidence), the label a map or "
+                    f"seco.Connectivities, got {describe(sample)}"
                 )
             img, label, *confidence = sample
             scene = read_scene(

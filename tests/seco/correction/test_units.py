@@ -117,6 +117,18 @@ def test_a_folder_job_says_it_itself(tmp_path):
     refine(refiner.loaded)
 
 
+@pytest.mark.parametrize(
+    ("sample", "said"),
+    [
+        ((IMAGE,), r"samples\[0\]: expected \(img, label\) .* the label a map or seco.Connectivi"),
+        ((IMAGE, [as_regions(LABEL)]), r"samples\[0\]: label: .* the seco.Connectivities of one"),
+    ],
+)
+def test_a_sample_of_another_form_is_told_what_it_may_be(sample, said):
+    with pytest.raises(TypeError, match=said):
+        ConnectivityCorrector(SPACE, Colour()).fit([sample])
+
+
 def test_a_failing_fit_costs_no_fitted_state():
     corrector = fit(regions=())
     before = corrector.losses(IMAGE, LABEL)
