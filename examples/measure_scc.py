@@ -28,8 +28,8 @@ from measuring.samples import camvid_frames, camvid_sample, street_sample
 from tqdm import tqdm
 
 import seco
-from seco.aggregation import Connectivities
 from seco.common.settings_text import change_settings
+from seco.connectivities import Connectivities
 from seco.demo import STREETS
 from seco.demo.scenes import TEST_SEEDS
 from seco.demo.segmenter import load_segmenter

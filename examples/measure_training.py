@@ -24,9 +24,9 @@ from measuring.training import train
 from tqdm import tqdm
 
 import seco
-from seco.aggregation import Connectivities
 from seco.common.confusion import Confusion, confusion
 from seco.common.files import write_bytes
+from seco.connectivities import Connectivities
 from seco.correction.samples import find_connectivities
 from seco.demo import STREETS, street_scene
 from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS

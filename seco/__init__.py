@@ -15,7 +15,6 @@ is Zhao et al., "Connectivity-Driven Pseudo-Labeling Makes
 Stronger Cross-Domain Segmenters", NeurIPS 2024.
 """
 
-from seco.aggregation import Connectivities
 from seco.common.label_spaces import (
     ADE20K,
     CAMVID,
@@ -28,6 +27,7 @@ from seco.common.label_spaces import (
 from seco.common.labels import LabelSpace
 from seco.common.version import __version__ as __version__
 from seco.components import Components, connected_components
+from seco.connectivities import Connectivities
 from seco.correction.correcting import Correction
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.decision import Decisions

@@ -11,8 +11,9 @@ from torch import Tensor
 from seco.alignment import NamedRegions, name_regions
 from seco.claims import Claims
 from seco.common.labels import LabelSpace
-from seco.common.tables import join, take_rows
+from seco.common.tables import join
 from seco.components import connected_components
+from seco.connectivities import Connectivities
 from seco.merging import Merged, merge
 from seco.prompting import ImageComponents, prompt_components
 from seco.regions import Regions
@@ -20,43 +21,6 @@ from seco.sam.inference import images_at_once
 from seco.sam.proposals import regions_of_image
 from seco.sam.protocol import Embedding, PromptableSegmenter
 from seco.settings import PSASettings
-
-
-@dataclass(frozen=True)
-class Connectivities:
-    """Whole regions of one class each: what PSA makes of the speckle, and what SCC judges.
-
-    Args:
-        ids: (H, W) int32, the connectivity of every pixel; 0 is none: no label, or one that
-            neither a region nor a mask supports, only the pixel's own.
-        classes: (N,) int64, the class of connectivity n at n - 1.
-        scores: (N,) float32 in [0, 1], the share of its class among its labelled pixels (of a
-            region see :func:`seco.alignment.name_regions`); 0.5 for a component that stands for
-            itself because its mask was not believed.
-    """
-
-    ids: Tensor
-    classes: Tensor
-    scores: Tensor
-
-    def __len__(self) -> int:
-        return len(self.classes)
-
-    def only(self, kept: Tensor) -> Connectivities:
-        """Those for which ``kept``, (N,) bool, holds, numbered anew; the others' pixels get 0."""
-        number = torch.cat([kept.new_zeros(1), kept]).long()
-        number = number.cumsum(0) * number
-        left = kept.nonzero()[:, 0]
-        return Connectivities(
-            ids=take_rows(number.to(torch.int32), self.ids),
-            classes=self.classes[left],
-            scores=self.scores[left],
-        )
-
-    def with_pixels(self) -> Connectivities:
-        """Those that have a pixel, numbered anew."""
-        present = torch.zeros(len(self) + 1, dtype=torch.bool, device=self.ids.device)
-        return self.only(present.index_fill_(0, self.ids.flatten().long(), True)[1:])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from seco.aggregation import (
     Aggregated,
-    Connectivities,
     ToAggregate,
     aggregate,
     needs_embedding,
@@ -31,6 +30,7 @@ from seco.common.images import (
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.common.precision import exact
+from seco.connectivities import Connectivities
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.judging import Judgement
 from seco.regions import Regions

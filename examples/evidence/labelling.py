@@ -14,7 +14,7 @@ import seco
 from evidence.dividemix import divide_pixels
 from evidence.domains import ImageSet
 from evidence.kept import Kept
-from seco.aggregation import Connectivities
+from seco.connectivities import Connectivities
 from seco.correction.extractors import ModuleExtractor
 from seco.correction.samples import find_connectivities
 from seco.sam.proposal_settings import proposal_settings_of

@@ -12,7 +12,7 @@ import torch
 from measuring.refined import Refined
 
 import seco
-from seco.aggregation import Connectivities
+from seco.connectivities import Connectivities
 from seco.correction.protocol import FeatureExtractor, FeatureMap
 from seco.correction.samples import find_connectivities
 from seco.evaluation import TrueConnectivities, compare_with_truth

@@ -11,7 +11,7 @@ import torch
 from measuring.samples import EncodeOnce, Sample
 
 import seco
-from seco.aggregation import Connectivities
+from seco.connectivities import Connectivities
 
 OUTSIDE = ("keep", "ignore")
 

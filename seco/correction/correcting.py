@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seco.aggregation import Connectivities
 from seco.common.checks import describe
 from seco.common.labels import LabelSpace
+from seco.connectivities import Connectivities, check_connectivities
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.fitting import FitRecord
 from seco.correction.judging import Judgement, judge
-from seco.correction.samples import check_connectivities, find_connectivities
+from seco.correction.samples import find_connectivities
 from seco.correction.settings import SCCSettings
 from seco.sam.protocol import Embedding
 

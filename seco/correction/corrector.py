@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_integer, describe
 from seco.common.files import PathLike
@@ -19,6 +18,7 @@ from seco.common.labels import LabelSpace
 from seco.common.parallel import processes_of_group
 from seco.common.precision import cpu_by_default
 from seco.common.processes import ALONE
+from seco.connectivities import Connectivities
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.correcting import Correction, correct_images
 from seco.correction.extractors import as_extractor

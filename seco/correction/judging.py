@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from seco.aggregation import Connectivities
 from seco.common.precision import exact
 from seco.common.tables import take_rows
+from seco.connectivities import Connectivities
 from seco.correction.classifier import ConnectivityClassifier
 from seco.correction.decision import CORRECT, DROP, Decisions, adjust_for_noise, decide
 from seco.correction.mixture import NoiseModel

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.images import (
@@ -19,6 +18,7 @@ from seco.common.images import (
     to_batch,
 )
 from seco.common.labels import LabelSpace
+from seco.connectivities import Connectivities
 
 
 @dataclass(frozen=True)

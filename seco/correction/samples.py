@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_labels, describe
 from seco.common.images import (
@@ -19,6 +18,7 @@ from seco.common.images import (
 )
 from seco.common.labels import LabelSpace
 from seco.components import connected_components
+from seco.connectivities import Connectivities, check_connectivities
 from seco.correction.settings import SCCSettings
 
 Sample = (
@@ -128,37 +128,6 @@ def read_scene(
     if confidence is not None:
         sure = confidence_to_batch("confidence", confidence, found.ids[None])[0]
     return Scene.of(images[0], found, sure, given=given)
-
-
-def check_connectivities(item: Connectivities, size: tuple[int, int], space: LabelSpace) -> None:
-    """Raise unless connectivities fit an image and a label space.
-
-    Raises:
-        TypeError: parts of another kind or dtype.
-        ValueError: another size, or ids or classes out of range.
-    """
-    for name, wanted in (("ids", "integer"), ("classes", "integer"), ("scores", "floating point")):
-        part = getattr(item, name)
-        floats = isinstance(part, Tensor) and part.dtype.is_floating_point
-        if not isinstance(part, Tensor) or floats != (name == "scores"):
-            raise TypeError(
-                f"connectivities: expected {name} to be a tensor of {wanted} dtype, "
-                f"got {describe(part)}"
-            )
-    if tuple(item.ids.shape) != size:
-        raise ValueError(
-            f"connectivities: expected the size {size} of the image, got {tuple(item.ids.shape)}"
-        )
-    low, high = (int(value) for value in torch.aminmax(item.ids))
-    if low < 0 or high > len(item):
-        raise ValueError(f"connectivities: expected ids 0..{len(item)}, got {low} to {high}")
-    if len(item) and not (
-        0 <= int(item.classes.min()) <= int(item.classes.max()) < space.num_classes
-    ):
-        raise ValueError(
-            f"connectivities: expected classes 0..{space.num_classes - 1}, "
-            f"got {int(item.classes.min())} to {int(item.classes.max())}"
-        )
 
 
 def find_connectivities(

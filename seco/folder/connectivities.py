@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seco.aggregation import Connectivities
 from seco.common.array_files import read_arrays, write_arrays
 from seco.common.arrays import Array
 from seco.common.jobs import Manifest
 from seco.common.labels import LabelSpace
-from seco.correction.samples import check_connectivities
+from seco.connectivities import Connectivities, check_connectivities
 
 FORMAT = 1
 

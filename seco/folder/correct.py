@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import confidence_to_batch, labels_to_batch, to_batch
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import ImageItem, check_size, confidence_of, label_of
 from seco.common.jobs import JobOptions, Summary, run_job
+from seco.connectivities import Connectivities
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
 from seco.folder.connectivities import connectivities_of, warn_if_fitted_otherwise

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.files import PathLike, as_path, read_image, read_label
 from seco.common.inputs import Inputs, find_inputs, single_input
@@ -18,6 +17,7 @@ from seco.common.jobs import JobOptions, Outcome, overlap
 from seco.common.jobs.run import failure, is_about_file
 from seco.common.labels import LabelSpace
 from seco.common.naming import NAMINGS, Naming, by_key
+from seco.connectivities import Connectivities
 from seco.correction.corrector import ConnectivityCorrector
 from seco.evaluation import (
     LabelQuality,

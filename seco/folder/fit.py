@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import confidence_to_batch, labels_to_batch
@@ -22,6 +21,7 @@ from seco.common.jobs import JobOptions, Outcome, Signature, Summary, overlap, r
 from seco.common.jobs.run import failure, is_about_file, write_summary
 from seco.common.labels import LabelSpace
 from seco.common.progress import follow
+from seco.connectivities import Connectivities
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.lessons import FEATURE_MEMORY
 from seco.correction.samples import Sample, find_connectivities

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_choice
 from seco.common.files import as_path, write_confidence, write_label
@@ -17,6 +16,7 @@ from seco.common.images import restore
 from seco.common.inputs import ImageFiles
 from seco.common.labels import LabelSpace
 from seco.common.naming import NAMINGS
+from seco.connectivities import Connectivities
 from seco.folder.connectivities import write_connectivities
 
 Layout = Literal["palette", "proda"]

@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import confidence_to_batch, labels_to_batch, to_batch
@@ -21,6 +20,7 @@ from seco.common.jobs import JobOptions, Summary, run_job
 from seco.common.jobs.journal import Journal
 from seco.common.labels import LabelSpace
 from seco.common.transfers import Carrier, Transfer
+from seco.connectivities import Connectivities
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
 from seco.folder.connectivities import warn_if_fitted_otherwise

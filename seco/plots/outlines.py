@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from seco.aggregation import Connectivities
 from seco.common.arrays import Array
 from seco.common.checks import check_number
 from seco.common.labels import Colour, LabelSpace, distinct_palette
 from seco.common.plots import check_fits, check_image
 from seco.common.resizing import nearest
+from seco.connectivities import Connectivities
 from seco.correction.decision import CORRECT, DROP, KEEP
 from seco.correction.judging import Judgement
 from seco.plots.backdrop import backdrop

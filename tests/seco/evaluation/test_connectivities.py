@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seco import LabelSpace
-from seco.aggregation import Connectivities
+from seco.connectivities import Connectivities
 from seco.correction.decision import CORRECT, DROP, KEEP, Decisions
 from seco.correction.judging import Judgement
 from seco.evaluation import (
