@@ -83,6 +83,7 @@ def own(function):
     return ("--encoder", f"own_networks:{function}", "--device", "cpu")
 
 
+@pytest.mark.filterwarnings("ignore:corrector. was fitted to the connected")
 @pytest.mark.parametrize("function", ["network", "half", "tuned"])
 def test_every_command_says_what_the_functions_say(here, function):
     fitted = fit(function)
