@@ -28,7 +28,6 @@ from seco.cli.options import (
     ScoreFormatRule,
     Scores,
 )
-from seco.cli.unused import check_used, given
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -42,6 +41,7 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, job, refused
+from seco.common.cli.unused import check_used, given
 
 
 def correct(

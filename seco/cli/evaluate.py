@@ -21,10 +21,11 @@ from seco.cli.options import (
     SamChoice,
     SamModel,
 )
-from seco.cli.unused import check_used, given, sam_options
+from seco.cli.unused import sam_options
 from seco.common.cli.options import LabelSpaceName, MatchRule, NamingRule
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import job, place_for_json, refused
+from seco.common.cli.unused import check_used, given
 
 
 def evaluate(

@@ -28,7 +28,7 @@ from seco.cli.options import (
     SCCAssignments,
     SCCSettingsListed,
 )
-from seco.cli.unused import check_used, given, sam_options
+from seco.cli.unused import sam_options
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -42,6 +42,7 @@ from seco.common.cli.options import (
     Overwrite,
 )
 from seco.common.cli.running import conclude, device_named, job, refused
+from seco.common.cli.unused import check_used, given
 from seco.correction.encoder_names import sam_layers
 
 

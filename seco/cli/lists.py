@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from seco.cli.unused import check_used, given
 from seco.common.checks import check_number
+from seco.common.cli.unused import check_used, given
 from seco.common.inputs import Inputs
 from seco.common.jobs import JobOptions
 from seco.common.lists import check_listable, write_lists

@@ -10,8 +10,9 @@ import torch
 import typer
 
 from seco.cli.options import PrecisionName, SamChoice, SamModel, SamName
-from seco.cli.unused import check_used, given, sam_options
+from seco.cli.unused import sam_options
 from seco.common.cli.running import device_named
+from seco.common.cli.unused import check_used, given
 from seco.common.functions import call_function, names_function
 from seco.correction.encoder_names import encoder_name, sam_layers
 from seco.correction.extractors import as_extractor

@@ -42,7 +42,6 @@ from seco.cli.options import (
     SettingsListed,
 )
 from seco.cli.selection import check_selection
-from seco.cli.unused import check_used, given, is_default
 from seco.common.cli.options import (
     Device,
     ImageSuffix,
@@ -55,6 +54,7 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, job, refused, stop
+from seco.common.cli.unused import check_used, given, is_default
 from seco.correction.encoder_names import sam_layers
 
 

@@ -11,8 +11,9 @@ import torch
 from seco.aggregation import needs_embedding
 from seco.cli.models import encoder_of, sam_named
 from seco.cli.options import WITHOUT_EFFECT, Method, Outside, SamChoice, SamName
-from seco.cli.unused import check_used, sam_options
+from seco.cli.unused import sam_options
 from seco.common.cli.running import device_named
+from seco.common.cli.unused import check_used
 from seco.common.labels import LabelSpace
 from seco.common.settings_text import change_settings
 from seco.correction.encoder_names import sam_layers

@@ -34,7 +34,6 @@ from seco.cli.options import (
     SettingsListed,
 )
 from seco.cli.selection import check_selection
-from seco.cli.unused import check_used, given
 from seco.common.cli.options import (
     Device,
     ImageFolder,
@@ -49,6 +48,7 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import job, refused
+from seco.common.cli.unused import check_used, given
 from seco.correction.encoder_names import sam_layers
 
 _STAGES = {

@@ -201,7 +201,7 @@ def progressive(
             list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
             label_suffix=label_suffix,
         )  # fmt: skip
-        note = note_on_class_files(images, class_files)
+        note = note_on_class_files(images, class_files, min_pixels)
         used = device_named(device)
         statistics = seg_normalization.statistics
         model = load_diffusion(diffusion, device=used)

@@ -21,9 +21,11 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import conclude, device_named, job, refused, stop
+from seco.common.cli.unused import check_used, given
 from sgg.cli.options import NormalizationName, OptionalSegmenter, SegmenterNormalization
 from sgg.cli.translation import (
     DEFAULT,
+    GUIDANCE,
     Assignments,
     ChannelsLast,
     ClassFilesFolder,
@@ -120,7 +122,10 @@ def translate(
             tile_overlap=tile_overlap, tiles_per_batch=tiles_per_batch, precision=precision,
             channels_last=channels_last, compile=compile,
         )  # fmt: skip
-        if translation.guided and segmenter is None:
+        if not translation.guided:
+            normalization = given(seg_normalization, NormalizationName.imagenet)
+            check_used({"--segmenter": segmenter, "--seg-normalization": normalization}, GUIDANCE)
+        elif segmenter is None:
             stop("--segmenter: expected a model that guides, or --guidance none, got neither")
         space = find_label_space(label_space)
         inputs = folder_inputs(
@@ -128,7 +133,7 @@ def translate(
             list_file=list_file, naming=naming, match=match, image_suffix=image_suffix,
             label_suffix=label_suffix,
         )  # fmt: skip
-        note = note_on_class_files(images, class_files)
+        note = note_on_class_files(images, class_files, min_pixels)
         layout = SetLayout(images, labels, out, labels_by.value)
         used = device_named(device)
         model = load_diffusion(diffusion, device=used)

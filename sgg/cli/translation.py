@@ -11,13 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from seco.common.cli.options import lister
+from seco.common.cli.unused import check_used, given
 from seco.common.labels import LabelSpace
 from sgg.diffusion.tiling import TileSize
 from sgg.folder import TranslationOptions
-from sgg.folder.class_files import SAMPLES, STATS, find_class_files
+from sgg.folder.class_files import MIN_PIXELS, SAMPLES, STATS, find_class_files
 from sgg.settings import PAPER
 
 DEFAULT = TranslationOptions()
+# What the options of guidance need to do anything.
+GUIDANCE = "another --guidance than none and a --guidance-scale over 0"
 
 
 class Guidance(str, Enum):
@@ -206,11 +209,12 @@ def translation_options(
     """From a command's options to those of :func:`sgg.translate`.
 
     Raises:
-        TypeError, ValueError: a value out of its range, or an unknown name.
+        TypeError, ValueError: a value out of its range, an unknown name, or an option of guidance
+            without it.
     """
     from seco.common.settings_text import change_settings
 
-    given: dict[str, Any] = {
+    named: dict[str, Any] = {
         "strength": strength,
         "num_inference_steps": steps,
         "sampler": sampler and sampler.value,
@@ -226,22 +230,35 @@ def translation_options(
     }
     base = TranslationOptions(**PAPER) if paper else DEFAULT
     settings = change_settings(base.settings, assignments or [])
-    changed = {name: value for name, value in given.items() if value is not None}
-    return replace(base, settings=settings, tile_size=tile_size_of(tile_size), **changed)
+    changed = {name: value for name, value in named.items() if value is not None}
+    options = replace(base, settings=settings, tile_size=tile_size_of(tile_size), **changed)
+    if not options.guided:
+        of_guidance = {
+            "--guidance-scale": given(guidance_scale, 0),  # which turns guidance off
+            "--guidance-input": given(guidance_input, None),
+            "--set": ", ".join(assignments or []) or None,
+        }
+        check_used(of_guidance, GUIDANCE)
+    return options
 
 
-def note_on_class_files(images: Path, named: Path | None) -> str | None:
+def note_on_class_files(images: Path, named: Path | None, min_pixels: int) -> str | None:
     """What to say, before the work, of a set that gets no files for rare class sampling.
 
     Args:
         images: folder of the source's images.
         named: ``--class-files``.
+        min_pixels: ``--min-pixels``, which is of these files.
 
     Raises:
-        ValueError: neither file is in the folder that was named.
+        ValueError: neither file is in the folder that was named, or ``min_pixels`` is given and
+            there are none.
     """
     if find_class_files(images, named) is not None:
         return None
+    check_used(
+        {"--min-pixels": given(min_pixels, MIN_PIXELS)}, f"{STATS} or {SAMPLES} (--class-files)"
+    )
     return (
         f"no {STATS} or {SAMPLES} in {images.parent}: the set gets none, and rare class sampling "
         "(DAFormer, HRDA, MIC) stops without; --class-files DIR if they are elsewhere"

@@ -5,4 +5,5 @@
 - ``inputs.py``: from options to the files that a command works on.
 - ``progress.py``: how far a job is.
 - ``running.py``: what is said, exit codes.
+- ``unused.py``: options that would do nothing.
 """

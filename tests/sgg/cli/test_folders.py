@@ -205,7 +205,7 @@ def test_settings_are_listed():
 
 def test_a_bad_file_is_said_and_the_exit_code_tells(gta):
     (gta / "images/00002.png").write_bytes(b"no image")
-    done = run("--guidance", "none")
+    done = run("--steps", "1")
     assert done.exit_code == 1
     assert "failed: 00002: gta/images/00002.png: expected a readable image" in done.output
     assert "2 translated, 0 skipped, 1 failed" in done.output
@@ -250,6 +250,50 @@ def test_a_missing_segmenter_is_said(gta):
     ])  # fmt: skip
     assert done.exit_code == 2
     assert "--segmenter: expected a model that guides, or --guidance none" in done.output
+
+
+UNGUIDED = ("--guidance", "none")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "value"),
+    [
+        ((*UNGUIDED, "--segmenter", "no/such/thing"), "--segmenter", "no/such/thing"),
+        (("--guidance-scale", "0", "--segmenter", "nowhere"), "--segmenter", "nowhere"),
+        ((*UNGUIDED, "--seg-normalization", "none"), "--seg-normalization", "none"),
+        ((*UNGUIDED, "--guidance-scale", "7"), "--guidance-scale", "7.0"),
+        ((*UNGUIDED, "--guidance-input", "x_t"), "--guidance-input", "x_t"),
+        ((*UNGUIDED, "--set", "clip=1", "--set", "interval=2"), "--set", "clip=1, interval=2"),
+    ],
+)
+def test_options_of_guidance_are_refused_without_it(gta, tmp_path, arguments, option, value):
+    done = CliRunner().invoke(app, [
+        "translate", "gta/images", "gta/labels", "out", "--diffusion", "cli_models:diffusion",
+        *arguments,
+    ])  # fmt: skip
+    assert done.exit_code == 2
+    wanted = "another --guidance than none and a --guidance-scale over 0"
+    assert f"{option}: expected only with {wanted}, got {value}" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [UNGUIDED, (*UNGUIDED, "--guidance-scale", "0")])
+def test_no_guidance_needs_no_segmenter(gta, arguments):
+    done = CliRunner().invoke(app, [
+        "translate", "gta/images", "gta/labels", "out", "--diffusion", "cli_models:diffusion",
+        "--label-space", "classes.json", "--device", "cpu", "--steps", "1", *arguments,
+    ])  # fmt: skip
+    assert done.exit_code == 0, done.output
+
+
+def test_min_pixels_without_class_files_is_refused(gta, tmp_path):
+    for name in ("sample_class_stats.json", "samples_with_class.json"):
+        (gta / name).unlink()
+    done = run("--min-pixels", "5")
+    assert done.exit_code == 2
+    wanted = "sample_class_stats.json or samples_with_class.json (--class-files)"
+    assert f"--min-pixels: expected only with {wanted}, got 5" in done.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_set_inside_its_source_is_refused(gta):

@@ -232,6 +232,9 @@ def test_settings_of_fine_tuning_are_listed():
         (["--segmenter", "progressive_models:nobody"], "expected a function nobody"),
         (["--device", "nonsense"], "nonsense"),
         (["--collapse", "3"], "collapse: expected a number in"),
+        (["--guidance", "none", "--guidance-scale", "7"], "--guidance-scale: expected only with"),
+        (["--guidance-scale", "0", "--set", "clip=1"], "--set: expected only with another"),
+        (["--min-pixels", "5"], "--min-pixels: expected only with sample_class_stats.json or"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_work(tmp_path, arguments, said):
