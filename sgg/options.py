@@ -72,6 +72,11 @@ class TranslationOptions:
             check_integer("num_inference_steps", self.num_inference_steps, low=1)
         check_choice("sampler", self.sampler, ("ddpm", "ddim"))
         check_number("eta", self.eta, low=0, high=1)
+        if self.sampler == "ddpm" and self.eta != type(self).eta:
+            raise ValueError(
+                f"eta: expected {type(self).eta} with sampler 'ddpm', which has its own "
+                f"randomness, got {self.eta}"
+            )
         check_choice("guidance", self.guidance, ("sgg", "local", "global", "none"))
         check_number("guidance_scale", self.guidance_scale, low=0)
         check_choice("guidance_input", self.guidance_input, ("x_t", "pred_x0"))

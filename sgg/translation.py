@@ -83,7 +83,7 @@ def translate(
         num_inference_steps: calls of the denoiser in all, spread over the n steps; ``None`` is 50
             with DDIM, and every step with DDPM (paper).
         sampler: ``"ddim"``, or ``"ddpm"``, ancestral (paper).
-        eta: randomness of DDIM's steps, 0-1.
+        eta: randomness of DDIM's steps, 0-1; an error with ``"ddpm"`` unless 0.
         guidance: ``"sgg"`` alternates (paper); ``"local"`` (LCG) or ``"global"`` (GSG) at every
             step; ``"none"`` is the plain diffusion translation.
         guidance_scale: factor on the gradient; not the classifier-free guidance that diffusers

@@ -104,21 +104,20 @@ def test_every_kind_comes_back_as_it_was():
 @given(
     seed=st.integers(0, 10**6),
     guidance=st.sampled_from(["sgg", "local", "global", "none"]),
-    sampler=st.sampled_from(["ddim", "ddpm"]),
-    eta=st.sampled_from([0.0, 0.8]),
+    steps=st.sampled_from([("ddim", 0.0), ("ddim", 0.8), ("ddpm", 0.0)]),
     guidance_input=st.sampled_from(["x_t", "pred_x0"]),
     seeded=st.booleans(),
 )
 def test_batch_is_single_calls_and_global_random_state_is_untouched(
-    seed, guidance, sampler, eta, guidance_input, seeded
+    seed, guidance, steps, guidance_input, seeded
 ):
     images, labels = batch(seed, seed + 1, seed + 2)
     labels[1] = 255
     labels[2, :2] = 255
     options = {
         "guidance": guidance,
-        "sampler": sampler,
-        "eta": eta,
+        "sampler": steps[0],
+        "eta": steps[1],
         "guidance_input": guidance_input,
         "segmenter": seeing_neighbours,
     }
@@ -582,3 +581,9 @@ def test_whole_images_have_no_tiles(choice):
         TranslationOptions(tile_size=None, **choice)
     assert getattr(TranslationOptions(tile_size=16, **choice), name) == choice[name]
     assert getattr(TranslationOptions(**choice), name) == choice[name]
+
+
+def test_eta_is_of_ddim():
+    with pytest.raises(ValueError, match=r"eta: expected 0.* with sampler 'ddpm', .* got 0.5"):
+        run(*scene(0), sampler="ddpm", eta=0.5)
+    assert TranslationOptions(sampler="ddim", eta=0.5).eta == 0.5

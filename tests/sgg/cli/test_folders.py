@@ -124,8 +124,8 @@ def test_every_option_is_passed_on(gta, tmp_path, monkeypatch):
 
     monkeypatch.setattr("sgg.folder.translate.translate", remembered)
     done = run(
-        "--strength", "0.75", "--steps", "3", "--sampler", "ddpm", "--eta", "0.5", "--guidance",
-        "global", "--guidance-scale", "0.25", "--guidance-input", "x_t", "--tile-size", "8x16",
+        "--strength", "0.75", "--steps", "3", "--sampler", "ddpm", "--guidance", "global",
+        "--guidance-scale", "0.25", "--guidance-input", "x_t", "--tile-size", "8x16",
         "--tile-overlap", "4", "--tiles-per-batch", "3", "--precision", "bfloat16",
         "--channels-last", "--labels", "copy",
     )  # fmt: skip
@@ -134,7 +134,7 @@ def test_every_option_is_passed_on(gta, tmp_path, monkeypatch):
         seen[0].pop(name)
     assert str(seen[0].pop("dtype")) == "torch.bfloat16"
     assert seen[0] == {
-        "strength": 0.75, "num_inference_steps": 3, "sampler": "ddpm", "eta": 0.5,
+        "strength": 0.75, "num_inference_steps": 3, "sampler": "ddpm", "eta": 0.0,
         "guidance": "global", "guidance_scale": 0.25, "guidance_input": "x_t",
         "tile_size": (8, 16), "tile_overlap": 4, "tiles_per_batch": 3,
         "channels_last": True, "compile": False,
@@ -159,6 +159,10 @@ def options_passed(monkeypatch, *arguments: str) -> dict:
 
 def test_defaults_are_those_of_the_call(gta, monkeypatch):
     assert options_passed(monkeypatch) == TranslationOptions().arguments()
+
+
+def test_eta_is_passed_on(gta, monkeypatch):
+    assert options_passed(monkeypatch, "--eta", "0.5")["eta"] == 0.5
 
 
 def test_images_go_together(gta, monkeypatch):
@@ -228,6 +232,7 @@ def test_raw_ids_are_explained(gta):
         (["--segmenter", "broken_models:make"], "No module named 'no_such_dependency'"),
         (["--label-space", "cityscapes"], "expected 19 classes, as the label space has, got 4"),
         (["--strength", "0"], "strength: expected a number in (0, 1], got 0"),
+        (["--paper", "--eta", "0.5"], "eta: expected 0.0 with sampler 'ddpm'"),
         (["--tile-size", "8y8"], "--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH"),
         (["--class-files", "out"], "expected a place apart from the inputs"),
         (["--class-files", "gta/images"], "class_files: expected a folder with sample_class_stats"),

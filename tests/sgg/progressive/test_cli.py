@@ -15,6 +15,7 @@ from progressive_world import SPACE, Colour, write_source
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from sgg import PAPER
 from sgg.cli import app
 from sgg.folder import TranslationOptions
 from sgg.progressive import STRENGTHS, FinetuneSettings, progressive_translation
@@ -124,8 +125,8 @@ def test_every_option_is_passed_on(tmp_path, monkeypatch):
         (tmp_path / "class files" / name).write_text("[]" if "stats" in name else "{}")
     seen = options_passed(
         monkeypatch, tmp_path / "out", "--strengths", "0.25,0.5", "--min-consistency", "0.01",
-        "--collapse", "0.25", "--checkpoint-every", "1", "--sampler", "ddpm", "--eta", "0.5",
-        "--guidance", "global", "--guidance-scale", "0.25", "--guidance-input", "x_t",
+        "--collapse", "0.25", "--checkpoint-every", "1", "--paper", "--sampler", "ddim", "--eta",
+        "0.5", "--guidance", "global", "--guidance-scale", "0.25", "--guidance-input", "x_t",
         "--set", "clip=0.1", "--tile-size", "32x16", "--tile-overlap", "4", "--precision",
         "bfloat16", "--channels-last", "--tiles-per-batch", "2", "--images-per-batch", "2",
         "--seed", "3", "--labels", "copy", "--class-files",
@@ -139,8 +140,8 @@ def test_every_option_is_passed_on(tmp_path, monkeypatch):
     }  # fmt: skip
     assert {name: seen[name] for name in expected} == expected
     changed = TranslationOptions(
-        num_inference_steps=2, sampler="ddpm", eta=0.5, guidance="global", guidance_scale=0.25,
-        guidance_input="x_t", settings=replace(TranslationOptions().settings, clip=0.1),
+        num_inference_steps=2, sampler="ddim", eta=0.5, guidance="global", guidance_scale=0.25,
+        guidance_input="x_t", settings=replace(PAPER["settings"], clip=0.1),
         tile_size=(32, 16), tile_overlap=4, tiles_per_batch=2, dtype="bfloat16", channels_last=True,
     )  # fmt: skip
     assert seen["translation"] == changed
