@@ -45,6 +45,7 @@ from seco.common.cli.options import (
     MatchRule,
     NamingName,
     NamingRule,
+    TakeOver,
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import job, refused
@@ -133,14 +134,7 @@ def run(
     confidence_suffix: ConfidenceSuffix = None,
     list_root: ListRoot = None,
     min_labelled: LeastShare = 0.0,
-    overwrite: Annotated[
-        bool,
-        typer.Option(
-            "--overwrite",
-            help="Make anew what other settings, models or versions of libraries made, and the "
-            "report; what would be the same now stays, such as regions, hours of work.",
-        ),
-    ] = False,
+    overwrite: TakeOver = False,
 ) -> None:
     """Refine a data set's pseudo-labels, correct them, and report what changed.
 

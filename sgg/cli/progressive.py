@@ -19,7 +19,7 @@ from seco.common.cli.options import (
     ListFile,
     MatchRule,
     NamingRule,
-    Overwrite,
+    TakeOver,
     lister,
 )
 from seco.common.cli.progress import Stage
@@ -165,7 +165,7 @@ def progressive(
     match: MatchRule = None,
     image_suffix: ImageSuffix = None,
     label_suffix: LabelSuffix = None,
-    overwrite: Overwrite = False,
+    overwrite: TakeOver = False,
 ) -> None:
     """Translate a labelled data set ever farther, with a segmenter that learns from every stage.
 

@@ -133,3 +133,12 @@ Overwrite = Annotated[
         "stop: started again it makes all anew; without this option it goes on.",
     ),
 ]
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Make anew what other settings, models or versions of libraries made, all that "
+        "follows from it, and the report; what would be the same now stays. Such a run goes on "
+        "after a stop.",
+    ),
+]

@@ -256,3 +256,5 @@ def test_overwrite_says_that_it_does_not_go_on():
     for command in ("regions", "refine", "fit", "correct"):
         said = " ".join(run(command, "--help").stdout.split())
         assert "does not go on after a stop" in said
+    said = " ".join(run("run", "--help").stdout.split())
+    assert "what would be the same now stays. Such a run goes on after a stop" in said

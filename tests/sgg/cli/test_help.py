@@ -19,6 +19,18 @@ def test_version():
     assert CliRunner().invoke(app, ["--version"]).stdout == f"sgg {sgg.__version__}\n"
 
 
+def test_overwrite_says_what_it_makes_anew():
+    said = {
+        command: " ".join(CliRunner().invoke(app, [command, "--help"]).stdout.split())
+        for command in ("translate", "progressive")
+    }
+    assert "does not go on after a stop" in said["translate"]
+    assert "does not go on after a stop" not in said["progressive"]
+    assert (
+        "what would be the same now stays. Such a run goes on after a stop" in said["progressive"]
+    )
+
+
 def test_refuses_what_it_does_not_have():
     assert CliRunner().invoke(app, ["imagine"]).exit_code == 2
 
