@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from importlib.metadata import packages_distributions
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from seco.common.jobs import Manifest, library_versions
+from seco.common.libraries import libraries_of
 from seco.common.modules import fingerprint
 from seco.correction.extractors import as_extractor
 from seco.correction.segmenter_extractor import SegmenterExtractor
@@ -41,7 +39,7 @@ def manifest_of(
         said = describe_model(model, fits=fits)
         if said is not None:
             known[name] = said
-            versions |= _versions_of(model)
+            versions |= libraries_of(model)
     return Manifest(job, settings, known, versions)
 
 
@@ -78,25 +76,3 @@ def describe_corrector(directory: Path) -> str:
     """
     # The file holds the hash of the weights.
     return f"sha256 {hashlib.sha256((directory / CORRECTOR_FILE).read_bytes()).hexdigest()}"
-
-
-def _versions_of(model: object) -> dict[str, str]:
-    """Versions of the libraries that a model's modules come from, such as segment_anything."""
-    packages = {
-        type(part).__module__.partition(".")[0]
-        for module in _modules_of(model)
-        for part in module.modules()
-    }
-    installed = packages_distributions()
-    others = packages - {"seco", "torch", "torchvision"}  # the manifest has these anyway
-    return library_versions(*sorted({name for one in others for name in installed.get(one, ())}))
-
-
-def _modules_of(value: object, depth: int = 3) -> Iterator[nn.Module]:
-    """The modules that an object is or holds; an extractor holds a back end, which holds one."""
-    if isinstance(value, nn.Module):
-        yield value
-    elif depth:
-        held = value if isinstance(value, tuple) else getattr(value, "__dict__", {}).values()
-        for part in held:
-            yield from _modules_of(part, depth - 1)

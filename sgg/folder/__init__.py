@@ -4,7 +4,7 @@
 - ``layout.py``, ``class_files.py``: where things lie, and what rare class sampling reads.
 - ``noise.py``: the noise of each image; how it is translated: ``sgg/options.py``.
 - ``models.py``: from a spec on a command line to a model; ``stored.py``: what its files hold;
-  ``classes.py``: whether its classes fit.
+  ``classes.py``: whether its classes fit; ``provenance.py``: what manifests say of it.
 
 How a job survives kills, bad files and changed settings: :mod:`seco.common.jobs`.
 """

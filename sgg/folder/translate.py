@@ -18,7 +18,7 @@ from seco.common.files import read_image, write_bytes
 from seco.common.images import check_pair
 from seco.common.inputs import ImageFiles, Inputs
 from seco.common.items import label_of
-from seco.common.jobs import JobOptions, Manifest, Summary, library_versions, run_job
+from seco.common.jobs import JobOptions, Manifest, Summary, run_job
 from seco.common.jobs.run import is_out_of_memory
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
@@ -30,14 +30,13 @@ from sgg.folder.batches import Batches, Given, as_batch, of_batch
 from sgg.folder.class_files import MIN_PIXELS, ClassFiles, find_class_files
 from sgg.folder.classes import check_classes_of
 from sgg.folder.layout import SetLayout
-from sgg.folder.models import describe_model
 from sgg.folder.noise import image_seed
+from sgg.folder.provenance import manifest_of
 from sgg.options import TranslationOptions
 from sgg.segmenter import as_segmenter
 from sgg.translation import translate
 
 PROVENANCE = "provenance.json"
-_LIBRARIES = ("torch", "numpy", "pillow")
 _LESS_MEMORY = (
     "expected an image that the memory is enough for; less of it is needed with smaller settings "
     "max_copies and crop_margin, a smaller tile_size, fewer images_per_batch, or precision bfloat16"
@@ -239,8 +238,6 @@ def _manifest(
     diffusion: object,
     segmenter: object,
 ) -> Manifest:
-    from sgg import __version__
-
     settings = {
         **translation.describe(),
         "seed": seed,
@@ -249,10 +246,8 @@ def _manifest(
         "stored_ignore_index": inputs.ignore_index,
         "labels_by": layout.labels_by,
     }
-    models = {"diffusion": describe_model(diffusion), "segmenter": describe_model(segmenter)}
-    known = {name: said for name, said in models.items() if said is not None}
-    versions = {"sgg": __version__, **library_versions(*_LIBRARIES)}
-    return Manifest("sgg translate", settings, known, versions)
+    models = {"diffusion": diffusion, "segmenter": segmenter}
+    return manifest_of("sgg translate", settings, models)
 
 
 def _as_png(image: Array) -> bytes:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from seco.common.files import write_bytes
-from seco.common.jobs import JobOptions, Manifest, Whole, library_versions, run_together
+from seco.common.jobs import JobOptions, Whole, run_together
 from seco.common.numbers import measured
 from sgg.evaluation import evaluate_folder
 from sgg.folder.models import describe_model
+from sgg.folder.provenance import manifest_of
 from sgg.progressive.measures import MEASURES
 from sgg.progressive.places import Places
 from sgg.progressive.protocol import Finetune, FinetuneTask, Losses
@@ -95,7 +96,7 @@ def hand_on(
             write_bytes(weights, candidate.read_bytes())
         return {}
 
-    manifest = Manifest(
+    manifest = manifest_of(
         "sgg progressive: segmenter",
         {
             "finetune": trainer,
@@ -105,8 +106,7 @@ def hand_on(
             "ignore_index": task.label_space.ignore_index,
             "stored_ignore_index": task.inputs.ignore_index,
         },
-        {"segmenter": describe_model(guide) or ""},
-        library_versions("torch", "numpy", "pillow"),
+        {"segmenter": guide},
     )
     # The source too: a trainer may mix it in, and a strong translation may not change with it.
     images = [one.image for one in task.source.files]

@@ -13,18 +13,11 @@ from typing import Any
 
 from seco.common.files import write_bytes
 from seco.common.inputs import Inputs, find_inputs
-from seco.common.jobs import (
-    JobOptions,
-    Manifest,
-    Outcome,
-    Whole,
-    library_versions,
-    run_together,
-)
+from seco.common.jobs import JobOptions, Outcome, Whole, run_together
 from seco.common.labels import LabelSpace
 from seco.common.numbers import measured
 from sgg.evaluation.folder import evaluate_by_several
-from sgg.folder.models import describe_model
+from sgg.folder.provenance import manifest_of
 from sgg.segmenter import Segmenter
 
 MEASURES = "measures.json"
@@ -125,7 +118,7 @@ def measure_set(
     paths = [path for files in inputs.files for path in (files.image, files.label) if path]
     if target is not None:
         paths += [files.image for files in find_inputs(target).files]
-    manifest = Manifest(
+    manifest = manifest_of(
         "sgg progressive: measures",
         {
             "classes": space.names,
@@ -133,8 +126,7 @@ def measure_set(
             "ignore_index": space.ignore_index,
             "oracle": rulers.oracle is not None,
         },
-        _described(guide=guide, ruler=ruler),
-        library_versions("torch", "numpy", "pillow"),
+        {"guide": guide, "ruler": ruler},
     )
     item = Whole("measures", paths, [folder / MEASURES])
     done = run_together(item, folder, manifest, work=work, options=options)
@@ -142,10 +134,6 @@ def measure_set(
     for bad in measures.failures() if done.status == "skipped" and options.processes.first else ():
         options.report(bad)
     return measures
-
-
-def _described(**models: Segmenter) -> dict[str, str]:
-    return {name: said for name, one in models.items() if (said := describe_model(one))}
 
 
 def _without_distance(numbers: dict[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from seco.common.jobs import Manifest, library_versions
+from seco.common.jobs import Manifest
 from seco.common.jobs.journal import hold_folder
 from seco.common.jobs.manifest import MANIFEST, check_folder, claim_folder
-from sgg.folder.models import describe_model
+from sgg.folder.provenance import manifest_of
 from sgg.progressive.places import Places
 from sgg.progressive.run import Run
 
@@ -58,8 +58,6 @@ def _check_stages(places: Places, strengths: Sequence[float], *, overwrite: bool
 
 def _manifest(run: Run) -> Manifest:
     """Of the whole: what all its stages have in common."""
-    from sgg import __version__
-
     how, space = run.translation.describe(), run.rulers.label_space
     settings = {
         "translation": {name: value for name, value in how.items() if name != "strength"},
@@ -70,9 +68,5 @@ def _manifest(run: Run) -> Manifest:
         "ignore_index": space.ignore_index,
         "stored_ignore_index": run.source.inputs.ignore_index,
     }
-    models = {
-        "diffusion": describe_model(run.model) or "",
-        "segmenter": describe_model(run.rulers.source_segmenter) or "",
-    }
-    versions = {"sgg": __version__, **library_versions("torch", "numpy", "pillow")}
-    return Manifest("sgg progressive", settings, models, versions)
+    models = {"diffusion": run.model, "segmenter": run.rulers.source_segmenter}
+    return manifest_of("sgg progressive", settings, models)

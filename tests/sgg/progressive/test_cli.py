@@ -15,6 +15,7 @@ from progressive_world import SPACE, Colour, write_source
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+import sgg
 from sgg import PAPER
 from sgg.cli import app
 from sgg.folder import TranslationOptions
@@ -79,6 +80,11 @@ def test_a_run_and_what_it_leaves(tmp_path):
                  f"Report: {out}/report.html"):  # fmt: skip
         assert said in done.output
     assert (out / "report.html").is_file()
+    manifests = [json.loads(path.read_bytes()) for path in out.rglob("manifest.json")]
+    names = ("sgg progressive", "sgg translate", "sgg progressive: measures",
+             "sgg progressive: segmenter")  # fmt: skip
+    assert {manifest["job"] for manifest in manifests} == set(names)
+    assert {manifest["versions"]["sgg"] for manifest in manifests} == {sgg.__version__}
     assert len(os.listdir(out / "stage-2/images")) == 3
     numbers = json.loads((out / "progressive.json").read_text())
     assert [len(stage["losses"]) for stage in numbers["stages"]] == [3, 3]
