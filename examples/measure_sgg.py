@@ -35,7 +35,8 @@ from measuring.record import provenance
 
 import sgg
 from seco.common.confusion import confusion
-from seco.demo.scenes import DEV_SEEDS, STREETS, TEST_SEEDS, street_scene
+from seco.demo import STREETS
+from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS, street_scene
 from seco.demo.segmenter import load_segmenter as load_street_segmenter
 from sgg.demo.demo import ARMS, consistency_numbers
 from sgg.demo.measures import Ruler, oracle_labels

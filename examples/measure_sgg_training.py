@@ -30,7 +30,8 @@ from train_segmenter import augment as source_augmentation
 import sgg
 from seco.common.confusion import confusion
 from seco.common.files import write_bytes
-from seco.demo.scenes import DEV_SEEDS, STREETS, TEST_SEEDS, street_scene
+from seco.demo import STREETS
+from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS, street_scene
 from seco.demo.segmenter import StreetSegmenter
 from sgg.demo.demo import ARMS, consistency_numbers
 from sgg.demo.measures import oracle_labels

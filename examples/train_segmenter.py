@@ -37,8 +37,8 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from seco.demo import scenes, segmenter
-from seco.demo.scenes import DEV_SEEDS, STREETS, TEST_SEEDS, TRAIN_SEEDS, street_scene
+from seco.demo import STREETS, scenes, segmenter
+from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS, TRAIN_SEEDS, street_scene
 
 CHUNK = 125  # scenes per cached file
 

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from seco.common.files import write_bytes, write_label
-from seco.demo.scenes import DEV_SEEDS, STREETS, Domain, street_scene
+from seco.demo import STREETS
+from seco.demo.scenes import DEV_SEEDS, Domain, street_scene
 from sgg.demo import SIZE
 
 

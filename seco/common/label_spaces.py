@@ -103,6 +103,16 @@ POTSDAM = _space("""
 """)
 """The 6 classes of ISPRS Potsdam and Vaihingen, official colours; buildings and cars are things."""
 
+STREETS = _space("""
+    road 804080, sidewalk f423e8, building 464646, vegetation 6b8e23, terrain 98fb98, sky 4682b4,
+    pole 999999*, traffic light faaa1e*, traffic sign dcdc00*, person dc143c*, bicycle 770b20*,
+    car 00008e*, truck 003c64*
+""")
+"""The 13 classes of the generated street scenes that the bundled models know.
+
+``truck`` includes buses, ``person`` includes cyclists.
+"""
+
 LABEL_SPACES = {
     "cityscapes": CITYSCAPES,
     "synthia": SYNTHIA,
@@ -110,6 +120,7 @@ LABEL_SPACES = {
     "ade20k": ADE20K,
     "medical": MEDICAL,
     "potsdam": POTSDAM,
+    "streets": STREETS,
 }
 """The ready label spaces by the names that :func:`find_label_space` knows."""
 
@@ -132,7 +143,7 @@ def find_label_space(name_or_path: str | os.PathLike[str]) -> LabelSpace:
         Traceback (most recent call last):
             ...
         ValueError: label space: expected one of cityscapes, synthia, camvid, ade20k, medical, \
-potsdam or the path of a .json file, got pascal
+potsdam, streets or the path of a .json file, got pascal
     """
     text = str(name_or_path)
     if text.lower() in LABEL_SPACES:

@@ -12,9 +12,10 @@ import numpy as np
 
 from seco.common.arrays import Array
 from seco.common.files import write_bytes
+from seco.common.label_spaces import STREETS
 from seco.common.numbers import percent, plain
 from seco.common.plots import write_figure
-from seco.demo.scenes import STREETS, Scene, street_scene, training_note
+from seco.demo.scenes import Scene, street_scene, training_note
 from seco.demo.segmenter import load_segmenter, predict
 from seco.evaluation import Confusion, confusion
 from seco.plots import before_after

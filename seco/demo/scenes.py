@@ -13,26 +13,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from seco.common.labels import LabelSpace
+from seco.common.label_spaces import STREETS
 from seco.demo.canvas import Canvas
 from seco.demo.render import majority, render_camera, render_game
 from seco.demo.street import draw_street, random_camera
 
 Domain = Literal["game", "camera"]
-
-STREETS = LabelSpace(
-    names=(
-        "road", "sidewalk", "building", "vegetation", "terrain", "sky", "pole", "traffic light",
-        "traffic sign", "person", "bicycle", "car", "truck",
-    ),
-    things=("pole", "traffic light", "traffic sign", "person", "bicycle", "car", "truck"),
-    palette=(
-        (128, 64, 128), (244, 35, 232), (70, 70, 70), (107, 142, 35), (152, 251, 152),
-        (70, 130, 180), (153, 153, 153), (250, 170, 30), (220, 220, 0), (220, 20, 60),
-        (119, 11, 32), (0, 0, 142), (0, 60, 100),
-    ),
-)  # fmt: skip
-"""Classes of the street scenes; ``truck`` includes buses, ``person`` includes cyclists."""
 
 TRAIN_SEEDS = range(4_000)
 """Scenes that bundled models are trained on."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seco.common.checks import describe
-from seco.demo.scenes import STREETS
+from seco.common.label_spaces import STREETS
 
 WEIGHTS = "segmenter.safetensors"
 _MEAN, _STD = 0.45, 0.25

@@ -27,7 +27,8 @@ _SEGMENTER = typer.Option(
     metavar="SPEC",
     help="A transformers folder of a model for semantic segmentation, a TorchScript file, or "
     "package.module:function that returns a model (see the documentation of sgg.Segmenter); demo "
-    "(guides) and demo-oracle (measures) are bundled ones for generated scenes. "
+    "(guides) and demo-oracle (measures) are bundled ones for generated scenes, whose classes are "
+    "--label-space streets. "
     "SPEC@FILE.safetensors: with these weights, such as those of a stage of sgg progressive.",
 )
 OptionalSegmenter = Annotated[str | None, _SEGMENTER]

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from seco.common.confusion import Confusion, confusion, mean_of_known
 from seco.common.files import write_bytes
+from seco.common.label_spaces import STREETS
 from seco.common.numbers import percent, plain
 from seco.common.plots import write_figure
-from seco.demo.scenes import DEV_SEEDS, STREETS, street_scene, training_note
+from seco.demo.scenes import DEV_SEEDS, street_scene, training_note
 from sgg.demo.measures import Ruler, oracle_labels
 from sgg.demo.models import SIZE, load_diffusion, load_oracle, load_segmenter, street_batch
 from sgg.plots import translation_strips

@@ -29,6 +29,7 @@ def test_class_and_thing_counts():
         "ade20k": (150, 100),
         "medical": (2, 1),
         "potsdam": (6, 2),
+        "streets": (13, 7),
     }
 
 

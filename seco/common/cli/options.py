@@ -53,7 +53,8 @@ LabelSpaceName = Annotated[
         metavar="NAME|FILE.json",
         callback=_tell_default,
         help="The classes: cityscapes, synthia (numbered 0 to 15; DAFormer, HRDA and MIC number "
-        "SYNTHIA as cityscapes), camvid, ade20k, medical, potsdam, or a JSON "
+        "SYNTHIA as cityscapes), camvid, ade20k, medical, potsdam, streets "
+        "(the generated scenes of the demo models), or a JSON "
         'file such as {"names": ["road", "car"], "things": ["car"]}, optionally with '
         '"palette" and "ignore_index".',
     ),

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from seco import ProposalSettings, PSASettings
 from seco.cli import app
+from seco.demo import STREETS
 from seco.demo.demo import DemoResult, run_demo, write_demo
-from seco.demo.scenes import STREETS, street_scene
+from seco.demo.scenes import street_scene
 
 SIZE = (64, 128)
 QUICK = PSASettings(proposals=ProposalSettings(points_per_side=4))

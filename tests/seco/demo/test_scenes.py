@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy.spatial import ConvexHull
 
-from seco.demo import scenes, things
+from seco.demo import STREETS, scenes, things
 from seco.demo.canvas import SUPERSAMPLE, Camera, Canvas
 from seco.demo.palettes import CAMERA, GAME
 from seco.demo.render import majority
-from seco.demo.scenes import STREETS, street_scene
+from seco.demo.scenes import street_scene
 
 SMALL = (64, 128)
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from seco.demo.scenes import STREETS, Domain, street_scene
+from seco.demo import STREETS
+from seco.demo.scenes import Domain, street_scene
 from seco.demo.segmenter import WEIGHTS, StreetSegmenter, load_segmenter, predict
 
 SEEDS = range(90_150, 90_158)  # of DEV_SEEDS

@@ -249,6 +249,12 @@ def test_what_cannot_work_is_refused_before_the_work(gta, tmp_path, arguments, s
     assert not (tmp_path / "out").exists()
 
 
+def test_the_bundled_segmenter_has_the_classes_of_streets(gta):
+    done = run("--segmenter", "demo", "--label-space", "streets", "--steps", "1")
+    assert done.exit_code == 0, done.output
+    assert "3 translated, 0 skipped, 0 failed" in done.output
+
+
 def test_a_missing_segmenter_is_said(gta):
     done = CliRunner().invoke(app, [
         "translate", "gta/images", "gta/labels", "out", "--diffusion", "cli_models:diffusion"

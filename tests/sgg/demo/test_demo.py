@@ -11,7 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import sgg.demo.demo
-from seco.demo.scenes import STREETS, street_scene
+from seco.demo import STREETS
+from seco.demo.scenes import street_scene
 from sgg.cli import app
 from sgg.demo import SIZE
 from sgg.demo.demo import ARMS, OPTIONS, DemoResult, run_demo, write_demo

@@ -12,7 +12,8 @@ import torch
 
 import sgg
 from seco.common.confusion import confusion
-from seco.demo.scenes import DEV_SEEDS, STREETS, street_scene
+from seco.demo import STREETS
+from seco.demo.scenes import DEV_SEEDS, street_scene
 from sgg.demo import SIZE, load_diffusion, load_oracle, load_segmenter
 from sgg.demo.models import street_batch
 
