@@ -182,7 +182,7 @@ def run(
                 among=[files.image for files in inputs.files],
             )
             truths = {files.image: files.label for files in found.files if files.label is not None}
-            check_some_truths(list(truths.values()))
+            check_some_truths(list(truths.values()), space)
         refiner = refiner_of(
             SamChoice(sam, checkpoint, precision, accelerate, compile),
             device=device, label_space=space,

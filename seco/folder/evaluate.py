@@ -169,7 +169,8 @@ def evaluate_folder(
 
     def read(place: int) -> _Given:
         files = inputs.files[place]
-        label, truth = label_of(files, inputs, label_space), read_label(pairs.truths[place])
+        label = label_of(files, inputs, label_space)
+        truth = read_label(pairs.truths[place], label_space)
         if corrector is None:
             return label, truth, None, None, None
         image = read_image(files.image)

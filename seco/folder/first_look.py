@@ -44,13 +44,13 @@ def check_some_inputs(inputs: Inputs, space: LabelSpace) -> None:
     _check_some("images and labels", inputs.files, look)
 
 
-def check_some_truths(truths: Sequence[PathLike]) -> None:
+def check_some_truths(truths: Sequence[PathLike], space: LabelSpace) -> None:
     """Find that of some true labels, spread over all, one at least can be read.
 
     Raises:
         ValueError: that is not so; why not the first one.
     """
-    _check_some("truth", truths, read_label)
+    _check_some("truth", truths, lambda path: read_label(path, space))
 
 
 def _check_some(name: str, files: Sequence[File], look: Callable[[File], object]) -> None:

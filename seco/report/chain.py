@@ -127,7 +127,7 @@ class ChainReader:
         if path is None:
             return None, ""
         try:
-            truth = read_label(path)
+            truth = read_label(path, self.refiner.label_space)
         except (OSError, ValueError) as error:
             return None, f"truth: {error}"
         if truth.shape != like.shape:
