@@ -6,7 +6,7 @@
     labels = seco.refine_pseudo_labels(img, pl, sam, label_space=seco.CITYSCAPES)
 
     corrector = seco.ConnectivityCorrector(seco.CITYSCAPES, encoder=sam)
-    corrector.fit(samples)  # (img, labels) pairs
+    corrector.fit(samples)  # (img, refine_with_details(img, pl, sam).connectivities[0]) pairs
     labels = seco.refine_pseudo_labels(img, pl, sam, corrector=corrector)
 
 Data sets are refined by :mod:`seco.folder`, as the command ``seco`` does; figures, measures and
