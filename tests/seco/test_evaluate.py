@@ -102,9 +102,9 @@ def test_measures_are_pooled_over_the_images(work):
 def test_files_are_read_while_others_are_measured(work, monkeypatch):
     real, threads = seco.folder.evaluate.read_label, []
 
-    def watched(path):
+    def watched(path, space):
         threads.append(threading.current_thread())
-        return real(path)
+        return real(path, space)
 
     monkeypatch.setattr(seco.folder.evaluate, "read_label", watched)
     assert evaluate(work)[1]["images"] == 3

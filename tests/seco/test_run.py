@@ -381,8 +381,8 @@ def test_only_some_files_are_looked_at_before(data, monkeypatch):
     assert looked == list(range(0, 80, 10))
     first_look.check_some_inputs(Inputs(()), STREETS)
     # One that is right is enough: the others fail for themselves.
-    first_look.check_some_truths([*["nowhere.png"] * 7, data / "truth/one.png"])
-    first_look.check_some_truths([])
+    first_look.check_some_truths([*["nowhere.png"] * 7, data / "truth/one.png"], STREETS)
+    first_look.check_some_truths([], STREETS)
 
 
 @pytest.mark.parametrize(
