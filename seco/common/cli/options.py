@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from seco.common.cli.unused import is_default
+
 
 class Match(str, Enum):
     """What ``--match`` takes."""
@@ -32,10 +34,9 @@ class NamingName(str, Enum):
 
 def _tell_default(context: typer.Context, label_space: str) -> str:
     """Say what labels are read as where nobody has said it: ids of other classes fit as well."""
-    source = context.get_parameter_source("label_space")
     # Options are read before the processes of torchrun meet.
     first = os.environ.get("RANK", "0") == "0"
-    if source is not None and source.name == "DEFAULT" and first:
+    if first and is_default(context, "label_space"):
         from seco.common.label_spaces import find_label_space
 
         count = find_label_space(label_space).num_classes
