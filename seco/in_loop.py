@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_integer, check_label_map, describe
-from seco.common.images import Normalization, mask_to_batch
+from seco.common.images import mask_to_batch
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
+from seco.common.normalization import Normalization
 from seco.correction.corrector import ConnectivityCorrector
 from seco.refine import Refinement, check_corrector, check_options, refine_with_details
 from seco.regions import Regions

@@ -19,7 +19,6 @@ from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_labels, check_number, describe
 from seco.common.images import (
     Map,
-    Normalization,
     check_pair,
     confidence_to_batch,
     labels_to_batch,
@@ -29,6 +28,7 @@ from seco.common.images import (
 )
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
+from seco.common.normalization import Normalization
 from seco.common.precision import exact
 from seco.connectivities import Connectivities
 from seco.correction.corrector import ConnectivityCorrector

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seco.common.checks import describe
-from seco.common.images import has_unit_scale
 from seco.common.modules import device_of, dtype_of, without_ddp
+from seco.common.normalization import Normalization, rgb_statistics
 from sgg.constants import constant
 from sgg.frozen import frozen
-
-Normalization = tuple[Sequence[float], Sequence[float]]
 
 IMAGENET: Normalization = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and std per channel for RGB in 0-1, as torchvision, timm and transformers have it."""
@@ -33,7 +31,7 @@ class Segmenter:
             ``DistributedDataParallel``, the module within.
         normalization: (mean, std), three numbers each, of the RGB that the model takes,
             ``(x - mean) / std``; they exceed 1 if x is in 0-255 and do not if it is in 0-1. A
-            model that takes 0-1 as it is: ``None``.
+            model that takes 0-1 as it is: ``None``; 0-255 as it is: mean 0 with std 1/255.
 
     Raises:
         TypeError: no callable, or a normalization of another kind.
@@ -156,12 +154,7 @@ def _statistics(normalization: Normalization | None) -> tuple[Tensor, Tensor] | 
         return None
     if not isinstance(normalization, (tuple, list)) or len(normalization) != 2:
         raise TypeError(f"seg_normalization: expected (mean, std), got {describe(normalization)}")
-    mean, std = (torch.as_tensor(s, dtype=torch.float64).cpu() for s in normalization)
-    if mean.shape != (3,) or std.shape != (3,):
-        raise ValueError(
-            "seg_normalization: expected three numbers per statistic, got shapes "
-            f"{tuple(mean.shape)} and {tuple(std.shape)}"
-        )
-    if has_unit_scale("seg_normalization", mean, std):
-        return mean, std
-    return mean / 255, std / 255
+    name = "seg_normalization"
+    instead = "pass None for a model that takes RGB in 0-1, std 1/255 for one that takes 0-255"
+    mean, std = rgb_statistics(name, *normalization, high=1, instead=instead)
+    return mean, std

@@ -17,6 +17,7 @@ from seco.common.compile_modes import CompileMode
 from seco.common.device_time import computing
 from seco.common.images import Map, check_pair, labels_to_batch, to_batch
 from seco.common.labels import LabelSpace
+from seco.common.normalization import Normalization
 from sgg.acceleration import accelerated, in_powers_of_two
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel, Prediction
@@ -24,7 +25,7 @@ from sgg.diffusion.tiling import TileSize, tiled
 from sgg.guided_steps import label_guidance
 from sgg.options import Guidance, GuidanceInput, Precision, TranslationOptions
 from sgg.sampling import Predict, Sampler, add_noise, reverse_process, reverse_timesteps
-from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
+from sgg.segmenter import IMAGENET, Segmenter, as_segmenter
 from sgg.settings import GuidanceSettings
 
 _PRECISIONS: Mapping[torch.dtype | None, Precision | None] = {

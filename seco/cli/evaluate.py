@@ -102,7 +102,6 @@ def evaluate(
     from seco.common.checks import check_number
     from seco.common.files import write_bytes
     from seco.evaluation.tables import connectivity_table, quality_table
-    from seco.folder.connectivities import warn_if_fitted_otherwise
     from seco.folder.evaluate import evaluate_folder, find_pairs
     from seco.refine import check_corrector
 
@@ -138,11 +137,8 @@ def evaluate(
             features, own = fitted_encoder(corrector, encoder, chosen, device)
             fitted = ConnectivityCorrector.load(corrector, encoder=features, device=own)
             check_corrector(fitted, space)
-            fitted.silent = True  # its manifest says what it was fitted to, see below
         place_for_json(json_file)
     with job(overwrite=False, stage=Stage("Measuring")) as options:
-        if corrector is not None and options.processes.first:
-            warn_if_fitted_otherwise(corrector, regions=connectivities is not None)
         found = evaluate_folder(
             pairs,
             space,

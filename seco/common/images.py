@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -11,9 +10,8 @@ from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.checks import check_dense, check_label_map, describe, dtype_name
+from seco.common.normalization import Normalization, Statistic, has_unit_scale, read_statistic
 
-Statistic = Sequence[float] | Tensor | Array
-Normalization = tuple[Statistic, Statistic]
 Map = TypeVar("Map", Array, Tensor)
 
 # How far, on the 0-255 scale, a denormalised image may leave 0-255: resizing with a bicubic
@@ -248,39 +246,6 @@ def check_pair(
         )
 
 
-def has_unit_scale(name: str, mean: Tensor, std: Tensor) -> bool:
-    """Whether a normalization is of RGB in 0-1; if not, it is of RGB in 0-255.
-
-    Args:
-        name: the argument's name, for messages.
-        mean: of the three channels, in any shape; none exceeds 1 if RGB is in 0-1.
-        std: the same; all exceed 1 if RGB is in 0-255.
-
-    Raises:
-        ValueError: no mean and std that can be, or each of another scale.
-
-    Example:
-        >>> has_unit_scale("normalization", torch.full((3,), 0.5), torch.full((3,), 0.2))
-        True
-        >>> has_unit_scale("normalization", torch.full((3,), 116.0), torch.full((3,), 57.0))
-        False
-    """
-    usable = (mean >= 0).all() and (std > 0).all() and torch.isfinite(mean + std).all()
-    if not bool(usable):
-        raise ValueError(
-            f"{name}: expected mean >= 0 and std > 0, got {_listed(mean)}, {_listed(std)}"
-        )
-    unit = bool((mean <= 1).all()) and bool((std <= 1).all())
-    # 0.229 with 123.675, or 0.485 with 58.395: each alone says another scale.
-    mixed = bool((std < 1).any()) or bool(((mean > 0) & (mean <= 1)).all())
-    if not unit and mixed:
-        raise ValueError(
-            f"{name}: expected mean and std on one scale, 0-1 or 0-255, "
-            f"got {_listed(mean)}, {_listed(std)}"
-        )
-    return unit
-
-
 def _beside(name: str, array: Array | Tensor, like: Tensor) -> Tensor:
     if isinstance(array, np.ndarray):
         if array.dtype.kind not in "biuf":
@@ -329,24 +294,13 @@ def _affine(normalization: Normalization, batch: Tensor) -> tuple[Tensor, Tensor
         _statistic(name, value, batch)
         for name, value in zip(("mean", "std"), normalization, strict=True)
     )
-    unit = has_unit_scale("normalization", mean, std)
-    if unit and bool((mean == 0).all()) and bool((std == 1).all()):
-        raise ValueError(
-            "normalization: expected a mean and std that tell 0-1 from 0-255, got mean 0, std 1; "
-            "pass None for an image in 0-1"
-        )
+    unit = has_unit_scale("normalization", mean, std, instead="pass None for an image in 0-1")
     scale, shift = (std * 255, mean * 255) if unit else (std, mean)
     return scale.to(batch.device), shift.to(batch.device)
 
 
 def _statistic(name: str, value: Statistic, batch: Tensor) -> Tensor:
-    """On the CPU: it is looked at several times."""
-    try:
-        tensor = torch.as_tensor(value, dtype=torch.float32).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(
-            f"normalization: expected {name} of three numbers, got {describe(value)}"
-        ) from error
+    tensor = read_statistic("normalization", name, value).float()
     if tensor.shape in ((3,), (3, 1, 1)):
         tensor = tensor.reshape(1, 3, 1, 1)
     if tensor.ndim != 4 or tensor.shape[1:] != (3, 1, 1) or len(tensor) not in (1, len(batch)):
@@ -354,10 +308,4 @@ def _statistic(name: str, value: Statistic, batch: Tensor) -> Tensor:
             f"normalization: expected {name} of shape (3,), (3, 1, 1) or ({len(batch)}, 3, 1, 1), "
             f"got {tuple(tensor.shape)}"
         )
-    if not torch.isfinite(tensor).all():
-        raise ValueError(f"normalization: expected finite numbers, got {name} {_listed(tensor)}")
     return tensor
-
-
-def _listed(statistic: Tensor) -> str:
-    return str([round(value, 4) for value in statistic.flatten()[:3].tolist()])

@@ -12,9 +12,10 @@ from torch import Tensor
 from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_integer, describe
 from seco.common.files import PathLike
-from seco.common.images import Map, Normalization, restore
+from seco.common.images import Map, restore
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
+from seco.common.normalization import Normalization
 from seco.common.parallel import processes_of_group
 from seco.common.precision import cpu_by_default
 from seco.common.processes import ALONE
@@ -96,8 +97,7 @@ class ConnectivityCorrector:
         self.seed = check_integer("seed", seed, low=0)
         self._given = as_extractor(encoder, seed=seed, device=device)
         self._fitted: tuple[ConnectivityClassifier, FitRecord] | None = None
-        self.silent = False
-        """Whether :meth:`warn_if_fitted_otherwise` has nothing more to say, or another says it."""
+        self._told = False  # of other units than it was fitted to
 
     @property
     def record(self) -> FitRecord:
@@ -186,7 +186,7 @@ class ConnectivityCorrector:
             feature_memory=feature_memory,
             progress=progress,
         )
-        self._fitted, self.silent = (classifier, record), False
+        self._fitted, self._told = (classifier, record), False
         return self
 
     def correct(
@@ -326,22 +326,24 @@ class ConnectivityCorrector:
             regions: whether it judges regions that are given, or connected components.
         """
         fitted = self.record.regions
-        if self.silent or fitted is None or fitted == regions:
+        if self._told or fitted is None or fitted == regions:
             return
         if fitted:
             said = (
                 "corrector: was fitted to the regions of refined labels and judges connected "
                 "components here; give the regions, connectivities=details.connectivities of "
-                "details = seco.refine_with_details(...), or fit it to labels"
+                "details = seco.refine_with_details(...) or --connectivities as seco refine "
+                "--save-connectivities wrote them, or fit it to labels"
             )
         else:
             said = (
                 "corrector: was fitted to the connected components of labels and judges regions "
-                "here; fit it to samples (img, details.connectivities[0]) of "
-                "details = seco.refine_with_details(...)"
+                "here; fit it to samples (img, details.connectivities[0]) of details = "
+                "seco.refine_with_details(...) or with --connectivities as seco refine "
+                "--save-connectivities wrote them"
             )
         warnings.warn(said, stacklevel=3)
-        self.silent = True  # after it: where warnings are errors every call is refused
+        self._told = True  # after it: where warnings are errors every call is refused
 
     def losses(
         self,

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from seco.common.checks import check_integer, check_number, describe
-from seco.common.images import has_unit_scale
 from seco.common.modules import device_of, dtype_of, fingerprint
+from seco.common.normalization import rgb_statistics
 from seco.correction.levels import levels_of, whole
 from seco.correction.protocol import FeatureExtractor, FeatureMap
 from seco.correction.segmenter_extractor import SegmenterExtractor
@@ -22,6 +22,9 @@ from seco.sam.protocol import PromptableSegmenter
 from seco.sam.sam2 import is_sam2
 from seco.sam.segment_anything import is_segment_anything
 from seco.sam.transformers import is_transformers_sam
+
+# Whatever the pixels' scale, it is told by a std that is not 1.
+_RAW = "give std 255 for a module that takes RGB in 0-1, also within one that multiplies by 255"
 
 
 class SmallExtractor:
@@ -112,7 +115,8 @@ class ModuleExtractor:
             raise TypeError(f"module: expected a torch.nn.Module, got {describe(module)}")
         self._module = copy.deepcopy(module).eval().requires_grad_(True) if trained else module
         self._is_trained = trained
-        self._statistics = _statistics(mean, std)
+        found = rgb_statistics("mean, std", mean, std, high=255, instead=_RAW)
+        self._statistics = found.float().reshape(2, 3, 1, 1)
         self._output = output
         self._learning_rate_factor = check_number(
             "learning_rate_factor", learning_rate_factor, low=0
@@ -159,29 +163,6 @@ class ModuleExtractor:
             "output": str(self._output),
         }
         return said if self._is_trained else said | {"weights": fingerprint(self._module)}
-
-
-def _statistics(mean: object, std: object) -> Tensor:
-    """Mean and std as (2, 3, 1, 1) float32, of RGB in 0-255."""
-    both = torch.stack([_three("mean", mean), _three("std", std)])
-    unit = has_unit_scale("mean, std", both[0], both[1])
-    if unit and bool((both[0] == 0).all()) and bool((both[1] == 1).all()):
-        raise ValueError(
-            "mean, std: expected what tells 0-1 from 0-255, got mean 0, std 1; give std 255 for a "
-            "module that takes RGB in 0-1, also within one that multiplies by 255"
-        )
-    return (both * 255 if unit else both).float().reshape(2, 3, 1, 1)
-
-
-def _three(name: str, value: object) -> Tensor:
-    """On the CPU, in double precision: 255 times it rounds once."""
-    try:
-        numbers = torch.as_tensor(value, dtype=torch.float64, device="cpu")
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"{name}: expected three numbers, got {describe(value)}") from error
-    if numbers.shape != (3,):
-        raise ValueError(f"{name}: expected three numbers, got shape {tuple(numbers.shape)}")
-    return numbers
 
 
 def as_extractor(

@@ -10,7 +10,6 @@ from torch import Tensor
 from seco.common.arrays import Array
 from seco.common.checks import check_labels
 from seco.common.images import (
-    Normalization,
     check_pair,
     confidence_to_batch,
     labels_to_batch,
@@ -18,6 +17,7 @@ from seco.common.images import (
     to_batch,
 )
 from seco.common.labels import LabelSpace
+from seco.common.normalization import Normalization
 from seco.connectivities import Connectivities
 
 

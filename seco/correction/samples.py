@@ -10,13 +10,13 @@ from torch import Tensor
 from seco.common.arrays import Array
 from seco.common.checks import check_labels, describe
 from seco.common.images import (
-    Normalization,
     check_pair,
     confidence_to_batch,
     labels_to_batch,
     to_batch,
 )
 from seco.common.labels import LabelSpace
+from seco.common.normalization import Normalization
 from seco.components import connected_components
 from seco.connectivities import Connectivities, check_connectivities
 from seco.correction.settings import SCCSettings

@@ -8,9 +8,9 @@ from contextlib import closing
 from typing import Any
 
 from seco.common.checks import describe
-from seco.common.images import Normalization
 from seco.common.jobs.overlap import overlap
 from seco.common.labels import LabelSpace
+from seco.common.normalization import Normalization
 from seco.correction.samples import Sample, Scene, read_scene
 from seco.correction.settings import SCCSettings
 

@@ -5,7 +5,6 @@ In a label alone two cars that touch are one component, even where SAM told them
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 
 from seco.common.array_files import read_arrays, write_arrays
 from seco.common.arrays import Array
-from seco.common.jobs import Manifest
 from seco.common.labels import LabelSpace
 from seco.connectivities import Connectivities, check_connectivities
 
@@ -87,36 +85,3 @@ def connectivities_of(path: Path, label: Array, space: LabelSpace) -> Connectivi
             f"it ({others} pixels have another class); seco refine writes both anew"
         )
     return item
-
-
-def warn_if_fitted_otherwise(corrector: Path, *, regions: bool) -> None:
-    """Warn where a corrector shall judge other units than those that it learnt from.
-
-    Its losses are told apart by those that it saw in fitting: of regions that refining found, or
-    of the labels' connected components. Nothing is known of one that :func:`seco.folder.fit_folder`
-    has not made.
-
-    Args:
-        corrector: its folder.
-        regions: whether it judges regions now.
-
-    Raises:
-        OSError, ValueError: its manifest cannot be read.
-    """
-    manifest = Manifest.read(corrector)
-    if manifest is None or manifest.job != "seco fit":
-        return
-    fitted = bool(manifest.settings.get("connectivities", False))
-    if fitted and not regions:
-        warnings.warn(
-            f"{corrector}: was fitted to the regions of refined labels and judges connected "
-            "components here; give the regions (--connectivities, as seco refine "
-            "--save-connectivities wrote them), or fit it without them",
-            stacklevel=3,
-        )
-    elif regions and not fitted:
-        warnings.warn(
-            f"{corrector}: was fitted to the connected components of labels and judges regions "
-            "here; fit it with --connectivities, as seco refine --save-connectivities writes them",
-            stacklevel=3,
-        )

@@ -15,7 +15,7 @@ from seco.common.jobs import JobOptions, Summary, run_job
 from seco.connectivities import Connectivities
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
-from seco.folder.connectivities import connectivities_of, warn_if_fitted_otherwise
+from seco.folder.connectivities import connectivities_of
 from seco.folder.outputs import LabelResult, OutputFormat, connectivities_file, write_result
 from seco.folder.provenance import manifest_of
 from seco.folder.stage import check_confidences, count_decisions, input_settings
@@ -62,8 +62,7 @@ def correct_folder(
     """
     fitted_in, place, parts = Path(corrector), Path(out), as_path(connectivities)
     fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=device)
-    if options.processes.first:
-        warn_if_fitted_otherwise(fitted_in, regions=parts is not None)
+    fitted.warn_if_fitted_otherwise(regions=parts is not None)
     if fitted.record.confident:
         check_confidences(inputs, f"as {fitted_in} was fitted with them")
     space = fitted.label_space

@@ -160,6 +160,8 @@ def evaluate_folder(
     processes, inputs, parts = options.processes, pairs.labels, as_path(connectivities)
     if corrector is not None and corrector.record.confident:
         check_confidences(inputs, "as the corrector was fitted with them")
+    if corrector is not None:
+        corrector.warn_if_fitted_otherwise(regions=parts is not None)
     for outcome in inputs.failures if processes.first else ():
         options.report(outcome)
     places = processes.share(list(range(len(inputs.files))))

@@ -23,7 +23,6 @@ from seco.common.transfers import Carrier, Transfer
 from seco.connectivities import Connectivities
 from seco.correction.corrector import ConnectivityCorrector
 from seco.correction.storage import CORRECTOR_FILE
-from seco.folder.connectivities import warn_if_fitted_otherwise
 from seco.folder.outputs import LabelResult, OutputFormat, ResultFiles, write_result
 from seco.folder.provenance import manifest_of
 from seco.folder.regions import check_age, found_in, regions_file
@@ -102,7 +101,7 @@ class Refiner:
             self.corrector, encoder=self.encoder, device=self.device
         )
         check_corrector(fitted, self.label_space)
-        fitted.silent = True  # what it was fitted to is told once for the whole job
+        fitted.warn_if_fitted_otherwise(regions=True)  # before hours of work, not after an image
         return fitted
 
     @cached_property
@@ -233,8 +232,6 @@ def refine_folder(
     output.check_space(space)
     # what is wrong with them is no file's fault
     _ = refiner.loaded, refiner.found, refiner.carrier
-    if refiner.corrector is not None and options.processes.first:
-        warn_if_fitted_otherwise(refiner.corrector, regions=True)
     manifest = manifest_of(
         "seco refine",
         {
@@ -306,8 +303,6 @@ def refine_file(inputs: Inputs, label: PathLike, scores: PathLike | None, refine
     """
     (files,) = inputs.files
     OutputFormat().check_space(refiner.label_space)
-    if refiner.corrector is not None:
-        warn_if_fitted_otherwise(refiner.corrector, regions=True)
     result = refiner.refine(refiner.read(files, inputs))
     written = ResultFiles(Path(label), as_path(scores))
     for path in written.listed:

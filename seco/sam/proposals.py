@@ -11,7 +11,8 @@ from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.checks import check_integer
-from seco.common.images import Normalization, to_batch
+from seco.common.images import to_batch
+from seco.common.normalization import Normalization
 from seco.common.precision import exact
 from seco.common.tables import join
 from seco.regions import Regions, pack_masks

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sgg.segmenter import IMAGENET, Normalization
+from seco.common.normalization import Normalization
+from sgg.segmenter import IMAGENET
 
 
 class NormalizationName(str, Enum):

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from seco.common.checks import describe
 from seco.common.functions import call_function, names_function
 from seco.common.modules import fingerprint
+from seco.common.normalization import Normalization
 from sgg.diffusion.latent import overflows_in_half
 from sgg.diffusion.loading import as_diffusion
 from sgg.diffusion.protocol import DiffusionModel
 from sgg.folder.stored import stored_dtype, variant_in
-from sgg.segmenter import IMAGENET, Normalization, Segmenter, as_segmenter
+from sgg.segmenter import IMAGENET, Segmenter, as_segmenter
 
 
 def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:

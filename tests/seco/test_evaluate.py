@@ -23,7 +23,6 @@ from seco import (
     connected_components,
 )
 from seco.common.files import write_label
-from seco.common.jobs import Manifest
 from seco.evaluation import (
     TrueConnectivities,
     boundary_overlap,
@@ -265,7 +264,8 @@ def test_the_regions_that_refining_found_are_judged(work, fitted):
     assert result.exit_code == 0, result.output
     assert one["connectivities"]["count"] == len(judged[3]) > len(components[3])
     (work / "images/frame.png").rename(work / "images/more/3.png")
-    Manifest("seco fit", {"connectivities": True}).write(work / "corrector")
+    path = work / "corrector/corrector.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"regions": True}))
     with pytest.warns(UserWarning, match="was fitted to the regions of refined labels"):
         evaluate(work, "--corrector", work / "corrector", *given[:-2])
     write_label(work / "labels" / f"{NAMES[0]}.png", np.zeros_like(draw(0)[1]), SPACE)

@@ -88,7 +88,7 @@ def test_a_transformers_model():
     [
         (None, lambda x: x),
         (((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), lambda x: 2 * x - 1),
-        (((0, 0, 0), (1, 1, 1)), lambda x: x),
+        (((0, 0, 0), (1 / 255,) * 3), lambda x: 255 * x),
         (((127.5, 127.5, 127.5), (127.5, 127.5, 127.5)), lambda x: 2 * x - 1),
         (((0, 0, 0), (255, 255, 255)), lambda x: x),
         (([104.0, 117.0, 123.0], [1.0, 1.0, 1.0]), lambda x: 255 * x - torch.tensor(
@@ -158,7 +158,9 @@ def test_refuses_other_outputs(output, error, message):
         ({"model": None}, TypeError, "seg_model: expected a module or function.*got NoneType"),
         ({"model": Net}, TypeError, "seg_model: expected a module or function"),
         ({"normalization": 3}, TypeError, "seg_normalization: expected"),
-        ({"normalization": ((0.5,), (0.5,))}, ValueError, "three numbers"),
+        ({"normalization": ((0.5,), (0.5,))}, ValueError, "expected mean of three numbers"),
+        ({"normalization": (IMAGENET[0], None)}, TypeError, "expected std of three numbers"),
+        ({"normalization": ((0,) * 3, (1,) * 3)}, ValueError, "tell 0-1 from 0-255.* pass None"),
         ({"normalization": ((0.5, 0.5, 0.5), (0.5, 0.0, 0.5))}, ValueError, "std > 0"),
         (
             {"normalization": ((123.0, 116.0, 103.0), (0.2, 0.2, 0.2))},

@@ -102,12 +102,12 @@ def test_statistics_say_whether_they_are_of_0_to_1_or_of_0_to_255():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"mean": (0.5, 0.5)}, r"mean: expected three numbers, got shape \(2,\)"),
-        ({"std": 0.2}, r"std: expected three numbers, got shape \(\)"),
-        ({"std": "rgb"}, "std: expected three numbers, got str 'rgb'"),
-        ({"std": (0.0, 0.2, 0.2)}, "mean, std: expected mean >= 0 and std > 0"),
+        ({"mean": (0.5, 0.5)}, r"mean, std: expected mean of three numbers, got shape \(2,\)"),
+        ({"std": 0.2}, r"expected std of three numbers, got shape \(\)"),
+        ({"std": "rgb"}, "expected std of three numbers, got str 'rgb'"),
+        ({"std": (0.0, 0.2, 0.2)}, "mean, std: expected finite mean >= 0 and std > 0"),
         ({"mean": (0.485, 0.456, 0.406)}, "mean, std: expected mean and std on one scale"),
-        ({"mean": (0, 0, 0), "std": (1, 1, 1)}, "mean, std: expected what tells 0-1 from 0-255"),
+        ({"mean": (0, 0, 0), "std": (1, 1, 1)}, "got mean 0, std 1; give std 255"),
     ],
 )
 def test_unusable_statistics_are_refused_at_once(wrong, said):

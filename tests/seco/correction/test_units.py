@@ -111,10 +111,12 @@ def test_it_is_saved_and_files_without_it_are_silent(tmp_path):
     ConnectivityCorrector.load(tmp_path, encoder=Colour()).correct(IMAGE, LABEL)
 
 
-def test_a_folder_job_says_it_itself(tmp_path):
+def test_a_folder_job_says_it_before_the_first_image_and_no_more(tmp_path):
     fit(regions=()).save(tmp_path)
     refiner = Refiner(None, SPACE, regions=tmp_path, corrector=tmp_path, encoder=Colour())
-    refine(refiner.loaded)
+    with pytest.warns(UserWarning, match="fitted to the connected components"):
+        loaded = refiner.loaded
+    refine(loaded)  # a warning fails the test
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,6 @@ def test_judging_other_units_than_were_fitted_is_told(work):
     with pytest.warns(UserWarning, match="corrector: was fitted to the regions of refined labels"):
         correct(work, "by components")
     correct(work, "by regions", connectivities=work / "parts")  # no warning, or the test fails
-    (work / "corrector/manifest.json").unlink()  # as ConnectivityCorrector.save leaves it
-    correct(work, "unknown")
     fit(work, "refined", overwrite=True)
     told = "corrector: was fitted to the connected components of labels"
     with pytest.warns(UserWarning, match=told):
