@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from seco.common.jobs import Manifest, library_versions
-from seco.common.libraries import libraries_of
 from seco.common.modules import fingerprint
+from seco.common.provenance import describe_making
 from seco.correction.extractors import as_extractor
 from seco.correction.segmenter_extractor import SegmenterExtractor
 from seco.correction.storage import CORRECTOR_FILE
@@ -34,13 +35,7 @@ def manifest_of(
     from seco import __version__
 
     versions = {"seco": __version__, **library_versions(*_LIBRARIES)}
-    known = {}
-    for name, model in models.items():
-        said = describe_model(model, fits=fits)
-        if said is not None:
-            known[name] = said
-            versions |= libraries_of(model)
-    return Manifest(job, settings, known, versions)
+    return describe_making(job, settings, models, partial(describe_model, fits=fits), versions)
 
 
 def describe_model(model: object, *, fits: bool = False) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seco.common.jobs import Manifest, library_versions
-from seco.common.libraries import libraries_of
+from seco.common.provenance import describe_making
 from sgg.folder.models import describe_model
 
 _LIBRARIES = ("torch", "numpy", "pillow")
@@ -23,10 +23,4 @@ def manifest_of(job: str, settings: Mapping[str, Any], models: Mapping[str, obje
     from sgg import __version__
 
     versions = {"sgg": __version__, **library_versions(*_LIBRARIES)}
-    known = {}
-    for name, model in models.items():
-        said = describe_model(model)
-        if said is not None:
-            known[name] = said
-            versions |= libraries_of(model)
-    return Manifest(job, settings, known, versions)
+    return describe_making(job, settings, models, describe_model, versions)

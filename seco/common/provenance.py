@@ -1,17 +1,44 @@
-"""Which libraries a model's modules come from, for what is said of outputs made with it."""
+"""What a manifest says its outputs were made with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import packages_distributions
 from inspect import ismethod
+from typing import Any
 
 from torch import nn
 
-from seco.common.jobs import library_versions
+from seco.common.jobs import Manifest, library_versions
 
 # What every manifest has anyway: this library's version, and torch's.
 _KNOWN = {"seco", "sgg", "torch"}
+
+
+def describe_making(
+    job: str,
+    settings: Mapping[str, Any],
+    models: Mapping[str, object],
+    describe: Callable[[object], str | None],
+    versions: Mapping[str, str],
+) -> Manifest:
+    """A job's manifest, with the versions of the libraries that its models come from.
+
+    Args:
+        job: see :class:`seco.common.jobs.Manifest`.
+        settings: see there.
+        models: whatever the job takes, per name.
+        describe: tells a model from any other; ``None`` where there is none.
+        versions: of what computes without them.
+    """
+    known = {}
+    versions = dict(versions)
+    for name, model in models.items():
+        said = describe(model)
+        if said is not None:
+            known[name] = said
+            versions |= libraries_of(model)
+    return Manifest(job, settings, known, versions)
 
 
 def libraries_of(model: object) -> dict[str, str]:
