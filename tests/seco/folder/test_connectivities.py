@@ -67,6 +67,10 @@ def test_what_refining_found_is_fitted_and_corrected_and_not_its_components(work
         correct(work, "corrected", output=after)
 
 
+def refiner(work):
+    return Refiner(None, CITYSCAPES, regions=work / "regions", corrector=work / "corrector")
+
+
 def test_judging_other_units_than_were_fitted_is_told(work):
     vote_in_parts(work)
     fit(work, "refined", work / "parts")
@@ -78,13 +82,12 @@ def test_judging_other_units_than_were_fitted_is_told(work):
     with pytest.warns(UserWarning, match=told):
         correct(work, "other way round", connectivities=work / "parts")
     correct(work, "both by components")
-    refiner = Refiner(None, CITYSCAPES, regions=work / "regions", corrector=work / "corrector")
     with pytest.warns(UserWarning, match=told):
-        refine_folder(find_inputs(work / "images", work / "labels"), work / "out", refiner)
+        refine_folder(find_inputs(work / "images", work / "labels"), work / "out", refiner(work))
     shutil.copy(work / "regions/part0/0.npz", work / "regions")
     one = single_input(work / "images/part0/0.png", work / "labels/part0/0.png")
     with pytest.warns(UserWarning, match=told):
-        refine_file(one, work / "one.png", None, refiner)
+        refine_file(one, work / "one.png", None, refiner(work))
 
 
 def test_connectivities_are_outputs_and_inputs_as_labels_are(work):
