@@ -3,36 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evidence.adaptation import SETTINGS
-from evidence.labelling import BASE
+from evidence.overview import orders_count, sets_table, students_table, together_table
 from evidence.papers import ABLATION, CLOSED
 from evidence.planned import DATA, planned
 from evidence.plots import plot_name, write_plot
 from evidence.publish import RESULTS, Published, read_published
-from evidence.seco_suite import UPPER
-from evidence.summary import seeds_of, values_of
-from evidence.tables import (
-    markdown,
-    orders_table,
-    section_orders,
-    section_table,
-    share_of_way,
-)
+from evidence.summary import seeds_of
+from evidence.tables import orders_table, section_orders, section_table
 from seco.common.files import write_bytes
 
 DOCS = RESULTS.parents[1]
 NOTES = "notes.json"
 SEEDS = 3  # as many as there are to be
-ONE_SEED = "one seed: nothing is claimed"
 HEAD = """\
 # Evidence: the two papers' comparisons, on domains that anyone has
 
 This page is made by `python examples/evidence --write-docs` of the numbers in
-docs/results/evidence; none of it but the notes is written by hand. Everything can be run again:
+docs/results/evidence; none of it but the notes is written by hand. All figures are mIoU on target
+images in percent, means ± standard deviations over seeds. How they were measured, and what the
+words mean, is said [below](#how-it-was-measured).
+"""
+STUDENTS = """\
+## In one look
+
+Students that learn from labels of target images: all that the source model gave (*raw*), the most
+confident half of them (*base*, the papers' input), refined ones (pixels outside all regions keep
+their label), what PSA would make with *true regions*, and true labels. Of a black box all labels
+are the base, as it gives no confidences.
+"""
+PAPERS_WAY = (
+    "*Of the way* is PSA + SCC's share of the way from base to true labels; a dash where that way "
+    "is shorter than three of its deviations. The paper's shares, in UDA from GTA5 to Cityscapes: "
+    f"{', '.join(f'{name} {share} %' for name, share in CLOSED.items())}."
+)
+SETS = """\
+Segmenters that learn from the labelled source images as they are, from their translations, and from
+labelled target images:
+"""
+TOGETHER_SAYS = """\
+Both papers together: a segmenter that learns from the source images or from their translations, and
+the same segmenter after learning on from the labels that it gives to target images, refined.
+"""
+MEASURED = """\
+## How it was measured
+
+Everything can be run again:
 
 ```
 python examples/evidence --suite all --data streets --seeds 3 --scale cpu --out evidence
@@ -48,21 +67,18 @@ of the first half alone, from which the upper bound and the oracle learn. Segmen
 the demo's small network with a new head or, *from ImageNet*, an EfficientNet-Lite0, whose features
 the corrector sees then, too; *edge regions* are cut from the maps of a boundary detector (PiDiNet,
 trained on other photographs). On streets every seed has images of its own (but for the held-out
-ones), and on both training crops and a corrector of its own; figures are means ± standard
-deviations over seeds, mIoU in percent, ignored pixels counting as misses in labels. Settings are
-the library's defaults, or the papers' where it says so; what was chosen after a look at results
-like these stands in the notes. True labels are read for measuring, by the ceiling (*ideal regions*:
-PSA with true regions, named by the pseudo-labels; a ceiling of what better regions give, not of
-correction) and by the upper bound.
+ones), and on both training crops and a corrector of its own; ignored pixels count as misses in
+labels. Settings are the library's defaults, or the papers' where it says so; what was chosen after
+a look at results like these stands in the notes. True labels are read for measuring, by the
+ceiling (*ideal regions*: PSA with true regions, named by the pseudo-labels; a ceiling of what
+better regions give, not of correction) and by the upper bound.
 
-"Of the way" is the share of the way from the base to the upper bound, by seed. *Base* is the
-student that learns from the most confident half of the model's labels, as the paper's input is;
-*raw* takes all labels. *Rest ignored* (paper) or *kept*: pixels outside all regions lose or keep
-their label. *DivideMix* is our own small form of the pixel-wise filter, with one network; *SCC
-without SAM* corrects the labels' own components, with the features that correct the others. An
+*Rest ignored* (paper) or *kept*: pixels outside all regions lose or keep their label. *DivideMix*
+is our own small form of the pixel-wise filter, with one network; *SCC without SAM* corrects the
+labels' own components, with the features that correct the others. "Of the way" is by seed. An
 order holds if it does in every seed, and "within the deviations" if the means then differ by less
-than both standard deviations together. Shares of a way that is less than three of its deviations
-are left out. In plots bars are one standard deviation, and grey dots the seeds.
+than both standard deviations together. In plots bars are one standard deviation, and grey dots the
+seeds.
 """
 SUITES = {"seco": "Labels (SeCo)", "sgg": "Translations (SGG, PTL), and both papers together"}
 TITLES = {
@@ -120,46 +136,28 @@ def page(docs: Path = DOCS) -> str:
 
 
 def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Iterator[str]:
+    if not published:
+        yield "Nothing has been published yet."
+        return
+    suites = {one.suite for one in published}
+    if "seco" in suites:
+        yield STUDENTS
+        yield students_table(published)
+        yield PAPERS_WAY
+    if "sgg" in suites:
+        yield SETS
+        yield sets_table(published)
+        yield TOGETHER_SAYS
+        yield together_table(published)
     yield "## What agrees with the papers, and what does not"
     if "overview" in notes:
         yield notes["overview"]
-    rows = []
-    for one in published:
-        for section, numbers in one.sections().items():
-            orders = section_orders(one.suite, section, numbers, one.numbers)
-            if orders and seeds_of(numbers) == 1:
-                rows.append([f"{one.data}, {one.scale}: {section}", ONE_SEED, "", "", ""])
-            elif orders:
-                kinds = Counter(
-                    o.verdict if o.verdict in ("yes", "no") else o.verdict.split()[0]
-                    for o in orders
-                )
-                counts = (f"{kinds[kind]}" for kind in ("yes", "yes,", "in", "no"))
-                rows.append([f"{one.data}, {one.scale}: {section}", *counts])
     yield (
-        "How many of the expected orders hold in every seed, clearly or within the deviations, in "
+        "How many of the papers' orders hold in every seed, clearly or within the deviations, in "
         "some seeds, or in none; which, stands in every section."
     )
-    head = ("", "clearly", "within the deviations", "in some seeds", "in none")
-    yield markdown(head, rows) if rows else "Nothing has been published yet."
-    rows = [["paper, UDA, GTA5 → Cityscapes", *(f"{name} {CLOSED[name]} %" for name in CLOSED)]]
-    for one in published:
-        for section, numbers in one.sections().items():
-            found = values_of(numbers)
-            if section not in SETTINGS or not {BASE, UPPER} <= found.keys():
-                continue
-            ends = found[BASE], found[UPPER]
-            shares = []
-            for variant in (
-                "PSA + SCC, rest=ignored",
-                "PSA + SCC, rest=kept",
-                "ideal regions, rest=kept",
-            ):
-                if variant in found:
-                    shares.append(f"{variant}: {share_of_way(ends[0], found[variant], ends[1])}")
-            rows.append([f"{one.data}, {one.scale}: {section}", *shares, *[""] * (3 - len(shares))])
-    yield "The share of the way from base to upper bound that is covered:"
-    yield markdown(("", "", "", ""), rows)
+    yield orders_count(published)
+    yield MEASURED
 
 
 def _of_file(one: Published, notes: Mapping[str, str]) -> Iterator[str]:

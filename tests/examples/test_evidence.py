@@ -125,6 +125,7 @@ def test_finished_sections_are_published_and_told(out, tmp_path):
         assert f"images/{path.name}" in text
     assert "| PSA + SCC, rest=kept |" in text
     assert "- seco, streets, scale cpu: everything." in text
+    assert "| streets, smoke: strength 0.2 | " in text
     assert "| streets, smoke: source-free | one seed: nothing is claimed |  |  |  |" in text
 
 
@@ -311,6 +312,35 @@ def test_the_committed_page_is_what_the_committed_numbers_give():
     )
     for one in read_published():
         assert one.scale != "smoke"
+
+
+def in_overview(row, column):
+    """A cell of the first tables of the committed page."""
+    lines = (DOCS / "evidence.md").read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith(f"| {row} |"))
+    head = next(line for line in reversed(lines[:at]) if line.startswith("|  |"))
+    return lines[at].split("|")[head.split("|").index(f" {column} ")].strip()
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "file", "cell"),
+    [
+        ("streets, cpu: UDA", "**PSA + SCC**", "seco-streets-cpu",
+         {"setting": "UDA", "arm": "PSA + SCC", "options": {"rest": "kept"}}),
+        ("camvid-imagenet, cpu: open-set", "true labels", "seco-camvid-imagenet-cpu",
+         {"setting": "open-set", "arm": "supervised on target", "options": {}}),
+        ("camvid, cpu: strength 0.7", "LCG", "sgg-camvid-cpu",
+         {"setting": "translation", "arm": "LCG", "options": {"strength": 0.7}}),
+        ("streets, cpu", "**its labels, PSA + SCC**", "sgg-streets-cpu",
+         {"setting": "both papers", "arm": "SGG", "options": {"labels": "PSA + SCC"}}),
+    ],
+)  # fmt: skip
+def test_the_overview_shows_the_committed_numbers(row, column, file, cell):
+    said = json.loads((DOCS / "results" / "evidence" / f"{file}.json").read_text())
+    own = [one for one in said["cells"] if cell.items() <= one.items()]
+    values = [100 * one["numbers"]["target"]["mean_iou"] for one in own]
+    assert sorted(one["seed"] for one in own) == [0, 1, 2]
+    assert in_overview(row, column) == f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
 
 
 def test_the_committed_page_has_its_plots(tmp_path):
