@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Literal
 
@@ -13,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seco.arguments import check_corrector, check_options, read_arguments
 from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_integer, check_label_map, describe
 from seco.common.images import mask_to_batch
@@ -20,7 +19,7 @@ from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.common.normalization import Normalization
 from seco.correction.corrector import ConnectivityCorrector
-from seco.refine import Refinement, check_corrector, check_options, refine_with_details
+from seco.refine import Refinement, refine_batch
 from seco.regions import Regions
 from seco.sam.loading import as_segmenter
 from seco.settings import PSASettings
@@ -160,40 +159,32 @@ def refine_in_loop(
         )
     if callable(regions):
         regions = regions()
-    with _own_names():
-        found = refine_with_details(
-            target_img,
-            pseudo_label,
-            segmenter,
-            label_space=label_space,
-            confidence=confidence,
-            keep_fraction=keep_fraction,
-            confidence_threshold=confidence_threshold,
-            valid=free,
-            normalization=normalization,
-            regions=regions,
-            outside=outside,
-            corrector=corrector,
-            settings=settings,
-        )
+    asked = read_arguments(
+        target_img,
+        pseudo_label,
+        label_space,
+        confidence=confidence,
+        keep_fraction=keep_fraction,
+        confidence_threshold=confidence_threshold,
+        valid=free,
+        normalization=normalization,
+        regions=regions,
+        looking={"sam": sam, "corrector": corrector},
+        names=("target_img", "pseudo_label"),
+    )
+    found = refine_batch(
+        asked,
+        label_space,
+        settings,
+        segmenter=segmenter,
+        outside=outside,
+        corrector=corrector,
+    )
     if weight == "keep":
         return found.labels, pseudo_weight
     ignore = label_space.ignore_index
     factor = _factor(weight, found, pseudo_label, torch.where(free, before, 0), ignore)
     return found.labels, torch.where(free, before * factor, before).to(before.dtype)
-
-
-@contextmanager
-def _own_names() -> Iterator[None]:
-    """Name the arguments of this call in the errors of the one that it makes."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        said = re.sub(r"\bimg\b", "target_img", str(error))
-        said = re.sub(r"\bpl\b", "pseudo_label", said)
-        if said == str(error) or type(error) not in (TypeError, ValueError):
-            raise
-        raise type(error)(said) from error
 
 
 def _is_misplaced(sam: torch.device, *, beside: torch.device) -> bool:

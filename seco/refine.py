@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from seco.aggregation import (
-    Aggregated,
-    ToAggregate,
-    aggregate,
-    needs_embedding,
-)
+from seco.aggregation import Aggregated, ToAggregate, aggregate, needs_embedding
+from seco.arguments import ToRefine, check_corrector, check_options, read_arguments
 from seco.common.arrays import Array
-from seco.common.checks import check_choice, check_labels, check_number, describe
-from seco.common.images import (
-    Map,
-    check_pair,
-    confidence_to_batch,
-    labels_to_batch,
-    mask_to_batch,
-    restore,
-    to_batch,
-)
+from seco.common.images import Map, restore
 from seco.common.label_spaces import CITYSCAPES
 from seco.common.labels import LabelSpace
 from seco.common.normalization import Normalization
@@ -36,8 +23,7 @@ from seco.correction.judging import Judgement
 from seco.regions import Regions
 from seco.sam.inference import encode
 from seco.sam.loading import as_segmenter
-from seco.sam.protocol import Embedding
-from seco.selection import select_confident
+from seco.sam.protocol import Embedding, PromptableSegmenter
 from seco.settings import PSASettings
 
 
@@ -183,45 +169,52 @@ def refine_with_details(
         has_regions=regions is not None,
         has_confidence=confidence is not None,
     )
-    images = segmenter = None
-    for name, value in (("sam", sam), ("corrector", corrector)):
-        if value is not None and img is None:
-            raise ValueError(f"img: expected an image where {name} is given, got None")
     if corrector is not None:
         check_corrector(corrector, label_space)
-    if img is not None and (sam is not None or corrector is not None):
-        images = to_batch(img, normalization=normalization)
-    if sam is not None:
-        segmenter = as_segmenter(sam)
-    check_labels("pl", pl, label_space)
-    own = labels_to_batch(pl)
-    if img is not None:
-        check_pair(img, pl)
-    known = _regions_per_image(regions, own)
-    ignore = label_space.ignore_index
-    inside = None if valid is None else mask_to_batch("valid", valid, own)
-    asked = own if inside is None else torch.where(inside, own, ignore)
-    certainty = None
-    selected = asked
-    if confidence is not None:
-        certainty = confidence_to_batch("confidence", confidence, own)
-        selected = select_confident(
-            asked,
-            certainty,
-            fraction=keep_fraction,
-            threshold=confidence_threshold,
-            ignore_index=ignore,
-        )
+    segmenter = None if sam is None else as_segmenter(sam)
+    asked = read_arguments(
+        img,
+        pl,
+        label_space,
+        confidence=confidence,
+        keep_fraction=keep_fraction,
+        confidence_threshold=confidence_threshold,
+        valid=valid,
+        normalization=normalization,
+        regions=regions,
+        looking={"sam": sam, "corrector": corrector},
+    )
+    return refine_batch(
+        asked,
+        label_space,
+        settings,
+        segmenter=segmenter,
+        outside=outside,
+        corrector=corrector,
+    )
+
+
+def refine_batch(
+    asked: ToRefine,
+    label_space: LabelSpace,
+    settings: PSASettings,
+    *,
+    segmenter: PromptableSegmenter | None,
+    outside: Literal["ignore", "keep"],
+    corrector: ConnectivityCorrector | None,
+) -> Refinement:
+    """Refine what is known to be right; :func:`refine_with_details` takes everything else."""
     if outside == "keep" and settings.rejected_things == "keep":
         # all that nothing decides keeps its label then, in no connectivity
         settings = replace(settings, rejected_things="drop")
     if corrector is not None:
         corrector.warn_if_fitted_otherwise(regions=True)
+    own, images = asked.own, asked.images
     embeddings: list[Embedding | None] = [None] * len(own)
     if segmenter is not None and images is not None:
         needed = [
-            needs_embedding(label, label_space, settings, has_regions=known is not None)
-            for label in selected
+            needs_embedding(label, label_space, settings, has_regions=asked.regions is not None)
+            for label in asked.selected
         ]
         asking = [index for index, asks in enumerate(torch.stack(needed).tolist()) if asks]
         encoded = encode(images[asking], segmenter, images_per_batch=settings.images_per_batch)
@@ -229,10 +222,10 @@ def refine_with_details(
             embeddings[index] = embedding
     to_aggregate = [
         ToAggregate(
-            selected=selected[index],
-            own=asked[index],
-            confidence=None if certainty is None else certainty[index],
-            regions=None if known is None else known[index],
+            selected=asked.selected[index],
+            own=own[index],
+            confidence=None if asked.confidence is None else asked.confidence[index],
+            regions=None if asked.regions is None else asked.regions[index],
             image=None if images is None else images[index],
             embedding=embeddings[index],
         )
@@ -240,7 +233,7 @@ def refine_with_details(
     ]
     with exact(own.device, own.device if segmenter is None else segmenter.device):
         aggregated = aggregate(to_aggregate, label_space, settings, segmenter=segmenter)
-    refined = _assemble(aggregated, own, certainty, inside, ignore, outside, settings)
+    refined = _assemble(aggregated, asked, label_space.ignore_index, outside, settings)
     if corrector is None or images is None:
         return refined
     corrected = corrector.correct_batch(
@@ -248,7 +241,7 @@ def refine_with_details(
         refined.labels,
         connectivities=refined.connectivities,
         scores=refined.scores,
-        valid=inside,
+        valid=asked.valid,
         segmenter=segmenter,
         embeddings=embeddings,
     )
@@ -257,105 +250,24 @@ def refine_with_details(
     return Refinement(corrected.labels, corrected.scores, left, judged)
 
 
-def check_corrector(corrector: ConnectivityCorrector, label_space: LabelSpace) -> None:
-    """Raise unless a corrector is fitted, and for the classes of a label space.
-
-    Raises:
-        TypeError: something else.
-        ValueError: not fitted, or for other classes.
-    """
-    if not isinstance(corrector, ConnectivityCorrector):
-        raise TypeError(
-            f"corrector: expected a seco.ConnectivityCorrector, got {describe(corrector)}"
-        )
-    own = corrector.label_space
-    if (own.names, own.ignore_index) != (label_space.names, label_space.ignore_index):
-        raise ValueError(
-            f"corrector: expected one for label_space, {label_space.num_classes} classes with "
-            f"ignore_index {label_space.ignore_index}, got one for {own.num_classes} classes "
-            f"({', '.join(own.names[:3])}, ...) with ignore_index {own.ignore_index}"
-        )
-    _ = corrector.record  # raises if not fitted, before SAM has worked for nothing
-
-
-def check_options(
-    label_space: LabelSpace,
-    settings: PSASettings,
-    outside: str,
-    keep_fraction: float,
-    confidence_threshold: float | None,
-    *,
-    has_sam: bool,
-    has_regions: bool,
-    has_confidence: bool = True,
-) -> None:
-    """Raise for options of :func:`refine_pseudo_labels` that are wrong whatever the image.
-
-    Raises:
-        TypeError: a label space or settings of another kind.
-        ValueError: a value out of its range, a threshold of no confidence, or nothing that finds
-            regions or answers prompts.
-    """
-    check_choice("outside", outside, ("ignore", "keep"))
-    if not isinstance(label_space, LabelSpace):
-        raise TypeError(f"label_space: expected seco.LabelSpace, got {describe(label_space)}")
-    if not isinstance(settings, PSASettings):
-        raise TypeError(f"settings: expected seco.PSASettings, got {describe(settings)}")
-    check_number("keep_fraction", keep_fraction, low=0, high=1, low_open=True)
-    if confidence_threshold is not None:
-        check_number("confidence_threshold", confidence_threshold, low=0, high=1)
-        if not has_confidence:
-            raise ValueError("confidence: expected with confidence_threshold, got None")
-    if has_sam:
-        return
-    if not has_regions:
-        raise ValueError("sam: expected a segmenter where no regions are given, got None")
-    if settings.method == "prompts":
-        raise ValueError("sam: expected a segmenter with method 'prompts', got None")
-
-
-def _regions_per_image(
-    regions: Regions | Sequence[Regions] | None, labels: Tensor
-) -> Sequence[Regions] | None:
-    if regions is None:
-        return None
-    listed = list(regions) if isinstance(regions, Iterable) else [regions]
-    for item in listed:
-        if not isinstance(item, Regions):
-            raise TypeError(f"regions: expected seco.Regions, got {describe(item)}")
-        if item.size != tuple(labels.shape[1:]):
-            raise ValueError(
-                f"regions: expected the size {tuple(labels.shape[1:])} of pl, got {item.size}"
-            )
-    if len(listed) != len(labels):
-        raise ValueError(f"regions: expected one per image, {len(labels)}, got {len(listed)}")
-    return listed
-
-
 def _assemble(
-    images: list[Aggregated],
-    own: Tensor,
-    certainty: Tensor | None,
-    inside: Tensor | None,
-    ignore: int,
-    outside: str,
-    settings: PSASettings,
+    images: list[Aggregated], asked: ToRefine, ignore: int, outside: str, settings: PSASettings
 ) -> Refinement:
     labels = torch.stack([image.label for image in images])
     scores = torch.stack([image.score for image in images])
     decided = torch.stack([image.decided for image in images])
     if outside == "keep":
-        prior = settings.unknown_confidence if certainty is None else certainty
-        labels = torch.where(decided, labels, own)
-        scores = torch.where(decided, scores, torch.where(own == ignore, 0.0, prior))
+        prior = settings.unknown_confidence if asked.confidence is None else asked.confidence
+        labels = torch.where(decided, labels, asked.labels)
+        scores = torch.where(decided, scores, torch.where(asked.labels == ignore, 0.0, prior))
     else:
         labels = torch.where(decided, labels, ignore)
     connectivities = [image.connectivities for image in images]
-    if inside is not None:
-        labels = torch.where(inside, labels, own)
-        scores = torch.where(inside, scores, 1.0)
+    if asked.valid is not None:
+        labels = torch.where(asked.valid, labels, asked.labels)
+        scores = torch.where(asked.valid, scores, 1.0)
         connectivities = [
             replace(item, ids=torch.where(mask, item.ids, 0)).with_pixels()
-            for item, mask in zip(connectivities, inside, strict=True)
+            for item, mask in zip(connectivities, asked.valid, strict=True)
         ]
     return Refinement(labels, scores, connectivities)

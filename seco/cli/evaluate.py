@@ -99,11 +99,11 @@ def evaluate(
     has no partner or cannot be used is reported and left out; the exit code is then 1.
     """
     from seco import ConnectivityCorrector, find_label_space
+    from seco.arguments import check_corrector
     from seco.common.checks import check_number
     from seco.common.files import write_bytes
     from seco.evaluation.tables import connectivity_table, quality_table
     from seco.folder.evaluate import evaluate_folder, find_pairs
-    from seco.refine import check_corrector
 
     chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
     with refused():

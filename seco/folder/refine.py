@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from seco.arguments import check_corrector, check_options
 from seco.common.arrays import Array
 from seco.common.files import PathLike, as_path, read_image
 from seco.common.images import confidence_to_batch, labels_to_batch, to_batch
@@ -27,7 +28,7 @@ from seco.folder.outputs import LabelResult, OutputFormat, ResultFiles, write_re
 from seco.folder.provenance import manifest_of
 from seco.folder.regions import check_age, found_in, regions_file
 from seco.folder.stage import count_decisions, input_settings
-from seco.refine import check_corrector, check_options, refine_with_details
+from seco.refine import refine_with_details
 from seco.regions import Regions
 from seco.sam.loading import as_segmenter
 from seco.settings import PSASettings
