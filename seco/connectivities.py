@@ -21,8 +21,8 @@ class Connectivities:
             neither a region nor a mask supports, only the pixel's own.
         classes: (N,) int64, the class of connectivity n at n - 1.
         scores: (N,) float32 in [0, 1], the share of its class among its labelled pixels (of a
-            region see :func:`seco.alignment.name_regions`); 0.5 for a component that stands for
-            itself because its mask was not believed.
+            region see :func:`seco.aggregation.alignment.name_regions`); 0.5 for a component that
+            stands for itself because its mask was not believed.
     """
 
     ids: Tensor

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from seco.aggregation import Aggregated, ToAggregate, aggregate, needs_embedding
+from seco.aggregation.aggregating import Aggregated, ToAggregate, aggregate, needs_embedding
 from seco.arguments import ToRefine, check_corrector, check_options, read_arguments
 from seco.common.arrays import Array
 from seco.common.images import Map, restore

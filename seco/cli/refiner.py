@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from seco.aggregation import needs_embedding
+from seco.aggregation.aggregating import needs_embedding
 from seco.cli.models import encoder_of, sam_named
 from seco.cli.options import WITHOUT_EFFECT, Method, Outside, SamChoice, SamName
 from seco.cli.unused import sam_options

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import seco
+from seco.aggregation.prompts import enlarge_boxes
 from seco.common.arrays import Array
-from seco.prompts import enlarge_boxes
 
 
 class Practice:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-import seco.aggregation
+import seco.aggregation.aggregating
 from seco import (
     PSASettings,
     load_sam,
@@ -70,7 +70,7 @@ def test_things_asked_about_together_are_those_asked_about_alone(method, monkeyp
     }
     alone = refine_with_details(torch.stack(images), labels, sam, **options)
     monkeypatch.setattr(type(sam), "decode_several", counted)
-    monkeypatch.setattr(seco.aggregation, "images_at_once", lambda *_: 4)
+    monkeypatch.setattr(seco.aggregation.aggregating, "images_at_once", lambda *_: 4)
     together = refine_with_details(torch.stack(images), labels, sam, **options)
     assert calls
     assert all(len(counts) > 1 and sum(counts) <= 80 for counts in calls)

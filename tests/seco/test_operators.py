@@ -15,7 +15,7 @@ from operators import Launches
 from torch import Tensor
 
 import seco
-import seco.aggregation
+import seco.aggregation.aggregating
 from seco import LabelSpace, ProposalSettings, PSASettings, Regions
 from seco.components import connected_components
 from seco.sam import masks
@@ -166,6 +166,6 @@ def test_the_things_of_a_batch_are_asked_in_one_pass(monkeypatch):
     one_by_one, together = Squares(), SquaresOfSeveral()
     expected = refine(one_by_one)
     assert one_by_one.decoded == [3, 12, 1]
-    monkeypatch.setattr(seco.aggregation, "images_at_once", lambda *_: len(counts))
+    monkeypatch.setattr(seco.aggregation.aggregating, "images_at_once", lambda *_: len(counts))
     assert torch.equal(refine(together), expected)
     assert together.decoded == [16]

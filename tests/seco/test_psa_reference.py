@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psa_oracle import ExactSegmenter, FallibleSegmenter, reference_psa
 
-import seco.claims
+import seco.aggregation.claims
 from seco import PAPER, LabelSpace, PSASettings, Regions, refine_with_details
 
 SPACE = LabelSpace(names=("road", "sky", "tree", "car", "pole"), things=("car", "pole"))
@@ -106,7 +106,7 @@ def test_equals_plain_loops(case):
     segments, regions, label, chosen, options, can_prompt, bounds = case
     with pytest.MonkeyPatch.context() as patch:
         for name, value in bounds.items():
-            patch.setattr(seco.claims, name, value)
+            patch.setattr(seco.aggregation.claims, name, value)
         found = refine_with_details(
             image_of(segments) if can_prompt else None,
             label,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psa_oracle import ExactSegmenter
 
-import seco.aggregation
+import seco.aggregation.aggregating
 from seco import (
     ADE20K,
     CITYSCAPES,
@@ -114,7 +114,7 @@ def test_batch_equals_single_calls(seed, with_confidence, method, at_once):
     options = {"settings": PSASettings(method=method, proposals=DENSE)}
     with pytest.MonkeyPatch.context() as patch:
         if at_once is not None:  # as on a GPU
-            patch.setattr(seco.aggregation, "images_at_once", lambda *_: at_once)
+            patch.setattr(seco.aggregation.aggregating, "images_at_once", lambda *_: at_once)
         together = refine_with_details(
             img,
             pl,

@@ -11,8 +11,8 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seco import LabelSpace, Regions, refine_pseudo_labels
-from seco.alignment import NamedRegions, count_votes, name_regions
-from seco.merging import _support_by_atom
+from seco.aggregation.alignment import NamedRegions, count_votes, name_regions
+from seco.aggregation.merging import _support_by_atom
 
 MASKS = st.tuples(
     st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(1, 8), st.integers(1, 8)

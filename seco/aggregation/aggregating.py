@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seco.alignment import NamedRegions, name_regions
-from seco.claims import Claims
+from seco.aggregation.alignment import NamedRegions, name_regions
+from seco.aggregation.claims import Claims
+from seco.aggregation.merging import Merged, merge
+from seco.aggregation.prompting import ImageComponents, prompt_components
 from seco.common.labels import LabelSpace
 from seco.common.tables import join
 from seco.components import connected_components
 from seco.connectivities import Connectivities
-from seco.merging import Merged, merge
-from seco.prompting import ImageComponents, prompt_components
 from seco.regions import Regions
 from seco.sam.inference import images_at_once
 from seco.sam.proposals import regions_of_image

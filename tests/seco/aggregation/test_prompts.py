@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from seco.aggregation.prompts import enlarge_boxes, representative_points
 from seco.components import Components, connected_components
-from seco.prompts import enlarge_boxes, representative_points
 
 CROSS = ndimage.generate_binary_structure(2, 1)
 

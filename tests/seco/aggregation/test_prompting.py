@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import seco.claims
+import seco.aggregation.claims
 from seco import Embedding, MaskLogits, PSASettings, connected_components
-from seco.prompting import ImageComponents, prompt_components
+from seco.aggregation.prompting import ImageComponents, prompt_components
 from seco.sam.masks import pixel_cells, upscale
 
 
@@ -64,7 +64,7 @@ def test_equals_plain_loops(seed, height, width, rejected, batch, pixels_per_pas
     )
     coarse = Coarse(seed, label.shape)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(seco.claims, "PIXELS_PER_PASS", pixels_per_pass)
+        patch.setattr(seco.aggregation.claims, "PIXELS_PER_PASS", pixels_per_pass)
         (claims,) = prompt_components([question(label, components)], 4, coarse, options, 255)
     assert claims.classes.tolist() == components.classes.tolist()
     if not len(components):
@@ -137,8 +137,8 @@ def test_claims_that_another_mask_outdoes_are_dropped(monkeypatch):
 
     everything = claims()
     assert len(everything.pixel) == len(components) * label.size
-    monkeypatch.setattr(seco.claims, "MOST_CLAIMS", 5000)
-    monkeypatch.setattr(seco.claims, "PIXELS_PER_PASS", 4000)
+    monkeypatch.setattr(seco.aggregation.claims, "MOST_CLAIMS", 5000)
+    monkeypatch.setattr(seco.aggregation.claims, "PIXELS_PER_PASS", 4000)
     reduced = claims()
     # Three classes claim every pixel; twice that may wait, and one more pass.
     assert len(reduced.pixel) <= 2 * 3 * label.size + 4000

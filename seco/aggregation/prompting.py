@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seco.claims import ClaimCollector, Claims
+from seco.aggregation.claims import ClaimCollector, Claims
+from seco.aggregation.prompts import enlarge_boxes, representative_points
 from seco.common.arrays import Array
 from seco.components import Components
-from seco.prompts import enlarge_boxes, representative_points
 from seco.sam.inference import decode_several
 from seco.sam.protocol import Embedding, PromptableSegmenter
 from seco.settings import PSASettings
@@ -47,8 +47,8 @@ def prompt_components(
 
     One box (the component's, enlarged) and its points make one prompt; all prompts, those about
     several images together, go through the decoder in chunks and are judged at its resolution: see
-    :class:`seco.claims.ClaimCollector`. What becomes of a component whose mask is not believed
-    says :class:`seco.PSASettings`; its own pixels count as half in agreement.
+    :class:`seco.aggregation.claims.ClaimCollector`. What becomes of a component whose mask is not
+    believed says :class:`seco.PSASettings`; its own pixels count as half in agreement.
 
     Args:
         images: one per image, of images of one size.

@@ -10,8 +10,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from seco.aggregation.mask_judging import MaskJudge
 from seco.common.tables import take_rows
-from seco.mask_judging import MaskJudge
 from seco.sam.masks import (
     Extent,
     Size,

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seco.alignment import NamedRegions
-from seco.claims import Claims, best_first
+from seco.aggregation.alignment import NamedRegions
+from seco.aggregation.claims import Claims, best_first
 from seco.common.tables import take_rows
 from seco.regions import weigh
 
