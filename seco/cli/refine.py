@@ -53,7 +53,7 @@ from seco.common.cli.options import (
     Overwrite,
 )
 from seco.common.cli.progress import Stage
-from seco.common.cli.running import conclude, job, refused, stop
+from seco.common.cli.running import conclude, job, plain_warnings, refused, stop
 from seco.common.cli.unused import check_used, given, is_default
 from seco.correction.encoder_names import sam_layers
 
@@ -176,7 +176,8 @@ def refine(
     if single:
         warn_of_tiny(sam, first=True, features=features)
         try:
-            refine_file(inputs, out, save_scores, refiner)
+            with plain_warnings():
+                refine_file(inputs, out, save_scores, refiner)
         except Exception as error:
             if not is_about_file(error):
                 raise
