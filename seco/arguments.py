@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,25 +60,26 @@ def read_arguments(
     valid: Array | Tensor | None,
     normalization: Normalization | None,
     regions: Regions | Sequence[Regions] | None,
-    looking: Mapping[str, object],
+    sam: object | None,
+    corrector: ConnectivityCorrector | None,
     names: tuple[str, str] = ("img", "pl"),
 ) -> ToRefine:
     """Read what :func:`seco.refine_pseudo_labels` was given with an image and its label.
 
     Args:
-        looking: by name what looks at the image, or ``None`` where it is not given.
+        sam: looks at the image, as does ``corrector``; with neither it is not read.
         names: what the caller's caller calls image and label, for messages.
 
     Raises:
         TypeError, ValueError: an argument of another kind, shape, dtype or range.
     """
     name, label_name = names
-    eyes = [eye for eye, value in looking.items() if value is not None]
-    if eyes and img is None:
-        raise ValueError(f"{name}: expected an image where {eyes[0]} is given, got None")
-    images = (
-        to_batch(img, normalization=normalization, name=name) if eyes and img is not None else None
-    )
+    images = None
+    for looking, value in (("sam", sam), ("corrector", corrector)):
+        if value is not None and img is None:
+            raise ValueError(f"{name}: expected an image where {looking} is given, got None")
+    if img is not None and (sam is not None or corrector is not None):
+        images = to_batch(img, normalization=normalization, name=name)
     check_labels(label_name, pl, label_space)
     labels = labels_to_batch(pl, name=label_name)
     if img is not None:
@@ -110,7 +111,7 @@ def check_options(
     has_regions: bool,
     has_confidence: bool = True,
 ) -> None:
-    """Raise for options of :func:`refine_pseudo_labels` that are wrong whatever the image.
+    """Raise for options of :func:`seco.refine_pseudo_labels` that are wrong whatever the image.
 
     Raises:
         TypeError: a label space or settings of another kind.
@@ -127,6 +128,15 @@ def check_options(
         check_number("confidence_threshold", confidence_threshold, low=0, high=1)
         if not has_confidence:
             raise ValueError("confidence: expected with confidence_threshold, got None")
+    check_region_source(settings, has_sam=has_sam, has_regions=has_regions)
+
+
+def check_region_source(settings: PSASettings, *, has_sam: bool, has_regions: bool) -> None:
+    """Raise where nothing finds regions or answers prompts.
+
+    Raises:
+        ValueError: no segmenter where one is needed.
+    """
     if has_sam:
         return
     if not has_regions:

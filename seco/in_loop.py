@@ -11,7 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seco.arguments import check_corrector, check_options, read_arguments
+from seco.arguments import (
+    check_corrector,
+    check_options,
+    check_region_source,
+    read_arguments,
+)
 from seco.common.arrays import Array
 from seco.common.checks import check_choice, check_integer, check_label_map, describe
 from seco.common.images import mask_to_batch
@@ -159,6 +164,7 @@ def refine_in_loop(
         )
     if callable(regions):
         regions = regions()
+        check_region_source(settings, has_sam=sam is not None, has_regions=regions is not None)
     asked = read_arguments(
         target_img,
         pseudo_label,
@@ -169,9 +175,12 @@ def refine_in_loop(
         valid=free,
         normalization=normalization,
         regions=regions,
-        looking={"sam": sam, "corrector": corrector},
+        sam=sam,
+        corrector=corrector,
         names=("target_img", "pseudo_label"),
     )
+    if corrector is not None:
+        corrector.warn_if_fitted_otherwise(regions=True)
     found = refine_batch(
         asked,
         label_space,

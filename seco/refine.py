@@ -182,8 +182,11 @@ def refine_with_details(
         valid=valid,
         normalization=normalization,
         regions=regions,
-        looking={"sam": sam, "corrector": corrector},
+        sam=sam,
+        corrector=corrector,
     )
+    if corrector is not None:
+        corrector.warn_if_fitted_otherwise(regions=True)
     return refine_batch(
         asked,
         label_space,
@@ -207,8 +210,6 @@ def refine_batch(
     if outside == "keep" and settings.rejected_things == "keep":
         # all that nothing decides keeps its label then, in no connectivity
         settings = replace(settings, rejected_things="drop")
-    if corrector is not None:
-        corrector.warn_if_fitted_otherwise(regions=True)
     own, images = asked.own, asked.images
     embeddings: list[Embedding | None] = [None] * len(own)
     if segmenter is not None and images is not None:

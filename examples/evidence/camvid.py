@@ -152,7 +152,6 @@ def _imagenet_segmenter(seed: int) -> torch.nn.Module:
 
 
 NETWORKS = {
-    "camvid": Network(_demo_segmenter, _new_segmenter, rate=3e-3),
     "camvid-imagenet": Network(
         _imagenet_segmenter,
         _imagenet_segmenter,
@@ -164,6 +163,7 @@ NETWORKS = {
         translates=False,  # its oracle hooks a layer of the demo's network
         made_with=lambda: {"imagenet": imagenet_digest()},
     ),
+    "camvid": Network(_demo_segmenter, _new_segmenter, rate=3e-3),
 }
 
 

@@ -9,12 +9,13 @@ from evidence.adaptation import SETTINGS
 from evidence.labelling import BASE, IDEAL
 from evidence.publish import Published
 from evidence.seco_suite import SOURCE_ONLY, UPPER
-from evidence.sgg_suite import PTL, SOURCE_TRAINED, TOGETHER, TRANSLATION
+from evidence.sgg_suite import LABELS, PTL, SOURCE_TRAINED, SOURCES, TOGETHER, TRANSLATION
+from evidence.sgg_suite import SOURCE_ONLY as AS_IT_CAME
 from evidence.sgg_suite import UPPER as TARGET_IMAGES
 from evidence.summary import Numbers, Values, seeds_of, values_of
 from evidence.tables import markdown, section_orders, share_of_way
 
-# What a table's columns are called, and the variants that they show.
+# What a table's columns are called, and the variants that they show; {} is what the row is of.
 _STUDENTS = {
     "source only": SOURCE_ONLY,
     "raw": "raw",
@@ -25,6 +26,7 @@ _STUDENTS = {
     "true labels": UPPER,
 }
 _SETS = {
+    AS_IT_CAME: AS_IT_CAME,
     SOURCE_TRAINED: SOURCE_TRAINED,
     **{arm: f"{arm}, strength={{}}" for arm in ("unguided", "LCG", "GSG")},
     "**SGG**": "SGG, strength={}",
@@ -32,11 +34,8 @@ _SETS = {
     TARGET_IMAGES: TARGET_IMAGES,
 }
 _TOGETHER = {
-    SOURCE_TRAINED: f"{SOURCE_TRAINED}, labels=no self-training",
-    "its labels, PSA + SCC": f"{SOURCE_TRAINED}, labels=PSA + SCC",
-    "SGG": "SGG, labels=no self-training",
-    "**its labels, PSA + SCC**": "SGG, labels=PSA + SCC",
-    TARGET_IMAGES: TARGET_IMAGES,
+    **{labels: f"{{}}, labels={labels}" for labels in LABELS},
+    "true labels": TARGET_IMAGES,
 }
 ONE_SEED = "one seed: nothing is claimed"
 
@@ -70,11 +69,12 @@ def sets_table(published: Sequence[Published]) -> str:
 
 
 def together_table(published: Sequence[Published]) -> str:
-    """Target mIoU with one paper's method, the other's, and both."""
+    """Target mIoU after self-training with and without refined labels, by what was learnt first."""
     rows = [
-        [name, *_texts(values_of(numbers), _TOGETHER)]
+        [f"{name}: {source}", *_texts(values_of(numbers), _TOGETHER, source)]
         for name, section, numbers, _ in _sections(published, "sgg")
         if section == TOGETHER
+        for source in SOURCES
     ]
     return markdown(("", *_TOGETHER), rows)
 
@@ -94,7 +94,8 @@ def orders_count(published: Sequence[Published]) -> str:
                 )
                 counts = (f"{kinds[kind]}" for kind in ("yes", "yes,", "in", "no"))
                 rows.append([f"{name}: {section}", *counts])
-    return markdown(("", "clearly", "within the deviations", "in some seeds", "in none"), rows)
+    head = ("", "clearly", "within the deviations", "in some seeds", "in none")
+    return markdown(head, rows) if rows else "No orders are expected of what is there."
 
 
 def _sections(
@@ -108,8 +109,8 @@ def _sections(
 
 
 def _texts(
-    found: Mapping[str, Values], columns: Mapping[str, str], strength: object = None
+    found: Mapping[str, Values], columns: Mapping[str, str], row: object = None
 ) -> Iterator[str]:
     for variant in columns.values():
-        value = found.get(variant.format(strength))
+        value = found.get(variant.format(row))
         yield "" if value is None else value.text()

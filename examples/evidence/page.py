@@ -23,30 +23,34 @@ HEAD = """\
 # Evidence: the two papers' comparisons, on domains that anyone has
 
 This page is made by `python examples/evidence --write-docs` of the numbers in
-docs/results/evidence; none of it but the notes is written by hand. All figures are mIoU on target
-images in percent, means ± standard deviations over seeds. How they were measured, and what the
-words mean, is said [below](#how-it-was-measured).
+docs/results/evidence; none of it but the notes is written by hand. Figures are means ± standard
+deviations over seeds, in percent; those of the first tables are mIoU on target images. How they
+were measured, and what the words mean, is said [below](#how-it-was-measured).
 """
 STUDENTS = """\
 ## In one look
 
-Students that learn from labels of target images: all that the source model gave (*raw*), the most
-confident half of them (*base*, the papers' input), refined ones (pixels outside all regions keep
-their label), what PSA would make with *true regions*, and true labels. Of a black box all labels
-are the base, as it gives no confidences.
+Students that learn from labels of target images (in domain generalisation of others): all that the
+source model gave (*raw*), the most confident half of them (*base*, the papers' input), refined ones
+(pixels outside all regions keep their label), what PSA would make with *true regions*, and true
+labels. Of a black box all labels are the base, as it gives no confidences.
 """
 PAPERS_WAY = (
     "*Of the way* is PSA + SCC's share of the way from base to true labels; a dash where that way "
-    "is shorter than three of its deviations. The paper's shares, in UDA from GTA5 to Cityscapes: "
+    "is shorter than three of its deviations, or there is none in a seed. The paper's shares, in "
+    "UDA from GTA5 to Cityscapes: "
     f"{', '.join(f'{name} {share} %' for name, share in CLOSED.items())}."
 )
 SETS = """\
-Segmenters that learn from the labelled source images as they are, from their translations, and from
-labelled target images:
+Segmenters that learn on from labelled images: the source's as they are, their translations, or
+target images. *Source only* is where they start: learning on from so few images takes something
+away, so that the sets are compared with the source images.
 """
 TOGETHER_SAYS = """\
-Both papers together: a segmenter that learns from the source images or from their translations, and
-the same segmenter after learning on from the labels that it gives to target images, refined.
+Both papers together: a segmenter as it came, or after learning from a set (the source images, or
+their translations of the last strength); and what becomes of it by learning on from that set and
+from labels of target images: the confident half of its own (*base*), all (*raw*), refined ones, or
+true ones beside the source images.
 """
 MEASURED = """\
 ## How it was measured
@@ -75,10 +79,10 @@ better regions give, not of correction) and by the upper bound.
 
 *Rest ignored* (paper) or *kept*: pixels outside all regions lose or keep their label. *DivideMix*
 is our own small form of the pixel-wise filter, with one network; *SCC without SAM* corrects the
-labels' own components, with the features that correct the others. "Of the way" is by seed. An
-order holds if it does in every seed, and "within the deviations" if the means then differ by less
-than both standard deviations together. In plots bars are one standard deviation, and grey dots the
-seeds.
+labels' own components, with the features that correct the others. Shares of the way are by seed,
+and left out where the way is less than three of its deviations, or none. An order holds if it does
+in every seed, and "within the deviations" if the means then differ by less than both standard
+deviations together. In plots bars are one standard deviation, and grey dots the seeds.
 """
 SUITES = {"seco": "Labels (SeCo)", "sgg": "Translations (SGG, PTL), and both papers together"}
 TITLES = {
@@ -153,7 +157,7 @@ def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Itera
     if "overview" in notes:
         yield notes["overview"]
     yield (
-        "How many of the papers' orders hold in every seed, clearly or within the deviations, in "
+        "How many of the expected orders hold in every seed, clearly or within the deviations, in "
         "some seeds, or in none; which, stands in every section."
     )
     yield orders_count(published)

@@ -10,11 +10,10 @@ from typing import Any
 
 from evidence.cells import Cell, state_of
 from evidence.context import Context
+from evidence.planned import DATA
 from seco.common.files import write_bytes
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "evidence"
-ORDER = ("streets", "camvid-imagenet", "camvid")
-"""What anyone can run comes first, then what says more about real images."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def publish(
 
 
 def read_published(results: Path = RESULTS) -> list[Published]:
-    """All files, by suite, and of each in the order of :data:`ORDER`."""
+    """All files, by suite, and of each in the order of ``evidence.planned.DATA``."""
     found = []
     for path in sorted(results.glob("s*-*-*.json")):
         said = json.loads(path.read_bytes())
@@ -114,7 +113,7 @@ def read_published(results: Path = RESULTS) -> list[Published]:
                 said["commits"], sum(row["seconds"] for row in said["cells"]), cells,
             )
         )  # fmt: skip
-    return sorted(found, key=lambda one: (one.suite, ORDER.index(one.data)))
+    return sorted(found, key=lambda one: (one.suite, DATA.index(one.data)))
 
 
 def _of(said: Mapping[str, Any]) -> dict[str, Any]:

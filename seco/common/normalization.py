@@ -23,7 +23,9 @@ def read_statistic(name: str, what: str, value: object) -> Tensor:
         TypeError: no numbers.
     """
     try:
-        return torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+        if isinstance(value, Tensor):
+            value = value.detach().cpu()  # before: not every device has double precision
+        return torch.as_tensor(value, dtype=torch.float64, device="cpu")
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(
             f"{name}: expected {what} of three numbers, got {describe(value)}"

@@ -316,7 +316,7 @@ class ConnectivityCorrector:
             embeddings=embeddings,
         )
 
-    def warn_if_fitted_otherwise(self, *, regions: bool) -> None:
+    def warn_if_fitted_otherwise(self, *, regions: bool, aloud: bool = True) -> None:
         """Warn, once, where it judges other units than those that it was fitted to.
 
         How large a loss means noise is learnt from one kind, and does not hold for the other.
@@ -324,9 +324,13 @@ class ConnectivityCorrector:
 
         Args:
             regions: whether it judges regions that are given, or connected components.
+            aloud: ``False``: take it as told, as another process tells it.
         """
         fitted = self.record.regions
         if self._told or fitted is None or fitted == regions:
+            return
+        if not aloud:
+            self._told = True
             return
         if fitted:
             said = (

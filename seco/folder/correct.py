@@ -62,7 +62,7 @@ def correct_folder(
     """
     fitted_in, place, parts = Path(corrector), Path(out), as_path(connectivities)
     fitted = ConnectivityCorrector.load(corrector, encoder=encoder, device=device)
-    fitted.warn_if_fitted_otherwise(regions=parts is not None)
+    fitted.warn_if_fitted_otherwise(regions=parts is not None, aloud=options.processes.first)
     if fitted.record.confident:
         check_confidences(inputs, f"as {fitted_in} was fitted with them")
     space = fitted.label_space

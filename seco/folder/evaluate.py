@@ -156,12 +156,16 @@ def evaluate_folder(
             :class:`seco.folder.OutputFormat`; of a single label, the folder that its own lie in.
             ``None``: their connected components are judged.
         options: how the job is run; every process measures its share, and each gets the whole.
+
+    Warns:
+        UserWarning: the corrector was fitted with connectivities and judges without, or the other
+            way round.
     """
     processes, inputs, parts = options.processes, pairs.labels, as_path(connectivities)
-    if corrector is not None and corrector.record.confident:
-        check_confidences(inputs, "as the corrector was fitted with them")
     if corrector is not None:
-        corrector.warn_if_fitted_otherwise(regions=parts is not None)
+        if corrector.record.confident:
+            check_confidences(inputs, "as the corrector was fitted with them")
+        corrector.warn_if_fitted_otherwise(regions=parts is not None, aloud=processes.first)
     for outcome in inputs.failures if processes.first else ():
         options.report(outcome)
     places = processes.share(list(range(len(inputs.files))))

@@ -102,7 +102,6 @@ class Refiner:
             self.corrector, encoder=self.encoder, device=self.device
         )
         check_corrector(fitted, self.label_space)
-        fitted.warn_if_fitted_otherwise(regions=True)  # before hours of work, not after an image
         return fitted
 
     @cached_property
@@ -232,7 +231,9 @@ def refine_folder(
     space, place = refiner.label_space, Path(out)
     output.check_space(space)
     # what is wrong with them is no file's fault
-    _ = refiner.loaded, refiner.found, refiner.carrier
+    _ = refiner.found, refiner.carrier
+    if refiner.loaded is not None:  # before hours of work, not after an image
+        refiner.loaded.warn_if_fitted_otherwise(regions=True, aloud=options.processes.first)
     manifest = manifest_of(
         "seco refine",
         {

@@ -288,7 +288,9 @@ def _transformers_model(folder: Path) -> tuple[Any, Normalization | None]:
     mean, std = (said.get(f"image_{name}", IMAGENET[k]) for k, name in enumerate(("mean", "std")))
     if not isinstance(mean, (list, tuple)) or not isinstance(std, (list, tuple)):
         raise ValueError(f"{path}: expected image_mean and image_std, got {describe(mean)}")
-    return model.float(), (mean, std)
+    # as it is, which sgg.Segmenter takes no mean 0 and std 1 for: they say no scale
+    as_it_is = set(mean) == {0} and set(std) == {1}
+    return model.float(), None if as_it_is else (mean, std)
 
 
 @contextmanager

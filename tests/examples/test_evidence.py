@@ -331,7 +331,7 @@ def in_overview(row, column):
          {"setting": "open-set", "arm": "supervised on target", "options": {}}),
         ("camvid, cpu: strength 0.7", "LCG", "sgg-camvid-cpu",
          {"setting": "translation", "arm": "LCG", "options": {"strength": 0.7}}),
-        ("streets, cpu", "**its labels, PSA + SCC**", "sgg-streets-cpu",
+        ("streets, cpu: SGG", "PSA + SCC", "sgg-streets-cpu",
          {"setting": "both papers", "arm": "SGG", "options": {"labels": "PSA + SCC"}}),
     ],
 )  # fmt: skip

@@ -345,6 +345,7 @@ def test_corrected_in_the_loop():
         ({"valid": torch.ones(1, 2, 2)}, TypeError, "valid: expected bool or 0 and 1"),
         ({"valid": torch.ones(1, 2, 3).bool()}, ValueError, "valid: expected shape"),
         ({"regions": None}, ValueError, "sam: expected a segmenter where no regions"),
+        ({"regions": lambda: None}, ValueError, "sam: expected a segmenter where no regions"),
         ({"regions": []}, ValueError, "regions: expected one per image, 1, got 0"),
         ({"regions": 3}, TypeError, "regions: expected seco.Regions, got int 3"),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import warnings
 from dataclasses import replace
 from itertools import count
 
@@ -63,6 +64,18 @@ def test_single_files(work):
     result = run("refine", *arguments)
     assert result.exit_code == 0, result.output
     assert read_label(target).shape == read_confidence(scores).shape == (40, 64)
+
+
+def test_warnings_of_a_single_image_are_plain(work, monkeypatch):
+    seen = []
+
+    def warned(*given):  # pytest records warnings and shows none
+        seen.append(warnings.formatwarning("as it reads", UserWarning, __file__, 1))
+
+    monkeypatch.setattr("seco.folder.refine_file", warned)
+    places = (work / "images/a/two.png", work / "labels/a/two.png", work / "new.png")
+    assert run("refine", *places, *QUICK).exit_code == 0
+    assert seen == ["Warning: as it reads\n"]
 
 
 def test_again_the_same_bytes(work):

@@ -12,7 +12,6 @@ from patches import SPACE, Colour, patches
 
 import seco
 from seco import Connectivities, ConnectivityCorrector, SCCSettings
-from seco.folder.refine import Refiner
 
 IMAGE, LABEL, _ = patches(9, wrong=0.2)
 
@@ -23,11 +22,9 @@ def as_regions(label):
     return Connectivities(ids, classes, torch.ones(len(found)))
 
 
-def refine(corrector):
+def refine(corrector, how):
     found = seco.Regions.from_label_map(as_regions(LABEL).ids.long())
-    return seco.refine_pseudo_labels(
-        IMAGE, LABEL, regions=found, label_space=SPACE, corrector=corrector
-    )
+    return how(IMAGE, LABEL, regions=found, label_space=SPACE, corrector=corrector)
 
 
 def refine_in_loop(corrector):
@@ -46,7 +43,8 @@ BY_COMPONENTS = {
 }
 BY_REGIONS = {
     "correct": lambda c: c.correct(IMAGE, LABEL, connectivities=as_regions(LABEL)),
-    "refine": refine,
+    "refine": lambda c: refine(c, seco.refine_pseudo_labels),
+    "refine with details": lambda c: refine(c, seco.refine_with_details),
     "in a loop": refine_in_loop,
 }
 
@@ -82,6 +80,20 @@ def test_regions_for_one_fitted_to_components(how):
         BY_REGIONS[how](corrector)
 
 
+@pytest.mark.parametrize("how", ["refine with details", "in a loop"])
+def test_the_line_that_is_told_is_the_callers(how):
+    with pytest.warns(UserWarning, match="fitted to the") as told:
+        BY_REGIONS[how](fit(regions=()))
+    assert told[0].filename == __file__
+
+
+def test_what_another_process_tells_is_told():
+    corrector = fit(regions=())
+    corrector.warn_if_fitted_otherwise(regions=True, aloud=False)
+    for call in BY_REGIONS.values():
+        call(corrector)  # a warning fails the test
+
+
 def test_it_is_said_once_whatever_the_filter():
     corrector = fit(regions=())
     with warnings.catch_warnings(record=True) as told:
@@ -109,14 +121,6 @@ def test_it_is_saved_and_files_without_it_are_silent(tmp_path):
     del said["regions"]
     path.write_text(json.dumps(said))
     ConnectivityCorrector.load(tmp_path, encoder=Colour()).correct(IMAGE, LABEL)
-
-
-def test_a_folder_job_says_it_before_the_first_image_and_no_more(tmp_path):
-    fit(regions=()).save(tmp_path)
-    refiner = Refiner(None, SPACE, regions=tmp_path, corrector=tmp_path, encoder=Colour())
-    with pytest.warns(UserWarning, match="fitted to the connected components"):
-        loaded = refiner.loaded
-    refine(loaded)  # a warning fails the test
 
 
 @pytest.mark.parametrize(

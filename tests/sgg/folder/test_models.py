@@ -363,7 +363,9 @@ def test_a_torchscript_file(tmp_path):
         load_segmenter(path)
 
 
-@pytest.mark.parametrize(("said", "variant"), [("none", "fp16"), ("own", None), ("off", None)])
+@pytest.mark.parametrize(
+    ("said", "variant"), [("none", "fp16"), ("own", None), ("off", None), ("unit", None)]
+)
 def test_a_transformers_folder(tmp_path, said, variant):
     transformers = pytest.importorskip("transformers")
     config = transformers.SegformerConfig(
@@ -374,9 +376,10 @@ def test_a_transformers_folder(tmp_path, said, variant):
     network.save_pretrained(tmp_path, variant=variant)
     normalization = IMAGENET
     if said != "none":
-        own = {"do_normalize": said == "own", "image_mean": [0.5] * 3, "image_std": [0.2] * 3}
+        mean, std = ([0.0] * 3, [1] * 3) if said == "unit" else ([0.5] * 3, [0.2] * 3)
+        own = {"do_normalize": said != "off", "image_mean": mean, "image_std": std}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(own))
-        normalization = ([0.5] * 3, [0.2] * 3) if said == "own" else None
+        normalization = (mean, std) if said == "own" else None
     before = torch.get_rng_state()
     segmenter = load_segmenter(tmp_path)
     assert torch.equal(torch.get_rng_state(), before)
