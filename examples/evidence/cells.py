@@ -24,7 +24,7 @@ class Cell:
 
     Args:
         suite: "seco" or "sgg".
-        data: "streets", or of ``evidence.camvid.NETWORKS``.
+        data: of ``evidence.planned.DATA``.
         setting: what is known of source and target.
         arm: how labels or translations are made.
         seed: of all that is random.

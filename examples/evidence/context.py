@@ -32,7 +32,7 @@ class Context:
     """One run of the command.
 
     Args:
-        data: "streets", or of ``evidence.camvid.NETWORKS``.
+        data: of ``evidence.planned.DATA``.
         folder: of CamVid.
         scale: how large.
         out: where results and what is kept go.

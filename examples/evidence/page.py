@@ -87,6 +87,7 @@ deviations together. In plots bars are one standard deviation, and grey dots the
 SUITES = {"seco": "Labels (SeCo)", "sgg": "Translations (SGG, PTL), and both papers together"}
 TITLES = {
     "streets": "streets",
+    "streets-plain": "streets, with a source model that knows its own look alone",
     "camvid": "CamVid, day → dusk",
     "camvid-imagenet": "CamVid, day → dusk, with a network from ImageNet",
 }

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evidence.camvid import NETWORKS
 from evidence.cells import Cell, state_of
 from evidence.context import Context
 from evidence.planned import DATA
@@ -22,7 +23,7 @@ class Published:
 
     Args:
         suite: "seco" or "sgg".
-        data: "streets", or of ``evidence.camvid.NETWORKS``.
+        data: of ``evidence.planned.DATA``.
         scale: its name.
         sizes: the scale's.
         machines: that the cells were measured on.
@@ -77,7 +78,7 @@ def publish(
             for record in records
         ]  # fmt: skip
         words = f"--suite {suite} --data {context.data} --scale {scale.name}"
-        if context.data != "streets":
+        if context.data in NETWORKS:
             words += " --folder DIR" + (" --diffusion DIR" if suite == "sgg" else "")
         head = {
             "command": f"python examples/evidence {words} --seeds {len({c.seed for c in own})}",

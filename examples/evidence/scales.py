@@ -71,6 +71,8 @@ class SggScale:
         target: unlabelled target images of self-training, where both papers meet.
         adapt_steps: of that training.
         adapt_rate: its first learning rate.
+        plain_scenes: that the source model of ``streets-plain`` learns from.
+        plain_steps: of that training, of twice the batch.
     """
 
     size: tuple[int, int] = (64, 128)
@@ -90,6 +92,8 @@ class SggScale:
     target: int = 48
     adapt_steps: int = 150
     adapt_rate: float = 1e-3
+    plain_scenes: int = 600
+    plain_steps: int = 1500
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ SCALES = {
             SggScale(
                 images=2, held_out=2, ruler=4, strengths=(0.1, 0.2), ddim_steps=2, steps=2,
                 batch=2, stage_steps=2, guidance_scales=(1.0,), stages=((0.2,),), target=2,
-                adapt_steps=2,
+                adapt_steps=2, plain_scenes=2, plain_steps=2,
             ),
         ),
         Scale(

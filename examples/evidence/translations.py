@@ -16,6 +16,7 @@ from evidence.camvid import camvid
 from evidence.context import Context, settings_of
 from evidence.domains import Domains, ImageSet
 from evidence.kept import digest, only_here
+from evidence.plain_source import PLAIN, plain_made_with, plain_source
 from evidence.scales import SecoScale, SggScale
 from evidence.streets import own_scenes, scenes, streets
 from seco.common.files import read_image, write_label
@@ -61,15 +62,18 @@ def translating(context: Context, seed: int) -> Translating:
     """Models and images of a seed."""
     scale, device = context.scale.sgg, context.device
     sizes = adaptation_scale(scale)
-    if context.data == "streets":
+    if context.data in ("streets", PLAIN):
         from sgg.demo.models import load_diffusion, load_oracle, load_segmenter
 
         unet, scheduler = load_diffusion()
-        domains = replace(
-            streets(sizes, seed, device), segmenter=lambda: load_segmenter().model.to(device)
-        )
+
+        def segmenter() -> torch.nn.Module:
+            if context.data == PLAIN:
+                return plain_source(scale, context.kept, device)
+            return load_segmenter().model.to(device)
+
         return Translating(
-            domains,
+            replace(streets(sizes, seed, device), segmenter=segmenter),
             scenes(own_scenes(seed, 0), scale.images, scale.size, "camera"),
             scenes(DEV_SEEDS[-scale.ruler], scale.ruler, scale.size, "camera"),
             load_oracle(),
@@ -193,8 +197,12 @@ def progressive(
 
 def key_of(context: Context, seed: int) -> dict[str, Any]:
     """All that decides every translation of a seed."""
+    if context.data == PLAIN:
+        said = context.describe("diffusion") | plain_made_with(context.scale.sgg)
+    else:
+        said = context.describe("diffusion", "source segmenter")
     return {
-        **context.describe("diffusion", "source segmenter"),
+        **said,
         **settings_of(context.scale.sgg, "size", "images", "ddim_steps"),
         "diffusion folder": str(context.diffusion),
         "seed": seed,

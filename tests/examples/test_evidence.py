@@ -18,7 +18,7 @@ from evidence.context import Context, scale_of
 from evidence.dividemix import divide_pixels
 from evidence.kept import Kept, only_here
 from evidence.page import page, write_docs
-from evidence.planned import planned
+from evidence.planned import DATA, planned
 from evidence.publish import publish, read_published
 from evidence.references import references
 from evidence.running import SUITES, run
@@ -154,7 +154,7 @@ def test_no_scene_serves_two_purposes():
     assert starts[0] > max(*TRAIN_SEEDS, *DEV_SEEDS, *TEST_SEEDS)
 
 
-@pytest.mark.parametrize("data", ["streets", *NETWORKS])
+@pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("scale", sorted(SCALES))
 def test_every_cell_has_a_file_of_its_own(data, scale):
     cells = planned("all", data, scale, range(3))
@@ -222,7 +222,7 @@ def test_the_round_before():
     )
 
 
-@pytest.mark.parametrize("data", ["streets", *NETWORKS])
+@pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("suite", ["seco", "sgg"])
 def test_variations_are_seen_beside_what_they_vary(suite, data):
     cells = planned(suite, data, "cpu", range(2))
