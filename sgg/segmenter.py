@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from seco.common.checks import describe
 from seco.common.modules import device_of, dtype_of, without_ddp
-from seco.common.normalization import Normalization, rgb_statistics
+from seco.common.normalization import Normalization, mean_and_std, rgb_statistics
 from sgg.constants import constant
 from sgg.frozen import frozen
 
@@ -152,9 +152,7 @@ def _statistics(normalization: Normalization | None) -> tuple[Tensor, Tensor] | 
     """Mean and std for RGB in 0-1, (3,) float64 each."""
     if normalization is None:
         return None
-    if not isinstance(normalization, (tuple, list)) or len(normalization) != 2:
-        raise TypeError(f"seg_normalization: expected (mean, std), got {describe(normalization)}")
     name = "seg_normalization"
     instead = "pass None for a model that takes RGB in 0-1, std 1/255 for one that takes 0-255"
-    mean, std = rgb_statistics(name, *normalization, high=1, instead=instead)
+    mean, std = rgb_statistics(name, *mean_and_std(name, normalization), high=1, instead=instead)
     return mean, std

@@ -15,13 +15,14 @@ from evidence.sgg_suite import UPPER as TARGET_IMAGES
 from evidence.summary import Numbers, Values, seeds_of, values_of
 from evidence.tables import markdown, section_orders, share_of_way
 
+_REFINED = "PSA + SCC, rest=kept"
 # What a table's columns are called, and the variants that they show; {} is what the row is of.
 _STUDENTS = {
     "source only": SOURCE_ONLY,
     "raw": "raw",
     "base": BASE,
     "PSA": "PSA, rest=kept",
-    "**PSA + SCC**": "PSA + SCC, rest=kept",
+    "**PSA + SCC**": _REFINED,
     "true regions": f"{IDEAL}, rest=kept",
     "true labels": UPPER,
 }
@@ -46,9 +47,8 @@ def students_table(published: Sequence[Published]) -> str:
     for name, section, numbers, _ in _sections(published, "seco"):
         if section in SETTINGS:
             found = values_of(numbers)
-            way = ""
-            if {BASE, UPPER, _STUDENTS["**PSA + SCC**"]} <= found.keys():
-                way = share_of_way(found[BASE], found[_STUDENTS["**PSA + SCC**"]], found[UPPER])
+            ends = [found.get(name) for name in (BASE, _REFINED, UPPER)]
+            way = "" if None in ends else share_of_way(*ends)
             rows.append([f"{name}: {section}", *_texts(found, _STUDENTS), way])
     return markdown(("", *_STUDENTS, "of the way"), rows)
 

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from seco.common.arrays import Array
 from seco.common.checks import check_dense, check_label_map, describe, dtype_name
-from seco.common.normalization import Normalization, Statistic, has_unit_scale, read_statistic
+from seco.common.normalization import (
+    Normalization,
+    has_unit_scale,
+    mean_and_std,
+    read_statistic,
+)
 
 Map = TypeVar("Map", Array, Tensor)
 
@@ -288,18 +293,16 @@ def _finite_range(batch: Tensor, name: str) -> tuple[float, float]:
 
 def _affine(normalization: Normalization, batch: Tensor) -> tuple[Tensor, Tensor]:
     """Factor and offset, each (b, 3, 1, 1), that bring a normalised batch to 0-255."""
-    if not isinstance(normalization, (tuple, list)) or len(normalization) != 2:
-        raise TypeError(f"normalization: expected (mean, std), got {describe(normalization)}")
+    given = mean_and_std("normalization", normalization)
     mean, std = (
-        _statistic(name, value, batch)
-        for name, value in zip(("mean", "std"), normalization, strict=True)
+        _statistic(name, value, batch) for name, value in zip(("mean", "std"), given, strict=True)
     )
     unit = has_unit_scale("normalization", mean, std, instead="pass None for an image in 0-1")
     scale, shift = (std * 255, mean * 255) if unit else (std, mean)
     return scale.to(batch.device), shift.to(batch.device)
 
 
-def _statistic(name: str, value: Statistic, batch: Tensor) -> Tensor:
+def _statistic(name: str, value: object, batch: Tensor) -> Tensor:
     tensor = read_statistic("normalization", name, value).float()
     if tensor.shape in ((3,), (3, 1, 1)):
         tensor = tensor.reshape(1, 3, 1, 1)

@@ -14,6 +14,18 @@ Statistic = Sequence[float] | Tensor | Array
 Normalization = tuple[Statistic, Statistic]
 
 
+def mean_and_std(name: str, normalization: object) -> tuple[object, object]:
+    """The two parts of a normalization, whatever they are.
+
+    Raises:
+        TypeError: not two of them.
+    """
+    if not isinstance(normalization, (tuple, list)) or len(normalization) != 2:
+        raise TypeError(f"{name}: expected (mean, std), got {describe(normalization)}")
+    mean, std = normalization
+    return mean, std
+
+
 def read_statistic(name: str, what: str, value: object) -> Tensor:
     """Numbers as a tensor on the CPU, where looking at them stops no device.
 

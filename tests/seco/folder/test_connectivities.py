@@ -82,8 +82,9 @@ def test_judging_other_units_than_were_fitted_is_told(work):
     with pytest.warns(UserWarning, match=told):
         correct(work, "other way round", connectivities=work / "parts")
     correct(work, "both by components")
-    with pytest.warns(UserWarning, match=told):
+    with pytest.warns(UserWarning, match=told) as warned:
         refine_folder(find_inputs(work / "images", work / "labels"), work / "out", refiner(work))
+    assert len(warned) == 1  # of the whole job
     shutil.copy(work / "regions/part0/0.npz", work / "regions")
     one = single_input(work / "images/part0/0.png", work / "labels/part0/0.png")
     with pytest.warns(UserWarning, match=told):
