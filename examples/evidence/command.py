@@ -2,7 +2,7 @@
 
     python examples/evidence --suite all --data streets --seeds 3 --scale cpu --out evidence
     python examples/evidence --out evidence --scale cpu --publish   # into docs/results/evidence
-    python examples/evidence --write-docs                           # docs/evidence.md, plots
+    python examples/evidence --write-docs                           # docs/evidence.md and plots
 
 ``streets`` needs nothing; ``camvid`` takes a folder with images/, labels/ and pseudo/, each with
 train/ and val/, and its translations a diffusion model of dusk images; ``camvid-imagenet`` is the
@@ -23,7 +23,7 @@ import torch
 
 from evidence.cells import Cell
 from evidence.context import Context, scale_of
-from evidence.page import write_docs
+from evidence.docs import write_docs
 from evidence.planned import DATA, planned
 from evidence.publish import publish
 from evidence.running import SUITES, run, states
@@ -59,7 +59,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--publish", action="store_true",
                         help="gather finished groups into docs/results/evidence")  # fmt: skip
     parser.add_argument("--write-docs", action="store_true",
-                        help="write docs/evidence.md of docs/results/evidence")  # fmt: skip
+                        help="write docs/evidence.md and what it leads to")  # fmt: skip
     args = parser.parse_args(words)
 
     if args.write_docs:

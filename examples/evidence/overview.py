@@ -1,7 +1,8 @@
-"""The page's first tables: one line per comparison, of all files."""
+"""The front page's tables: one line per comparison, of all files."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -44,24 +45,24 @@ ONE_SEED = "one seed: nothing is claimed"
 def students_table(published: Sequence[Published]) -> str:
     """Target mIoU of the students of every setting, and how much of the way PSA + SCC goes."""
     rows = []
-    for name, section, numbers, _ in _sections(published, "seco"):
+    for one, section, numbers in _sections(published, "seco"):
         if section in SETTINGS:
             found = values_of(numbers)
-            ends = [found.get(name) for name in (BASE, _REFINED, UPPER)]
+            ends = [found.get(variant) for variant in (BASE, _REFINED, UPPER)]
             way = "" if None in ends else share_of_way(*ends)
-            rows.append([f"{name}: {section}", *_texts(found, _STUDENTS), way])
+            rows.append([_link(one, section), *_texts(found, _STUDENTS), way])
     return markdown(("", *_STUDENTS, "of the way"), rows)
 
 
 def sets_table(published: Sequence[Published]) -> str:
     """Target mIoU of the segmenters that learn from translated sets, by strength."""
     rows = []
-    for name, section, numbers, _ in _sections(published, "sgg"):
+    for one, section, numbers in _sections(published, "sgg"):
         if section == TRANSLATION:
             found = values_of(numbers)
             strengths = dict.fromkeys(cell.option("strength") for cell in numbers)
             rows += [
-                [f"{name}: strength {strength}", *_texts(found, _SETS, strength)]
+                [_link(one, section, f"strength {strength}"), *_texts(found, _SETS, strength)]
                 for strength in strengths
                 if strength is not None
             ]
@@ -71,8 +72,8 @@ def sets_table(published: Sequence[Published]) -> str:
 def together_table(published: Sequence[Published]) -> str:
     """Target mIoU after self-training with and without refined labels, by what was learnt first."""
     rows = [
-        [f"{name}: {source}", *_texts(values_of(numbers), _TOGETHER, source)]
-        for name, section, numbers, _ in _sections(published, "sgg")
+        [_link(one, section, source), *_texts(values_of(numbers), _TOGETHER, source)]
+        for one, section, numbers in _sections(published, "sgg")
         if section == TOGETHER
         for source in SOURCES
     ]
@@ -83,29 +84,36 @@ def orders_count(published: Sequence[Published]) -> str:
     """How many of a section's expected orders hold, and how clearly."""
     rows = []
     for suite in ("seco", "sgg"):
-        for name, section, numbers, whole in _sections(published, suite):
-            orders = section_orders(suite, section, numbers, whole)
+        for one, section, numbers in _sections(published, suite):
+            orders = section_orders(suite, section, numbers, one.numbers)
             if orders and seeds_of(numbers) == 1:
-                rows.append([f"{name}: {section}", ONE_SEED, "", "", ""])
+                rows.append([_link(one, section), ONE_SEED, "", "", ""])
             elif orders:
                 kinds = Counter(
                     o.verdict if o.verdict in ("yes", "no") else o.verdict.split()[0]
                     for o in orders
                 )
                 counts = (f"{kinds[kind]}" for kind in ("yes", "yes,", "in", "no"))
-                rows.append([f"{name}: {section}", *counts])
+                rows.append([_link(one, section), *counts])
     head = ("", "clearly", "within the deviations", "in some seeds", "in none")
     return markdown(head, rows) if rows else "No orders are expected of what is there."
 
 
 def _sections(
     published: Sequence[Published], suite: str
-) -> Iterator[tuple[str, str, Numbers, Numbers]]:
-    """Of every section what its file is called, its name, its cells and all of the file."""
+) -> Iterator[tuple[Published, str, Numbers]]:
+    """Every section's file, its name, and its cells."""
     for one in published:
         if one.suite == suite:
             for section, numbers in one.sections().items():
-                yield f"{one.data}, {one.scale}", section, numbers, one.numbers
+                yield one, section, numbers
+
+
+def _link(one: Published, section: str, what: str | None = None) -> str:
+    """A line's name, which leads to the section on the page of its file."""
+    data = one.data if one.scale == "cpu" else f"{one.data}, {one.scale}"
+    anchor = re.sub(r"[^\w\s-]", "", section).replace(" ", "-").lower()
+    return f"[{data}: {what or section}](evidence/{one.name}.md#{anchor})"
 
 
 def _texts(

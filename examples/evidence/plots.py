@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def plot_name(published: Published, section: str) -> str:
     """The file of a section's plot."""
-    words = f"evidence-{published.suite}-{published.data}-{published.scale}-{section}"
+    words = f"evidence-{published.name}-{section}"
     return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") + ".png"
 
 

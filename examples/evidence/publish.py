@@ -41,6 +41,11 @@ class Published:
     seconds: float
     numbers: Mapping[Cell, Mapping[str, Any]]
 
+    @property
+    def name(self) -> str:
+        """The file's, without its ending."""
+        return f"{self.suite}-{self.data}-{self.scale}"
+
     def sections(self) -> dict[str, dict[Cell, Mapping[str, Any]]]:
         """The cells by section, in their order."""
         found: dict[str, dict[Cell, Mapping[str, Any]]] = {}

@@ -16,8 +16,8 @@ from evidence.cells import Cell, before_in_rounds, measure, state_of
 from evidence.command import main
 from evidence.context import Context, scale_of
 from evidence.dividemix import divide_pixels
+from evidence.docs import pages, write_docs
 from evidence.kept import Kept, only_here
-from evidence.page import page, write_docs
 from evidence.planned import DATA, planned
 from evidence.publish import publish, read_published
 from evidence.references import references
@@ -118,15 +118,19 @@ def test_finished_sections_are_published_and_told(out, tmp_path):
     assert set(seco_file.sections()) == whole  # of the others only some cells are there
     assert set(sgg_file.sections()) == {"translation", "number of stages"}
     written = write_docs(tmp_path)
-    text = written[0].read_text()
-    assert text == page(tmp_path)
-    for path in written[1:]:
+    front, labels, sets = (path.read_text() for path in written[:3])
+    assert dict(zip(written[:3], (front, labels, sets), strict=True)) == pages(tmp_path)
+    for path in written[3:]:
         assert path.stat().st_size > 1000
-        assert f"images/{path.name}" in text
-    assert "| PSA + SCC, rest=kept |" in text
-    assert "- seco, streets, scale cpu: everything." in text
-    assert "| streets, smoke: strength 0.2 | " in text
-    assert "| streets, smoke: source-free | one seed: nothing is claimed |  |  |  |" in text
+        assert f"(../images/{path.name})" in labels + sets
+    assert "| PSA + SCC, rest=kept |" in labels
+    assert "\n## Source-free, paper's settings\n" in labels
+    assert "- seco, streets, scale cpu: everything." in front
+    to_set, to_labels = "evidence/sgg-streets-smoke.md", "evidence/seco-streets-smoke.md"
+    assert f"| [streets, smoke: strength 0.2]({to_set}#translation) | " in front
+    one = f"[streets, smoke: source-free]({to_labels}#source-free)"
+    assert f"| {one} | one seed: nothing is claimed |  |  |  |" in front
+    assert f"]({to_labels}#source-free-papers-settings) |" in front
 
 
 def test_labels_do_not_depend_on_the_truth(out, monkeypatch, tmp_path):
@@ -306,18 +310,20 @@ def test_summaries_are_paired_by_seed():
     }
 
 
-def test_the_committed_page_is_what_the_committed_numbers_give():
-    assert (DOCS / "evidence.md").read_text() == page(), (
-        "run: python examples/evidence --write-docs"
-    )
+def test_the_committed_pages_are_what_the_committed_numbers_give():
+    made = pages()
+    there = {DOCS / "evidence.md", *(DOCS / "evidence").glob("*.md")}
+    assert there == set(made), "run: python examples/evidence --write-docs"
+    for path, text in made.items():
+        assert path.read_text() == text, "run: python examples/evidence --write-docs"
     for one in read_published():
         assert one.scale != "smoke"
 
 
 def in_overview(row, column):
-    """A cell of the first tables of the committed page."""
+    """A cell of the tables of the committed front page."""
     lines = (DOCS / "evidence.md").read_text().splitlines()
-    at = next(number for number, line in enumerate(lines) if line.startswith(f"| {row} |"))
+    at = next(number for number, line in enumerate(lines) if line.startswith(f"| [{row}]("))
     head = next(line for line in reversed(lines[:at]) if line.startswith("|  |"))
     return lines[at].split("|")[head.split("|").index(f" {column} ")].strip()
 
@@ -325,13 +331,13 @@ def in_overview(row, column):
 @pytest.mark.parametrize(
     ("row", "column", "file", "cell"),
     [
-        ("streets, cpu: UDA", "**PSA + SCC**", "seco-streets-cpu",
+        ("streets: UDA", "**PSA + SCC**", "seco-streets-cpu",
          {"setting": "UDA", "arm": "PSA + SCC", "options": {"rest": "kept"}}),
-        ("camvid-imagenet, cpu: open-set", "true labels", "seco-camvid-imagenet-cpu",
+        ("camvid-imagenet: open-set", "true labels", "seco-camvid-imagenet-cpu",
          {"setting": "open-set", "arm": "supervised on target", "options": {}}),
-        ("camvid, cpu: strength 0.7", "LCG", "sgg-camvid-cpu",
+        ("camvid: strength 0.7", "LCG", "sgg-camvid-cpu",
          {"setting": "translation", "arm": "LCG", "options": {"strength": 0.7}}),
-        ("streets, cpu: SGG", "PSA + SCC", "sgg-streets-cpu",
+        ("streets: SGG", "PSA + SCC", "sgg-streets-cpu",
          {"setting": "both papers", "arm": "SGG", "options": {"labels": "PSA + SCC"}}),
     ],
 )  # fmt: skip
@@ -346,7 +352,9 @@ def test_the_overview_shows_the_committed_numbers(row, column, file, cell):
 def test_the_committed_page_has_its_plots(tmp_path):
     (tmp_path / "results").mkdir()
     shutil.copytree(DOCS / "results" / "evidence", tmp_path / "results" / "evidence")
-    for path in write_docs(tmp_path)[1:]:
+    plots = [path for path in write_docs(tmp_path) if path.suffix == ".png"]
+    assert len(plots) > 30
+    for path in plots:
         assert (DOCS / "images" / path.name).is_file()
 
 

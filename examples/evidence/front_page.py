@@ -1,31 +1,23 @@
-"""docs/evidence.md: made of the committed numbers, and of nothing else."""
+"""The page of all files: their figures at a glance, what they show, how they were measured."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
-from evidence.adaptation import SETTINGS
+from evidence.file_page import SEEDS, SUITES, TITLES
 from evidence.overview import orders_count, sets_table, students_table, together_table
 from evidence.papers import ABLATION, CLOSED
 from evidence.planned import DATA, planned
-from evidence.plots import plot_name, write_plot
-from evidence.publish import RESULTS, Published, read_published
-from evidence.summary import seeds_of
-from evidence.tables import orders_table, section_orders, section_table
-from seco.common.files import write_bytes
+from evidence.publish import Published
 
-DOCS = RESULTS.parents[1]
-NOTES = "notes.json"
-SEEDS = 3  # as many as there are to be
 HEAD = """\
 # Evidence: the two papers' comparisons, on domains that anyone has
 
 This page is made by `python examples/evidence --write-docs` of the numbers in
 docs/results/evidence; none of it but the notes is written by hand. Figures are means ± standard
-deviations over seeds, in percent; those of the first tables are mIoU on target images. How they
-were measured, and what the words mean, is said [below](#how-it-was-measured).
+deviations over seeds, in percent; those of the first tables are mIoU on target images, at the scale
+cpu where no other is named. How they were measured, and what the words mean, is said
+[below](#how-it-was-measured); a line's name leads to all that belongs to it.
 """
 STUDENTS = """\
 ## In one look
@@ -84,59 +76,11 @@ and left out where the way is less than three of its deviations, or none. An ord
 in every seed, and "within the deviations" if the means then differ by less than both standard
 deviations together. In plots bars are one standard deviation, and grey dots the seeds.
 """
-SUITES = {"seco": "Labels (SeCo)", "sgg": "Translations (SGG, PTL), and both papers together"}
-TITLES = {
-    "streets": "streets",
-    "streets-plain": "streets, with a source model that knows its own look alone",
-    "camvid": "CamVid, day → dusk",
-    "camvid-imagenet": "CamVid, day → dusk, with a network from ImageNet",
-}
-SAYS = {
-    "translation": (
-        "The source segmenter, trained further on each set with the source's labels. *Source only* "
-        "is that segmenter as it came, which is not what the arms are compared with: further "
-        "training on so few images with weak augmentation takes something away. *Labels: mIoU* is "
-        "what an oracle sees of them in the images, *distance* is to other target images (100 is "
-        "as far as the source images are)."
-    ),
-    "both papers": (
-        "A teacher that has learnt from a set (*source only*: the source segmenter as it came) "
-        "labels target images; from that set and from these labels the student learns on. The sets "
-        "are the source images, and their translations of the last strength."
-    ),
-    "guidance scale": "Of SGG, at the middle strength.",
-    "number of stages": "Of progressive translation, up to the last strength.",
-    "sensitivity": (
-        "Source-free, PSA + SCC with the rest kept; one option is changed, the others are as by "
-        "default."
-    ),
-}
 
 
-def write_docs(docs: Path = DOCS) -> list[Path]:
-    """Write the page and its plots; a plot of what is no more is left."""
-    published = read_published(docs / "results" / "evidence")
-    images = docs / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    written = [docs / "evidence.md"]
-    for one in published:
-        for section, numbers in one.sections().items():
-            written.append(images / plot_name(one, section))
-            write_plot(written[-1], one, section, numbers)
-    write_bytes(written[0], page(docs).encode())
-    return written
-
-
-def page(docs: Path = DOCS) -> str:
+def front_page(published: Sequence[Published], notes: Mapping[str, str]) -> str:
     """The page's text."""
-    results = docs / "results" / "evidence"
-    published = read_published(results)
-    path = results / NOTES
-    notes: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
-    parts = [HEAD, *_overview(published, notes)]
-    for one in published:
-        parts += _of_file(one, notes)
-    parts += _not_run(published, notes)
+    parts = [HEAD, *_overview(published, notes), *_files(published), *_not_run(published, notes)]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -165,34 +109,15 @@ def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Itera
     yield MEASURED
 
 
-def _of_file(one: Published, notes: Mapping[str, str]) -> Iterator[str]:
-    title = TITLES[one.data]
-    yield f"## {SUITES[one.suite]}: {title}, scale {one.scale}"
-    sizes = ", ".join(
-        f"{name} {value}" for name, value in one.sizes.items() if not isinstance(value, Mapping)
-    )
-    yield (
-        f"Sizes: {sizes}. Measured on {'; '.join(one.machines)}, at {', '.join(one.commits)}; "
-        f"{one.seconds / 3600:.1f} hours of one process, what cells share not counted twice. Every "
-        f"class: docs/results/evidence/{one.suite}-{one.data}-{one.scale}.json."
-    )
-    for section, numbers in one.sections().items():
-        yield f"### {section[0].upper()}{section[1:]}"
-        setting, seeds = next(iter(numbers)).setting, seeds_of(numbers)
-        if seeds < SEEDS:
-            yield f"**Of {seeds} seed{'s' if seeds > 1 else ''} only, not {SEEDS}.**"
-        if section in SETTINGS:
-            yield f"{SETTINGS[section].says[0].upper()}{SETTINGS[section].says[1:]}."
-        elif setting in SAYS:
-            yield SAYS[setting]
-        yield section_table(one.suite, section, numbers, one.numbers)
-        orders = section_orders(one.suite, section, numbers, one.numbers)
-        if orders:
-            yield orders_table(orders)
-        key = f"{one.suite}-{one.data}-{one.scale}: {section}"
-        if key in notes:
-            yield notes[key]
-        yield f"![{section}](images/{plot_name(one, section)})"
+def _files(published: Sequence[Published]) -> Iterator[str]:
+    if published:
+        yield "## Every comparison"
+        yield "Notes, plots, figures and orders of every section, by suite and data:"
+        yield "\n".join(
+            f"- [{SUITES[one.suite]}: {TITLES[one.data]}, scale {one.scale}]"
+            f"(evidence/{one.name}.md): {', '.join(one.sections())}."
+            for one in published
+        )
 
 
 def _not_run(published: Sequence[Published], notes: Mapping[str, str]) -> Iterator[str]:

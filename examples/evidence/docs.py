@@ -1,0 +1,42 @@
+"""docs/evidence.md and docs/evidence/: made of the committed numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from evidence.file_page import file_page
+from evidence.front_page import front_page
+from evidence.plots import plot_name, write_plot
+from evidence.publish import RESULTS, read_published
+from seco.common.files import write_bytes
+
+DOCS = RESULTS.parents[1]
+NOTES = "notes.json"
+
+
+def write_docs(docs: Path = DOCS) -> list[Path]:
+    """Write the pages and their plots; a plot of what is no more is left."""
+    (docs / "images").mkdir(parents=True, exist_ok=True)
+    (docs / "evidence").mkdir(exist_ok=True)
+    written = []
+    for path, text in pages(docs).items():
+        write_bytes(path, text.encode())
+        written.append(path)
+    for one in read_published(docs / "results" / "evidence"):
+        for section, numbers in one.sections().items():
+            written.append(docs / "images" / plot_name(one, section))
+            write_plot(written[-1], one, section, numbers)
+    return written
+
+
+def pages(docs: Path = DOCS) -> dict[Path, str]:
+    """The pages' texts."""
+    results = docs / "results" / "evidence"
+    published = read_published(results)
+    path = results / NOTES
+    notes: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
+    found = {docs / "evidence.md": front_page(published, notes)}
+    for one in published:
+        found[docs / "evidence" / f"{one.name}.md"] = file_page(one, notes)
+    return found
