@@ -80,7 +80,7 @@ def loss_figure(losses: Mapping[str, Losses]) -> Figure:
         points = [(float(step), float(loss)) for step, loss in groups]
         _line(axes, points, name, colours[place % len(colours)], marker="")
     axes.set_ylim(bottom=0)
-    axes.xaxis.get_major_locator().set_params(integer=True)  # there is no half of a step
+    axes.locator_params(axis="x", integer=True)  # there is no half of a step
     _finish(figure)
     return figure
 
