@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evidence.file_page import file_page
 from evidence.front_page import front_page
+from evidence.overview_plots import SETS_PLOT, STUDENTS_PLOT, write_sets_plot, write_students_plot
 from evidence.plots import plot_name, write_plot
 from evidence.publish import RESULTS, read_published
 from seco.common.files import write_bytes
@@ -17,15 +18,24 @@ NOTES = "notes.json"
 
 def write_docs(docs: Path = DOCS) -> list[Path]:
     """Write the pages and their plots; a plot of what is no more is left."""
-    (docs / "images").mkdir(parents=True, exist_ok=True)
+    images = docs / "images"
+    images.mkdir(parents=True, exist_ok=True)
     (docs / "evidence").mkdir(exist_ok=True)
     written = []
     for path, text in pages(docs).items():
         write_bytes(path, text.encode())
         written.append(path)
-    for one in read_published(docs / "results" / "evidence"):
+    published = read_published(docs / "results" / "evidence")
+    suites = {one.suite for one in published}
+    if "seco" in suites:
+        written.append(images / STUDENTS_PLOT)
+        write_students_plot(written[-1], published)
+    if "sgg" in suites:
+        written.append(images / SETS_PLOT)
+        write_sets_plot(written[-1], published)
+    for one in published:
         for section, numbers in one.sections().items():
-            written.append(docs / "images" / plot_name(one, section))
+            written.append(images / plot_name(one, section))
             write_plot(written[-1], one, section, numbers)
     return written
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from evidence.file_page import SEEDS, SUITES, TITLES
 from evidence.overview import orders_count, sets_table, students_table, together_table
+from evidence.overview_plots import SETS_PLOT, STUDENTS_PLOT
 from evidence.papers import ABLATION, CLOSED
 from evidence.planned import DATA, planned
 from evidence.publish import Published
@@ -91,10 +92,12 @@ def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Itera
     suites = {one.suite for one in published}
     if "seco" in suites:
         yield STUDENTS
+        yield f"![Target mIoU of students, by setting and data](images/{STUDENTS_PLOT})"
         yield students_table(published)
         yield PAPERS_WAY
     if "sgg" in suites:
         yield SETS
+        yield f"![Target mIoU after learning from translations, by strength](images/{SETS_PLOT})"
         yield sets_table(published)
         yield TOGETHER_SAYS
         yield together_table(published)

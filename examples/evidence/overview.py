@@ -18,21 +18,19 @@ from evidence.tables import markdown, section_orders, share_of_way
 
 _REFINED = "PSA + SCC, rest=kept"
 # What a table's columns are called, and the variants that they show; {} is what the row is of.
-_STUDENTS = {
+STUDENTS = {
     "source only": SOURCE_ONLY,
     "raw": "raw",
     "base": BASE,
     "PSA": "PSA, rest=kept",
-    "**PSA + SCC**": _REFINED,
+    "PSA + SCC": _REFINED,
     "true regions": f"{IDEAL}, rest=kept",
     "true labels": UPPER,
 }
-_SETS = {
+SETS = {
     AS_IT_CAME: AS_IT_CAME,
     SOURCE_TRAINED: SOURCE_TRAINED,
-    **{arm: f"{arm}, strength={{}}" for arm in ("unguided", "LCG", "GSG")},
-    "**SGG**": "SGG, strength={}",
-    PTL: f"{PTL}, strength={{}}",
+    **{arm: f"{arm}, strength={{}}" for arm in ("unguided", "LCG", "GSG", "SGG", PTL)},
     TARGET_IMAGES: TARGET_IMAGES,
 }
 _TOGETHER = {
@@ -50,8 +48,8 @@ def students_table(published: Sequence[Published]) -> str:
             found = values_of(numbers)
             ends = [found.get(variant) for variant in (BASE, _REFINED, UPPER)]
             way = "" if None in ends else share_of_way(*ends)
-            rows.append([_link(one, section), *_texts(found, _STUDENTS), way])
-    return markdown(("", *_STUDENTS, "of the way"), rows)
+            rows.append([_link(one, section), *_texts(found, STUDENTS), way])
+    return markdown(("", *STUDENTS, "of the way"), rows)
 
 
 def sets_table(published: Sequence[Published]) -> str:
@@ -62,11 +60,11 @@ def sets_table(published: Sequence[Published]) -> str:
             found = values_of(numbers)
             strengths = dict.fromkeys(cell.option("strength") for cell in numbers)
             rows += [
-                [_link(one, section, f"strength {strength}"), *_texts(found, _SETS, strength)]
+                [_link(one, section, f"strength {strength}"), *_texts(found, SETS, strength)]
                 for strength in strengths
                 if strength is not None
             ]
-    return markdown(("", *_SETS), rows)
+    return markdown(("", *SETS), rows)
 
 
 def together_table(published: Sequence[Published]) -> str:

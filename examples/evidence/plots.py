@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evidence.cells import Cell
+from evidence.labelling import BASE
 from evidence.publish import Published
 from evidence.references import references
 from evidence.seco_suite import SENSITIVITY, SOURCE_ONLY
+from evidence.seco_suite import UPPER as TRUE_LABELS
 from evidence.sgg_suite import GUIDANCE_SCALE, TRANSLATION
+from evidence.sgg_suite import UPPER as TARGET_IMAGES
 from evidence.summary import Numbers, Values, values_of
 from seco.common.plots import new_figure, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+UPPERS = (TRUE_LABELS, TARGET_IMAGES)
+COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red")
 
 
 def plot_name(published: Published, section: str) -> str:
@@ -53,25 +59,42 @@ def write_plot(path: Path, published: Published, section: str, numbers: Numbers)
         said = "strength (share of the noising chain)"
         figure = _lines(numbers, said, lambda cell: cell.option("strength"))
     else:
-        figure = _bars(shown)
+        figure = _dots(shown)
     write_figure(path, figure, dpi=80)
 
 
-def _bars(numbers: Numbers) -> Figure:
-    """A point with its deviation for every variant, and every seed small beside it."""
+def _dots(numbers: Numbers) -> Figure:
+    """A point with its deviation for every variant, and every seed small beside it.
+
+    Dotted is where the way of "of the way" begins and ends.
+    """
     found = values_of(numbers)
+    last = [variant for variant in UPPERS if variant in found]
+    rows = [*(variant for variant in found if variant not in last), *last]
+    kinds = dict.fromkeys(kind for variant in rows if (kind := _kind(variant)))
+    colours = {"": "0.35", **dict(zip(kinds, COLOURS, strict=False))}
     figure = new_figure(8, 0.8 + 0.28 * len(found))
     axes = figure.subplots()
-    for row, values in enumerate(found.values()):
+    for end in (BASE, *last):
+        if end in found:
+            axes.axvline(100 * found[end].mean, color="0.5", linestyle=":", linewidth=1)
+    for row, variant in enumerate(rows):
+        values = found[variant]
         axes.plot(100 * np.array(list(values.by_seed.values())), [row] * len(values.by_seed),
                   ".", color="0.7")  # fmt: skip
-        axes.errorbar(100 * values.mean, row, xerr=_spread(values), fmt="o", color="tab:blue",
-                      capsize=3, markersize=5)  # fmt: skip
-    axes.set_yticks(range(len(found)), list(found), fontsize=8)
-    axes.set_ylim(len(found) - 0.5, -0.5)
+        axes.errorbar(100 * values.mean, row, xerr=_spread(values), fmt="o", capsize=3,
+                      color=colours[_kind(variant)], markersize=5)  # fmt: skip
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel("mIoU on held-out target images, %")
     axes.grid(axis="x", alpha=0.3)
     return figure
+
+
+def _kind(variant: str) -> str:
+    """What variants of one colour share: what became of the rest, or the labels learnt from."""
+    option = variant.partition(", ")[2].partition(", ")[0]
+    return option if option.startswith(("rest=", "labels=")) else ""
 
 
 def _lines(numbers: Numbers, along: str, place: Callable[[Cell], Any]) -> Figure:

@@ -122,7 +122,7 @@ def test_finished_sections_are_published_and_told(out, tmp_path):
     assert dict(zip(written[:3], (front, labels, sets), strict=True)) == pages(tmp_path)
     for path in written[3:]:
         assert path.stat().st_size > 1000
-        assert f"(../images/{path.name})" in labels + sets
+        assert f"images/{path.name})" in front + labels + sets
     assert "| PSA + SCC, rest=kept |" in labels
     assert "\n## Source-free, paper's settings\n" in labels
     assert "- seco, streets, scale cpu: everything." in front
@@ -331,7 +331,7 @@ def in_overview(row, column):
 @pytest.mark.parametrize(
     ("row", "column", "file", "cell"),
     [
-        ("streets: UDA", "**PSA + SCC**", "seco-streets-cpu",
+        ("streets: UDA", "PSA + SCC", "seco-streets-cpu",
          {"setting": "UDA", "arm": "PSA + SCC", "options": {"rest": "kept"}}),
         ("camvid-imagenet: open-set", "true labels", "seco-camvid-imagenet-cpu",
          {"setting": "open-set", "arm": "supervised on target", "options": {}}),
