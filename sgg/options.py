@@ -10,7 +10,7 @@ import torch
 from seco.common.checks import check_choice, check_integer, check_number, describe
 from seco.common.compile_modes import COMPILE_MODES, CompileMode
 from sgg.diffusion.tiling import TileSize, check_tile_size
-from sgg.sampling import Sampler
+from sgg.sampling import Sampler, check_sampler
 from sgg.settings import GuidanceSettings
 
 Guidance = Literal["sgg", "local", "global", "none"]
@@ -70,13 +70,7 @@ class TranslationOptions:
         check_number("strength", self.strength, low=0, high=1, low_open=True)
         if self.num_inference_steps is not None:
             check_integer("num_inference_steps", self.num_inference_steps, low=1)
-        check_choice("sampler", self.sampler, ("ddpm", "ddim"))
-        check_number("eta", self.eta, low=0, high=1)
-        if self.sampler == "ddpm" and self.eta != type(self).eta:
-            raise ValueError(
-                f"eta: expected {type(self).eta} with sampler 'ddpm', which has its own "
-                f"randomness, got {self.eta}"
-            )
+        check_sampler(self.sampler, self.eta)
         check_choice("guidance", self.guidance, ("sgg", "local", "global", "none"))
         check_number("guidance_scale", self.guidance_scale, low=0)
         check_choice("guidance_input", self.guidance_input, ("x_t", "pred_x0"))

@@ -167,6 +167,20 @@ def ddim_step(
     return stepped + math.sqrt(variance) * noise
 
 
+def check_sampler(sampler: object, eta: object) -> None:
+    """Raise unless a sampler is one, and takes this randomness.
+
+    Raises:
+        TypeError, ValueError: another sampler, ``eta`` out of 0-1, or not 0 with ``"ddpm"``.
+    """
+    check_choice("sampler", sampler, ("ddpm", "ddim"))
+    check_number("eta", eta, low=0, high=1)
+    if sampler == "ddpm" and eta != 0:
+        raise ValueError(
+            f"eta: expected 0 with sampler 'ddpm', which has its own randomness, got {eta}"
+        )
+
+
 @torch.no_grad()
 def reverse_process(
     x_n: Tensor,
@@ -186,7 +200,7 @@ def reverse_process(
         alphas_cumprod: (T,) of the model.
         predict: the denoiser, guided or not: see ``Predict``.
         sampler: ``"ddpm"``, ancestral, or ``"ddim"``.
-        eta: randomness of DDIM, at least 0 and at most 1.
+        eta: randomness of DDIM, at least 0 and at most 1; an error with ``"ddpm"`` unless 0.
         draw_noise: returns fresh standard normal noise like ``x_n``; required where steps are
             random, called once per step but the last.
 
@@ -194,7 +208,8 @@ def reverse_process(
         (B, C, h, w), not clamped.
 
     Raises:
-        TypeError, ValueError: an unknown sampler, missing noise, or timesteps that do not descend.
+        TypeError, ValueError: an unknown sampler, an ``eta`` that it does not take, missing noise,
+            or timesteps that do not descend.
         FloatingPointError: NaN, infinity or values beyond 1,000; the message names the step.
 
     Example:
@@ -204,8 +219,7 @@ def reverse_process(
         >>> reverse_process(torch.randn(1, 1, 1, 1), [0], [0.25], predict)
         tensor([[[[0.2500]]]])
     """
-    check_choice("sampler", sampler, ("ddpm", "ddim"))
-    check_number("eta", eta, low=0, high=1)
+    check_sampler(sampler, eta)
     steps = list(timesteps)
     if any(later >= earlier for earlier, later in pairwise(steps)):
         raise ValueError(f"timesteps: expected descending steps, got {steps}")

@@ -255,6 +255,13 @@ def test_a_diverging_sample_is_reported_with_its_step():
             ValueError,
             "sampler: expected one of",
         ),
+        (
+            lambda: reverse_process(
+                normal(0), [4], ALPHAS_CUMPROD, gaussian_predict, sampler="ddpm", eta=0.5
+            ),
+            ValueError,
+            "eta: expected 0 with sampler 'ddpm'",
+        ),
     ],
 )
 def test_bad_input(call, error, message):
