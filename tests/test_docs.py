@@ -142,7 +142,7 @@ def test_the_reference_shows_every_public_name(module):
     "file", sorted((DOCS / "results").rglob("*.json")), ids=lambda file: file.name
 )
 def test_results_say_what_command_made_them(file):
-    if file.name == "notes.json":  # words of the page of evidence, and no figures
+    if file.name == "notes.json":  # words of the pages of evidence, and no figures
         return
     found = json.loads(file.read_bytes())
     commands = [found["command"]] if "command" in found else [r["command"] for r in found["runs"]]

@@ -2,7 +2,7 @@
 
     python examples/evidence --suite all --data streets --seeds 3 --scale cpu --out evidence
     python examples/evidence --out evidence --scale cpu --publish   # into docs/results/evidence
-    python examples/evidence --write-docs                           # docs/evidence.md and plots
+    python examples/evidence --write-docs                      # docs/evidence.md, docs/evidence/
 
 ``streets`` needs nothing; ``camvid`` takes a folder with images/, labels/ and pseudo/, each with
 train/ and val/, and its translations a diffusion model of dusk images; ``camvid-imagenet`` is the

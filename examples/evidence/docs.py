@@ -1,4 +1,4 @@
-"""docs/evidence.md and docs/evidence/: made of the committed numbers, and of nothing else."""
+"""docs/evidence.md and docs/evidence/: made of the committed numbers and notes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from evidence.file_page import file_page
 from evidence.front_page import front_page
+from evidence.overview import with_sets, with_students
 from evidence.overview_plots import SETS_PLOT, STUDENTS_PLOT, write_sets_plot, write_students_plot
 from evidence.plots import plot_name, write_plot
 from evidence.publish import RESULTS, read_published
@@ -17,7 +18,7 @@ NOTES = "notes.json"
 
 
 def write_docs(docs: Path = DOCS) -> list[Path]:
-    """Write the pages and their plots; a plot of what is no more is left."""
+    """Write the pages and their plots; a page or plot of what is no more is left."""
     images = docs / "images"
     images.mkdir(parents=True, exist_ok=True)
     (docs / "evidence").mkdir(exist_ok=True)
@@ -26,11 +27,10 @@ def write_docs(docs: Path = DOCS) -> list[Path]:
         write_bytes(path, text.encode())
         written.append(path)
     published = read_published(docs / "results" / "evidence")
-    suites = {one.suite for one in published}
-    if "seco" in suites:
+    if with_students(published):
         written.append(images / STUDENTS_PLOT)
         write_students_plot(written[-1], published)
-    if "sgg" in suites:
+    if with_sets(published):
         written.append(images / SETS_PLOT)
         write_sets_plot(written[-1], published)
     for one in published:
@@ -41,11 +41,18 @@ def write_docs(docs: Path = DOCS) -> list[Path]:
 
 
 def pages(docs: Path = DOCS) -> dict[Path, str]:
-    """The pages' texts."""
+    """The pages' texts.
+
+    Raises:
+        ValueError: a note of what is not there.
+    """
     results = docs / "results" / "evidence"
     published = read_published(results)
     path = results / NOTES
     notes: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
+    places = {f"{one.name}: {section}" for one in published for section in one.sections()}
+    if unknown := notes.keys() - places - {"overview", "not run"}:
+        raise ValueError(f"{NOTES}: expected notes of published sections, got {sorted(unknown)}")
     found = {docs / "evidence.md": front_page(published, notes)}
     for one in published:
         found[docs / "evidence" / f"{one.name}.md"] = file_page(one, notes)

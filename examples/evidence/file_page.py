@@ -11,7 +11,7 @@ from evidence.summary import Numbers, seeds_of
 from evidence.tables import orders_table, section_orders, section_table
 
 SEEDS = 3  # as many as there are to be
-SUITES = {"seco": "Labels (SeCo)", "sgg": "Translations (SGG, PTL), and both papers together"}
+SUITE_TITLES = {"seco": "Labels (SeCo)", "sgg": "Translations (SGG, PTL), and both papers together"}
 TITLES = {
     "streets": "streets",
     "streets-plain": "streets, with a source model that knows its own look alone",
@@ -37,6 +37,15 @@ SAYS = {
         "Source-free, PSA + SCC with the rest kept; one option is changed, the others are as by "
         "default."
     ),
+    "paper's settings": "Every mask is believed, and regions name stuff alone.",
+    "with confidences": (
+        "The same arms, but the corrector counts how sure the labels are (*witness=scores*; "
+        "[correction](../correction.md#with-confidences))."
+    ),
+    "rounds": (
+        "A further round labels the images by the student of the round before, refines, and trains "
+        "the source model anew on that."
+    ),
 }
 
 
@@ -49,10 +58,12 @@ def file_page(one: Published, notes: Mapping[str, str]) -> str:
 
 
 def _head(one: Published) -> Iterator[str]:
-    yield f"# {SUITES[one.suite]}: {TITLES[one.data]}, scale {one.scale}"
+    yield f"# {SUITE_TITLES[one.suite]}: {TITLES[one.data]}, scale {one.scale}"
     yield (
         "Part of the [evidence](../evidence.md), where [how it was "
-        "measured](../evidence.md#how-it-was-measured) is said, and what the words mean."
+        "measured](../evidence.md#how-it-was-measured) is said, and what the words mean. This page "
+        "is made by `python examples/evidence --write-docs` of the numbers and the notes in "
+        "docs/results/evidence."
     )
     sizes = ", ".join(
         f"{name} {value}" for name, value in one.sizes.items() if not isinstance(value, Mapping)
@@ -73,8 +84,8 @@ def _section(
         yield f"**Of {seeds} seed{'s' if seeds > 1 else ''} only, not {SEEDS}.**"
     if section in SETTINGS:
         yield f"{SETTINGS[section].says[0].upper()}{SETTINGS[section].says[1:]}."
-    elif setting in SAYS:
-        yield SAYS[setting]
+    else:
+        yield SAYS[section.removeprefix(f"{setting}, ")]
     key = f"{one.name}: {section}"
     if key in notes:
         yield notes[key]

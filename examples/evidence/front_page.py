@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from evidence.file_page import SEEDS, SUITES, TITLES
-from evidence.overview import orders_count, sets_table, students_table, together_table
+from evidence.file_page import SEEDS, SUITE_TITLES, TITLES
+from evidence.overview import (
+    orders_count,
+    sets_table,
+    students_table,
+    together_table,
+    with_sets,
+    with_students,
+)
 from evidence.overview_plots import SETS_PLOT, STUDENTS_PLOT
 from evidence.papers import ABLATION, CLOSED
 from evidence.planned import DATA, planned
@@ -15,12 +22,12 @@ HEAD = """\
 # Evidence: the two papers' comparisons, on domains that anyone has
 
 This page is made by `python examples/evidence --write-docs` of the numbers in
-docs/results/evidence; none of it but the notes is written by hand. Figures are means ± standard
-deviations over seeds, in percent; those of the first tables are mIoU on target images, at the scale
-cpu where no other is named. How they were measured, and what the words mean, is said
-[below](#how-it-was-measured); a line's name leads to all that belongs to it.
+docs/results/evidence; none of it but the notes (notes.json there) is written by hand. Figures are
+means ± standard deviations over seeds, in percent; those of the first tables are mIoU on target
+images, at the scale cpu where no other is named. How they were measured, and what the words mean,
+is said [below](#how-it-was-measured); a line's name leads to all that belongs to it.
 """
-STUDENTS = """\
+STUDENTS_SAYS = """\
 ## In one look
 
 Students that learn from labels of target images (in domain generalisation of others): all that the
@@ -34,7 +41,7 @@ PAPERS_WAY = (
     "UDA from GTA5 to Cityscapes: "
     f"{', '.join(f'{name} {share} %' for name, share in CLOSED.items())}."
 )
-SETS = """\
+SETS_SAYS = """\
 Segmenters that learn on from labelled images: the source's as they are, their translations, or
 target images. *Source only* is where they start: learning on from so few images takes something
 away, so that the sets are compared with the source images.
@@ -72,10 +79,13 @@ better regions give, not of correction) and by the upper bound.
 
 *Rest ignored* (paper) or *kept*: pixels outside all regions lose or keep their label. *DivideMix*
 is our own small form of the pixel-wise filter, with one network; *SCC without SAM* corrects the
-labels' own components, with the features that correct the others. Shares of the way are by seed,
-and left out where the way is less than three of its deviations, or none. An order holds if it does
-in every seed, and "within the deviations" if the means then differ by less than both standard
-deviations together. In plots bars are one standard deviation, and grey dots the seeds.
+labels' own components, with the features that correct the others. The way goes from the base to
+true labels, of translated sets from the source images to target images; shares of it are by seed,
+and left out where the way is less than three of its deviations, or none. A line marked *(above)* is
+one of an earlier section of its page. An order holds if it does in every seed, and "within the
+deviations" if the means then differ by less than both standard deviations together. In plots bars
+are one standard deviation, and grey dots the seeds; colours tell what became of the rest or which
+labels were learnt from, and dotted lines are the base and the upper bound.
 """
 
 
@@ -89,14 +99,13 @@ def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Itera
     if not published:
         yield "Nothing has been published yet."
         return
-    suites = {one.suite for one in published}
-    if "seco" in suites:
-        yield STUDENTS
+    if with_students(published):
+        yield STUDENTS_SAYS
         yield f"![Target mIoU of students, by setting and data](images/{STUDENTS_PLOT})"
         yield students_table(published)
         yield PAPERS_WAY
-    if "sgg" in suites:
-        yield SETS
+    if with_sets(published):
+        yield SETS_SAYS
         yield f"![Target mIoU after learning from translations, by strength](images/{SETS_PLOT})"
         yield sets_table(published)
         yield TOGETHER_SAYS
@@ -117,8 +126,8 @@ def _files(published: Sequence[Published]) -> Iterator[str]:
         yield "## Every comparison"
         yield "Notes, plots, figures and orders of every section, by suite and data:"
         yield "\n".join(
-            f"- [{SUITES[one.suite]}: {TITLES[one.data]}, scale {one.scale}]"
-            f"(evidence/{one.name}.md): {', '.join(one.sections())}."
+            f"- [{SUITE_TITLES[one.suite]}: {TITLES[one.data]}, scale {one.scale}]"
+            f"(evidence/{one.name}.md): {'; '.join(one.sections())}."
             for one in published
         )
 
@@ -128,7 +137,7 @@ def _not_run(published: Sequence[Published], notes: Mapping[str, str]) -> Iterat
     lines = []
     for data in DATA:
         for scale in ("cpu", "gpu"):
-            for suite in SUITES:
+            for suite in SUITE_TITLES:
                 cells = planned(suite, data, scale, range(SEEDS))
                 done = {
                     cell

@@ -18,7 +18,7 @@ from evidence.tables import markdown, section_orders, share_of_way
 
 _REFINED = "PSA + SCC, rest=kept"
 # What a table's columns are called, and the variants that they show; {} is what the row is of.
-STUDENTS = {
+STUDENT_COLUMNS = {
     "source only": SOURCE_ONLY,
     "raw": "raw",
     "base": BASE,
@@ -27,7 +27,7 @@ STUDENTS = {
     "true regions": f"{IDEAL}, rest=kept",
     "true labels": UPPER,
 }
-SETS = {
+SET_COLUMNS = {
     AS_IT_CAME: AS_IT_CAME,
     SOURCE_TRAINED: SOURCE_TRAINED,
     **{arm: f"{arm}, strength={{}}" for arm in ("unguided", "LCG", "GSG", "SGG", PTL)},
@@ -40,6 +40,16 @@ _TOGETHER = {
 ONE_SEED = "one seed: nothing is claimed"
 
 
+def with_students(published: Sequence[Published]) -> list[Published]:
+    """The files that have a setting of students."""
+    return [one for one in published if one.suite == "seco" and SETTINGS.keys() & one.sections()]
+
+
+def with_sets(published: Sequence[Published]) -> list[Published]:
+    """The files that have segmenters that learn from translated sets."""
+    return [one for one in published if TRANSLATION in one.sections()]
+
+
 def students_table(published: Sequence[Published]) -> str:
     """Target mIoU of the students of every setting, and how much of the way PSA + SCC goes."""
     rows = []
@@ -48,8 +58,8 @@ def students_table(published: Sequence[Published]) -> str:
             found = values_of(numbers)
             ends = [found.get(variant) for variant in (BASE, _REFINED, UPPER)]
             way = "" if None in ends else share_of_way(*ends)
-            rows.append([_link(one, section), *_texts(found, STUDENTS), way])
-    return markdown(("", *STUDENTS, "of the way"), rows)
+            rows.append([_link(one, section), *_texts(found, STUDENT_COLUMNS), way])
+    return markdown(("", *STUDENT_COLUMNS, "of the way"), rows)
 
 
 def sets_table(published: Sequence[Published]) -> str:
@@ -60,11 +70,11 @@ def sets_table(published: Sequence[Published]) -> str:
             found = values_of(numbers)
             strengths = dict.fromkeys(cell.option("strength") for cell in numbers)
             rows += [
-                [_link(one, section, f"strength {strength}"), *_texts(found, SETS, strength)]
+                [_link(one, section, f"strength {strength}"), *_texts(found, SET_COLUMNS, strength)]
                 for strength in strengths
                 if strength is not None
             ]
-    return markdown(("", *SETS), rows)
+    return markdown(("", *SET_COLUMNS), rows)
 
 
 def together_table(published: Sequence[Published]) -> str:
@@ -109,9 +119,8 @@ def _sections(
 
 def _link(one: Published, section: str, what: str | None = None) -> str:
     """A line's name, which leads to the section on the page of its file."""
-    data = one.data if one.scale == "cpu" else f"{one.data}, {one.scale}"
     anchor = re.sub(r"[^\w\s-]", "", section).replace(" ", "-").lower()
-    return f"[{data}: {what or section}](evidence/{one.name}.md#{anchor})"
+    return f"[{one.title}: {what or section}](evidence/{one.name}.md#{anchor})"
 
 
 def _texts(

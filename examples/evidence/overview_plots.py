@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evidence.adaptation import SETTINGS
-from evidence.overview import SETS, STUDENTS
+from evidence.overview import SET_COLUMNS, STUDENT_COLUMNS, with_sets, with_students
 from evidence.publish import Published
 from evidence.sgg_suite import TRANSLATION
 from evidence.summary import values_of
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STUDENTS_PLOT, SETS_PLOT = "evidence-students.png", "evidence-sets.png"
-# Marker, colour and whether it is filled; what is measured is hollow or filled, ends are strokes.
+# Marker, colour and whether it is filled; strokes: before learning, and of true labels.
 _MARKS = {
     "source only": ("|", "0.2", True),
     "raw": ("x", "0.5", True),
@@ -32,7 +32,7 @@ _LEVELS = {"source only": "dotted", "source images": "dashed", "target images": 
 
 def write_students_plot(path: Path, published: Sequence[Published]) -> None:
     """Draw the mean target mIoU of the students of every setting."""
-    files = [one for one in published if one.suite == "seco"]
+    files = with_students(published)
     names = [name for name in SETTINGS if any(name in one.sections() for one in files)]
     figure = new_figure(3.4 * len(files) + 1, 0.55 * len(names) + 1.5)
     panels = figure.subplots(1, len(files), sharey=True, squeeze=False)[0]
@@ -41,14 +41,14 @@ def write_students_plot(path: Path, published: Sequence[Published]) -> None:
             if section in names:
                 found = values_of(numbers)
                 for column, (marker, colour, filled) in _MARKS.items():
-                    if STUDENTS[column] in found:
+                    if STUDENT_COLUMNS[column] in found:
                         axes.plot(
-                            100 * found[STUDENTS[column]].mean, names.index(section), marker,
+                            100 * found[STUDENT_COLUMNS[column]].mean, names.index(section), marker,
                             color=colour, markersize=11 if marker == "|" else 6,
                             markeredgewidth=2.5 if marker == "|" else 1.3, linestyle="none",
                             markerfacecolor=colour if filled else "white", label=column,
                         )  # fmt: skip
-        axes.set_title(_title(one), fontsize=9)
+        axes.set_title(one.title, fontsize=9)
         axes.set_xlabel("mIoU, %", fontsize=8)
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(names)), names, fontsize=8)
@@ -59,31 +59,27 @@ def write_students_plot(path: Path, published: Sequence[Published]) -> None:
 
 def write_sets_plot(path: Path, published: Sequence[Published]) -> None:
     """Draw the mean target mIoU after learning from translations, by strength."""
-    files = [one for one in published if one.suite == "sgg" and TRANSLATION in one.sections()]
+    files = with_sets(published)
     figure = new_figure(3.4 * len(files) + 1, 3.4)
     panels = figure.subplots(1, len(files), squeeze=False)[0]
     for axes, one in zip(panels, files, strict=True):
         numbers = one.sections()[TRANSLATION]
         found = values_of(numbers)
         strengths = sorted({cell.option("strength") for cell in numbers} - {None})
-        for column, variant in SETS.items():
+        for column, variant in SET_COLUMNS.items():
             if column in _LEVELS:
                 height = 100 * found[variant].mean
                 axes.axhline(height, color="0.4", linestyle=_LEVELS[column], label=column)
             else:
                 heights = [100 * found[variant.format(strength)].mean for strength in strengths]
                 axes.plot(strengths, heights, "o-", markersize=4, label=column)
-        axes.set_title(_title(one), fontsize=9)
+        axes.set_title(one.title, fontsize=9)
         axes.set_xlabel("strength", fontsize=8)
         axes.set_xticks(strengths)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("mIoU, %", fontsize=8)
-    _legend(panels, columns=len(SETS))
+    _legend(panels, columns=len(SET_COLUMNS))
     write_figure(path, figure, dpi=80)
-
-
-def _title(one: Published) -> str:
-    return one.data if one.scale == "cpu" else f"{one.data}, {one.scale}"
 
 
 def _legend(panels: Sequence[Axes], *, columns: int) -> None:

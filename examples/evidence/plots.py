@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +67,13 @@ def write_plot(path: Path, published: Published, section: str, numbers: Numbers)
 def _dots(numbers: Numbers) -> Figure:
     """A point with its deviation for every variant, and every seed small beside it.
 
-    Dotted is where the way of "of the way" begins and ends.
+    Dotted are the base and the upper bound, where they are among the variants.
     """
     found = values_of(numbers)
     last = [variant for variant in UPPERS if variant in found]
     rows = [*(variant for variant in found if variant not in last), *last]
     kinds = dict.fromkeys(kind for variant in rows if (kind := _kind(variant)))
-    colours = {"": "0.35", **dict(zip(kinds, COLOURS, strict=False))}
+    colours = {"": "0.35", **dict(zip(kinds, cycle(COLOURS), strict=False))}
     figure = new_figure(8, 0.8 + 0.28 * len(found))
     axes = figure.subplots()
     for end in (BASE, *last):

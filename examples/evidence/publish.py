@@ -46,6 +46,11 @@ class Published:
         """The file's, without its ending."""
         return f"{self.suite}-{self.data}-{self.scale}"
 
+    @property
+    def title(self) -> str:
+        """A short one: the data, and the scale where it is not the usual."""
+        return self.data if self.scale == "cpu" else f"{self.data}, {self.scale}"
+
     def sections(self) -> dict[str, dict[Cell, Mapping[str, Any]]]:
         """The cells by section, in their order."""
         found: dict[str, dict[Cell, Mapping[str, Any]]] = {}

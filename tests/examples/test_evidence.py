@@ -313,6 +313,7 @@ def test_summaries_are_paired_by_seed():
 def test_the_committed_pages_are_what_the_committed_numbers_give():
     made = pages()
     there = {DOCS / "evidence.md", *(DOCS / "evidence").glob("*.md")}
+    assert sorted(there - set(made)) == [], "of what is no more: delete it"
     assert there == set(made), "run: python examples/evidence --write-docs"
     for path, text in made.items():
         assert path.read_text() == text, "run: python examples/evidence --write-docs"

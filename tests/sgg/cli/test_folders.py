@@ -232,7 +232,7 @@ def test_raw_ids_are_explained(gta):
         (["--segmenter", "broken_models:make"], "No module named 'no_such_dependency'"),
         (["--label-space", "cityscapes"], "expected 19 classes, as the label space has, got 4"),
         (["--strength", "0"], "strength: expected a number in (0, 1], got 0"),
-        (["--paper", "--eta", "0.5"], "eta: expected 0.0 with sampler 'ddpm'"),
+        (["--paper", "--eta", "0.5"], "eta: expected 0 with sampler 'ddpm'"),
         (["--tile-size", "8y8"], "--tile-size: expected auto, none, SIDE or HEIGHTxWIDTH"),
         (["--class-files", "out"], "expected a place apart from the inputs"),
         (["--class-files", "gta/images"], "class_files: expected a folder with sample_class_stats"),
