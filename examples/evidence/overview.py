@@ -10,7 +10,7 @@ from evidence.adaptation import SETTINGS
 from evidence.labelling import BASE, IDEAL
 from evidence.publish import Published
 from evidence.seco_suite import SOURCE_ONLY, UPPER
-from evidence.sgg_suite import LABELS, PTL, SOURCE_TRAINED, SOURCES, TOGETHER, TRANSLATION
+from evidence.sgg_suite import LABELS, PTL, SOURCE_TRAINED, TOGETHER, TRANSLATION
 from evidence.sgg_suite import SOURCE_ONLY as AS_IT_CAME
 from evidence.sgg_suite import UPPER as TARGET_IMAGES
 from evidence.summary import Numbers, Values, seeds_of, values_of
@@ -83,7 +83,7 @@ def together_table(published: Sequence[Published]) -> str:
         [_link(one, section, source), *_texts(values_of(numbers), _TOGETHER, source)]
         for one, section, numbers in _sections(published, "sgg")
         if section == TOGETHER
-        for source in SOURCES
+        for source in dict.fromkeys(cell.arm for cell in numbers if cell.option("labels"))
     ]
     return markdown(("", *_TOGETHER), rows)
 
