@@ -7,8 +7,15 @@ from pathlib import Path
 
 from evidence.file_page import file_page
 from evidence.front_page import front_page
-from evidence.overview import with_sets, with_students
-from evidence.overview_plots import SETS_PLOT, STUDENTS_PLOT, write_sets_plot, write_students_plot
+from evidence.overview import with_sets, with_students, with_together
+from evidence.overview_plots import (
+    SETS_PLOT,
+    STUDENTS_PLOT,
+    TOGETHER_PLOT,
+    write_sets_plot,
+    write_students_plot,
+    write_together_plot,
+)
 from evidence.plots import plot_name, write_plot
 from evidence.publish import RESULTS, read_published
 from seco.common.files import write_bytes
@@ -33,6 +40,9 @@ def write_docs(docs: Path = DOCS) -> list[Path]:
     if with_sets(published):
         written.append(images / SETS_PLOT)
         write_sets_plot(written[-1], published)
+    if with_together(published):
+        written.append(images / TOGETHER_PLOT)
+        write_together_plot(written[-1], published)
     for one in published:
         for section, numbers in one.sections().items():
             written.append(images / plot_name(one, section))

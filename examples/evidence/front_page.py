@@ -12,8 +12,9 @@ from evidence.overview import (
     together_table,
     with_sets,
     with_students,
+    with_together,
 )
-from evidence.overview_plots import SETS_PLOT, STUDENTS_PLOT
+from evidence.overview_plots import SETS_PLOT, STUDENTS_PLOT, TOGETHER_PLOT
 from evidence.papers import ABLATION, CLOSED
 from evidence.planned import DATA, planned
 from evidence.publish import Published
@@ -108,7 +109,9 @@ def _overview(published: Sequence[Published], notes: Mapping[str, str]) -> Itera
         yield SETS_SAYS
         yield f"![Target mIoU after learning from translations, by strength](images/{SETS_PLOT})"
         yield sets_table(published)
+    if with_together(published):
         yield TOGETHER_SAYS
+        yield f"![Target mIoU after self-training, by set and labels](images/{TOGETHER_PLOT})"
         yield together_table(published)
     yield "## What agrees with the papers, and what does not"
     if "overview" in notes:

@@ -50,6 +50,11 @@ def with_sets(published: Sequence[Published]) -> list[Published]:
     return [one for one in published if TRANSLATION in one.sections()]
 
 
+def with_together(published: Sequence[Published]) -> list[Published]:
+    """The files that have both papers together."""
+    return [one for one in published if TOGETHER in one.sections()]
+
+
 def students_table(published: Sequence[Published]) -> str:
     """Target mIoU of the students of every setting, and how much of the way PSA + SCC goes."""
     rows = []

@@ -1,4 +1,4 @@
-"""The front page's two plots: a panel for every file."""
+"""The front page's plots: a panel for every file."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from evidence.adaptation import SETTINGS
-from evidence.overview import SET_COLUMNS, STUDENT_COLUMNS, with_sets, with_students
+from evidence.overview import (
+    SET_COLUMNS,
+    STUDENT_COLUMNS,
+    with_sets,
+    with_students,
+    with_together,
+)
 from evidence.publish import Published
-from evidence.sgg_suite import TRANSLATION
+from evidence.sgg_suite import LABELS, SOURCES, TOGETHER, TRANSLATION, UPPER
 from evidence.summary import values_of
 from seco.common.plots import new_figure, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STUDENTS_PLOT, SETS_PLOT = "evidence-students.png", "evidence-sets.png"
+STUDENTS_PLOT, SETS_PLOT, TOGETHER_PLOT = (
+    "evidence-students.png", "evidence-sets.png", "evidence-together.png",
+)  # fmt: skip
 # Marker, colour and whether it is filled; strokes: before learning, and of true labels.
 _MARKS = {
     "source only": ("|", "0.2", True),
@@ -79,6 +89,33 @@ def write_sets_plot(path: Path, published: Sequence[Published]) -> None:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("mIoU, %", fontsize=8)
     _legend(panels, columns=len(SET_COLUMNS))
+    write_figure(path, figure, dpi=80)
+
+
+def write_together_plot(path: Path, published: Sequence[Published]) -> None:
+    """Draw the target mIoU after self-training, by what was learnt first and by the labels."""
+    files = with_together(published)
+    figure = new_figure(3.4 * len(files) + 1, 3.4)
+    panels = figure.subplots(1, len(files), squeeze=False)[0]
+    for axes, one in zip(panels, files, strict=True):
+        found = values_of(one.sections()[TOGETHER])
+        sources = [name for name in SOURCES if f"{name}, labels={LABELS[0]}" in found]
+        for number, labels in enumerate(LABELS):
+            values = [found[f"{source}, labels={labels}"] for source in sources]
+            axes.errorbar(
+                [place + 0.08 * (number - 1.5) for place in range(len(sources))],
+                [100 * value.mean for value in values],
+                yerr=[100 * np.nan_to_num(value.std) for value in values],
+                fmt="o", markersize=5, capsize=2, label=labels,
+            )  # fmt: skip
+        height = 100 * found[UPPER].mean
+        axes.axhline(height, color="0.4", linestyle="dashdot", label="true labels")
+        axes.set_title(one.title, fontsize=9)
+        axes.set_xticks(range(len(sources)), [name.replace(" ", "\n", 1) for name in sources])
+        axes.tick_params(labelsize=8)
+        axes.grid(axis="y", alpha=0.3)
+    panels[0].set_ylabel("mIoU, %", fontsize=8)
+    _legend(panels, columns=len(LABELS) + 1)
     write_figure(path, figure, dpi=80)
 
 
