@@ -17,6 +17,7 @@ from evidence.context import Context, settings_of
 from evidence.domains import quality, seen
 from evidence.labelling import BASE, EDGES, IDEAL, METHODS, Labelled
 from evidence.scales import SecoScale
+from evidence.streets import scenes_key
 from seco.common.numbers import plain
 
 SOURCE_ONLY, UPPER = "source only", "supervised on target"
@@ -74,6 +75,7 @@ def seco_made_with(cell: Cell, context: Context) -> dict[str, Any]:
     if context.data != "streets":
         names.append("teacher_steps")
     return {
+        **(scenes_key(cell.seed) if context.data == "streets" else {}),
         **context.describe("sam", "street segmenter"),
         **settings_of(context.scale.seco, *names),
         "psa": asdict(_psa(cell)),

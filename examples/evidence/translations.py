@@ -18,12 +18,13 @@ from evidence.domains import Domains, ImageSet
 from evidence.kept import digest, only_here
 from evidence.plain_source import PLAIN, plain_made_with, plain_source
 from evidence.scales import SecoScale, SggScale
-from evidence.streets import own_scenes, scenes, streets
+from evidence.streets import own_scenes, scenes, scenes_key, streets
 from seco.common.files import read_image, write_label
 from seco.common.jobs import JobOptions
 from seco.demo.scenes import DEV_SEEDS
 from sgg.demo.demo import ARMS
 
+GENERATED = ("streets", PLAIN)
 CHUNK = 16  # images of one kept file
 PTL = "SGG + PTL"
 
@@ -62,7 +63,7 @@ def translating(context: Context, seed: int) -> Translating:
     """Models and images of a seed."""
     scale, device = context.scale.sgg, context.device
     sizes = adaptation_scale(scale)
-    if context.data in ("streets", PLAIN):
+    if context.data in GENERATED:
         from sgg.demo.models import load_diffusion, load_oracle, load_segmenter
 
         unet, scheduler = load_diffusion()
@@ -201,6 +202,8 @@ def key_of(context: Context, seed: int) -> dict[str, Any]:
         said = context.describe("diffusion") | plain_made_with(context.scale.sgg)
     else:
         said = context.describe("diffusion", "source segmenter")
+    if context.data in GENERATED:
+        said |= scenes_key(seed)
     return {
         **said,
         **settings_of(context.scale.sgg, "size", "images", "ddim_steps"),

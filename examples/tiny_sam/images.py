@@ -22,7 +22,7 @@ Bytes = npt.NDArray[np.uint8]
 
 SIZE = 256
 CHUNK = 250
-STREET_SEEDS = range(200_000, 210_000)
+STREET_SEEDS = range(200_000, 205_000)  # no others: the evidence measures on those after them
 
 
 def generate(folder: Path, source: str, count: int, *, workers: int) -> None:

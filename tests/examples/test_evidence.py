@@ -24,13 +24,14 @@ from evidence.references import references
 from evidence.running import SUITES, run
 from evidence.scales import SCALES
 from evidence.seco_suite import arm_labels
-from evidence.streets import scenes
+from evidence.streets import scenes, scenes_key
 from evidence.summary import Values, closed, order, values_of
 from evidence.tables import section_orders, share_of_way
 from evidence.unknown import with_unknown_things
 from measuring.imagenet import imagenet_segmenter
 from PIL import Image
 from skimage.segmentation import find_boundaries
+from tiny_sam.images import STREET_SEEDS
 
 import seco
 from seco.demo.scenes import DEV_SEEDS, TEST_SEEDS, TRAIN_SEEDS
@@ -156,6 +157,9 @@ def test_no_scene_serves_two_purposes():
     starts = sorted(first.values())
     assert min(np.diff(starts)) >= most
     assert starts[0] > max(*TRAIN_SEEDS, *DEV_SEEDS, *TEST_SEEDS)
+    used = {start + k for start in starts for k in range(most)}
+    assert used.isdisjoint(STREET_SEEDS)  # the tiny SAM's
+    assert scenes_key(0) != scenes_key(1) == {}
 
 
 @pytest.mark.parametrize("data", DATA)
