@@ -29,7 +29,9 @@ SAYS = {
     "both papers": (
         "A teacher that has learnt from a set (*source only*: the source segmenter as it came) "
         "labels target images; from that set and from these labels the student learns on. The sets "
-        "are the source images, and their translations of the last strength."
+        "are the source images, and their translations of the last strength. PSA + SCC keeps the "
+        "rest. *Target images* are learnt from with their true labels in the same way: another "
+        "upper bound than that of the translations alone."
     ),
     "guidance scale": "Of SGG, at the middle strength.",
     "number of stages": "Of progressive translation, up to the last strength.",

@@ -65,7 +65,10 @@ python examples/evidence --write-docs
 ```
 
 *Streets* are generated: the source is a game look, the target a camera look, the source model a
-small network that knows the game look only. *CamVid* goes from day to dusk: 62 dusk frames of one
+small network that has learnt game scenes with strong augmentation (blur, noise, colours), at
+256 × 256 for labels and 64 × 128 for translations. *Streets-plain* (translations alone) has another
+one, the same for all seeds, that has learnt game scenes mirrored and a little brighter or darker.
+*CamVid* goes from day to dusk: 62 dusk frames of one
 drive, of which a seed draws its unlabelled target images; the 31 of the second half are measured,
 so that their labels are held out and the images are not always. Labels are scored there on frames
 of the first half alone, from which the upper bound and the oracle learn. Segmenters of CamVid are
@@ -84,9 +87,11 @@ labels' own components, with the features that correct the others. The way goes 
 true labels, of translated sets from the source images to target images; shares of it are by seed,
 and left out where the way is less than three of its deviations, or none. A line marked *(above)* is
 one of an earlier section of its page. An order holds if it does in every seed, and "within the
-deviations" if the means then differ by less than both standard deviations together. In plots bars
-are one standard deviation, and grey dots the seeds; colours tell what became of the rest or which
-labels were learnt from, and dotted lines are the base and the upper bound.
+deviations" if the means then differ by less than both standard deviations together. In the
+plots of this page every panel has its own scale, and only the last plot has bars. In those of the
+sections bars are one standard deviation; where variants stand below each other, grey dots are the
+seeds, colours tell what became of the rest or which labels were learnt from, and dotted lines are
+the base and the upper bound.
 """
 
 

@@ -1,4 +1,4 @@
-"""A source model that knows nothing but its own look, so that the gap is as wide as the papers'.
+"""A source model that knows nothing but its own look, so that the gap is wide.
 
 The demo's source segmenter was trained with strong augmentation of colour, blur and noise, and has
 little left to gain on the target.

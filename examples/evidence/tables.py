@@ -122,7 +122,7 @@ def _by_round(numbers: Numbers, found: Mapping[str, Values]) -> list[tuple[str, 
 
 
 def _together(own: Mapping[str, Values]) -> list[tuple[str, str]]:
-    """Refined labels against none and the base, translations against source images."""
+    """Refined labels against others after the same set; sets against each other, both refined."""
     refined = "labels=PSA + SCC"
     sources = list(dict.fromkeys(v.partition(", ")[0] for v in own if v.endswith(refined)))
     pairs = [
