@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from evidence.file_page import file_page
@@ -17,11 +18,16 @@ from evidence.overview_plots import (
     write_together_plot,
 )
 from evidence.plots import plot_name, write_plot
-from evidence.publish import RESULTS, read_published
+from evidence.publish import RESULTS, Published, read_published
 from seco.common.files import write_bytes
 
 DOCS = RESULTS.parents[1]
 NOTES = "notes.json"
+_OVERVIEW = (
+    (STUDENTS_PLOT, with_students, write_students_plot),
+    (SETS_PLOT, with_sets, write_sets_plot),
+    (TOGETHER_PLOT, with_together, write_together_plot),
+)
 
 
 def write_docs(docs: Path = DOCS) -> list[Path]:
@@ -29,20 +35,15 @@ def write_docs(docs: Path = DOCS) -> list[Path]:
     images = docs / "images"
     images.mkdir(parents=True, exist_ok=True)
     (docs / "evidence").mkdir(exist_ok=True)
+    published = read_published(docs / "results" / "evidence")
     written = []
-    for path, text in pages(docs).items():
+    for path, text in _pages(docs, published).items():
         write_bytes(path, text.encode())
         written.append(path)
-    published = read_published(docs / "results" / "evidence")
-    if with_students(published):
-        written.append(images / STUDENTS_PLOT)
-        write_students_plot(written[-1], published)
-    if with_sets(published):
-        written.append(images / SETS_PLOT)
-        write_sets_plot(written[-1], published)
-    if with_together(published):
-        written.append(images / TOGETHER_PLOT)
-        write_together_plot(written[-1], published)
+    for name, those_with, write in _OVERVIEW:
+        if those_with(published):
+            written.append(images / name)
+            write(written[-1], published)
     for one in published:
         for section, numbers in one.sections().items():
             written.append(images / plot_name(one, section))
@@ -56,9 +57,11 @@ def pages(docs: Path = DOCS) -> dict[Path, str]:
     Raises:
         ValueError: a note of what is not there.
     """
-    results = docs / "results" / "evidence"
-    published = read_published(results)
-    path = results / NOTES
+    return _pages(docs, read_published(docs / "results" / "evidence"))
+
+
+def _pages(docs: Path, published: Sequence[Published]) -> dict[Path, str]:
+    path = docs / "results" / "evidence" / NOTES
     notes: dict[str, str] = json.loads(path.read_bytes()) if path.exists() else {}
     places = {f"{one.name}: {section}" for one in published for section in one.sections()}
     if unknown := notes.keys() - places - {"overview", "not run"}:

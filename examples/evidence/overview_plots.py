@@ -44,8 +44,7 @@ def write_students_plot(path: Path, published: Sequence[Published]) -> None:
     """Draw the mean target mIoU of the students of every setting."""
     files = with_students(published)
     names = [name for name in SETTINGS if any(name in one.sections() for one in files)]
-    figure = new_figure(3.4 * len(files) + 1, 0.55 * len(names) + 1.5)
-    panels = figure.subplots(1, len(files), sharey=True, squeeze=False)[0]
+    panels = _panels(files, 0.55 * len(names) + 1.5, shared=True)
     for axes, one in zip(panels, files, strict=True):
         for section, numbers in one.sections().items():
             if section in names:
@@ -58,20 +57,17 @@ def write_students_plot(path: Path, published: Sequence[Published]) -> None:
                             markeredgewidth=2.5 if marker == "|" else 1.3, linestyle="none",
                             markerfacecolor=colour if filled else "white", label=column,
                         )  # fmt: skip
-        axes.set_title(one.title, fontsize=9)
         axes.set_xlabel("mIoU, %", fontsize=8)
         axes.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(names)), names, fontsize=8)
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    _legend(panels, columns=len(_MARKS))
-    write_figure(path, figure, dpi=80)
+    _write(path, panels)
 
 
 def write_sets_plot(path: Path, published: Sequence[Published]) -> None:
     """Draw the mean target mIoU after learning from translations, by strength."""
     files = with_sets(published)
-    figure = new_figure(3.4 * len(files) + 1, 3.4)
-    panels = figure.subplots(1, len(files), squeeze=False)[0]
+    panels = _panels(files, 3.4)
     for axes, one in zip(panels, files, strict=True):
         numbers = one.sections()[TRANSLATION]
         found = values_of(numbers)
@@ -83,20 +79,17 @@ def write_sets_plot(path: Path, published: Sequence[Published]) -> None:
             else:
                 heights = [100 * found[variant.format(strength)].mean for strength in strengths]
                 axes.plot(strengths, heights, "o-", markersize=4, label=column)
-        axes.set_title(one.title, fontsize=9)
         axes.set_xlabel("strength", fontsize=8)
         axes.set_xticks(strengths)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("mIoU, %", fontsize=8)
-    _legend(panels, columns=len(SET_COLUMNS))
-    write_figure(path, figure, dpi=80)
+    _write(path, panels)
 
 
 def write_together_plot(path: Path, published: Sequence[Published]) -> None:
     """Draw the target mIoU after self-training, by what was learnt first and by the labels."""
     files = with_together(published)
-    figure = new_figure(3.4 * len(files) + 1, 3.4)
-    panels = figure.subplots(1, len(files), squeeze=False)[0]
+    panels = _panels(files, 3.4)
     for axes, one in zip(panels, files, strict=True):
         found = values_of(one.sections()[TOGETHER])
         sources = [name for name in SOURCES if f"{name}, labels={LABELS[0]}" in found]
@@ -110,21 +103,31 @@ def write_together_plot(path: Path, published: Sequence[Published]) -> None:
             )  # fmt: skip
         height = 100 * found[UPPER].mean
         axes.axhline(height, color="0.4", linestyle="dashdot", label="true labels")
-        axes.set_title(one.title, fontsize=9)
         axes.set_xticks(range(len(sources)), [name.replace(" ", "\n", 1) for name in sources])
         axes.tick_params(labelsize=8)
         axes.grid(axis="y", alpha=0.3)
     panels[0].set_ylabel("mIoU, %", fontsize=8)
-    _legend(panels, columns=len(LABELS) + 1)
-    write_figure(path, figure, dpi=80)
+    _write(path, panels)
 
 
-def _legend(panels: Sequence[Axes], *, columns: int) -> None:
-    """One for all panels, of whatever one of them shows."""
+def _panels(files: Sequence[Published], height: float, *, shared: bool = False) -> Sequence[Axes]:
+    """One for each file, side by side, with its title; ``shared``: of one vertical axis."""
+    figure = new_figure(3.4 * len(files) + 1, height)
+    panels: Sequence[Axes] = figure.subplots(1, len(files), sharey=shared, squeeze=False)[0]
+    for axes, one in zip(panels, files, strict=True):
+        axes.set_title(one.title, fontsize=9)
+    return panels
+
+
+def _write(path: Path, panels: Sequence[Axes]) -> None:
+    """Write their figure, with one legend for all, of whatever one of them shows."""
     handles = {
         label: handle
         for axes in panels
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure = panels[0].figure
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=columns, fontsize=8)
+    figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=len(handles), fontsize=8
+    )
+    write_figure(path, figure, dpi=80)
