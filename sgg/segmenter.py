@@ -61,6 +61,13 @@ class Segmenter:
         """Where the model lives; a function without weights is taken to work anywhere."""
         return device_of(self.model)
 
+    def takes(self, normalization: Normalization | None) -> bool:
+        """Whether that is the normalization that the model is given its RGB by."""
+        own, other = self._statistics, _statistics(normalization)
+        if own is None or other is None:
+            return own is other
+        return all(torch.allclose(*parts) for parts in zip(own, other, strict=True))
+
     @property
     def called(self) -> list[nn.Module]:
         """The modules whose ``forward`` computes the logits; none of a function.

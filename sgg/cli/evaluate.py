@@ -28,7 +28,7 @@ def evaluate(
     images: ImageFolder,
     labels: LabelFolder,
     segmenter: SegmenterSpec,
-    seg_normalization: SegmenterNormalization = NormalizationName.imagenet,
+    seg_normalization: SegmenterNormalization = NormalizationName.own,
     label_space: LabelSpaceName = "cityscapes",
     target: Annotated[
         Path | None,

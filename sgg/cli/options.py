@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,12 +14,15 @@ from sgg.segmenter import IMAGENET
 class NormalizationName(str, Enum):
     """What ``--seg-normalization`` takes."""
 
+    own = "own"
     imagenet = "imagenet"
     none = "none"
 
     @property
-    def statistics(self) -> Normalization | None:
-        """The mean and std of that name."""
+    def statistics(self) -> Normalization | Literal["own"] | None:
+        """The mean and std of that name, as ``load_segmenter`` takes them."""
+        if self is NormalizationName.own:
+            return "own"
         return IMAGENET if self is NormalizationName.imagenet else None
 
 
@@ -38,7 +41,7 @@ SegmenterNormalization = Annotated[
     NormalizationName,
     typer.Option(
         "--seg-normalization",
-        help="What the segmenter takes: RGB in 0-1, normalised as ImageNet or as it is. A "
-        "transformers folder says that itself.",
+        help="What the segmenter takes: RGB in 0-1, normalised as ImageNet or as it is; own: what "
+        "it says itself (a transformers folder, a bundled model, an sgg.Segmenter), else ImageNet.",
     ),
 ]

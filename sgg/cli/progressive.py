@@ -24,6 +24,7 @@ from seco.common.cli.options import (
 )
 from seco.common.cli.progress import Stage
 from seco.common.cli.running import device_named, job, refused
+from seco.common.cli.unused import check_used, given
 from sgg.cli.options import NormalizationName, SegmenterNormalization, SegmenterSpec
 from sgg.cli.translation import (
     Assignments,
@@ -73,7 +74,7 @@ def progressive(
     ],
     diffusion: DiffusionSpec,
     segmenter: SegmenterSpec,
-    seg_normalization: SegmenterNormalization = NormalizationName.imagenet,
+    seg_normalization: SegmenterNormalization = NormalizationName.own,
     label_space: LabelSpaceName = "cityscapes",
     strengths: Annotated[
         str,
@@ -138,6 +139,10 @@ def progressive(
             "decides nothing.",
         ),
     ] = None,
+    oracle_normalization: Annotated[
+        NormalizationName,
+        typer.Option(help="What the oracle takes, as --seg-normalization."),
+    ] = NormalizationName.own,
     steps: Steps = None,
     sampler: SamplerName = None,
     eta: Eta = None,
@@ -203,12 +208,14 @@ def progressive(
         )  # fmt: skip
         note = note_on_class_files(images, class_files, min_pixels)
         used = device_named(device)
-        statistics = seg_normalization.statistics
         model = load_diffusion(diffusion, device=used)
-        guide = load_segmenter(segmenter, normalization=statistics, device=used)
+        guide = load_segmenter(segmenter, normalization=seg_normalization.statistics, device=used)
         eye = None
-        if oracle is not None:
-            eye = load_segmenter(oracle, normalization=statistics, device=used)
+        if oracle is None:
+            unused = given(oracle_normalization, NormalizationName.own)
+            check_used({"--oracle-normalization": unused}, "--oracle")
+        else:
+            eye = load_segmenter(oracle, normalization=oracle_normalization.statistics, device=used)
     stage = Stage()
     with job(overwrite=overwrite, stage=stage) as options:
         first = options.processes.first

@@ -68,7 +68,7 @@ def translate(
     ],
     diffusion: DiffusionSpec,
     segmenter: OptionalSegmenter = None,
-    seg_normalization: SegmenterNormalization = NormalizationName.imagenet,
+    seg_normalization: SegmenterNormalization = NormalizationName.own,
     label_space: LabelSpaceName = "cityscapes",
     strength: Annotated[
         float | None,
@@ -123,7 +123,7 @@ def translate(
             channels_last=channels_last, compile=compile,
         )  # fmt: skip
         if not translation.guided:
-            normalization = given(seg_normalization, NormalizationName.imagenet)
+            normalization = given(seg_normalization, NormalizationName.own)
             check_used({"--segmenter": segmenter, "--seg-normalization": normalization}, GUIDANCE)
         elif segmenter is None:
             stop("--segmenter: expected a model that guides, or --guidance none, got neither")

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -57,7 +57,10 @@ def load_diffusion(spec: str | Path, *, device: str = "cpu") -> DiffusionModel:
 
 
 def load_segmenter(
-    spec: str | Path, *, normalization: Normalization | None = IMAGENET, device: str = "cpu"
+    spec: str | Path,
+    *,
+    normalization: Normalization | Literal["own"] | None = "own",
+    device: str = "cpu",
 ) -> Segmenter:
     """Load a segmentation model.
 
@@ -69,19 +72,33 @@ def load_segmenter(
             one that guides, ``"demo-oracle"`` for the one that measures. ``SPEC@FILE.safetensors``
             is one of these with other weights, such as those of a stage of
             :func:`sgg.progressive_translation`.
-        normalization: see :class:`sgg.Segmenter`; a transformers folder, the bundled models and a
-            ``Segmenter`` have their own.
+        normalization: see :class:`sgg.Segmenter`. ``"own"``: what a transformers folder, a bundled
+            model or a ``Segmenter`` says itself; ImageNet's of other models.
         device: where to put it.
 
     Raises:
         OSError, ValueError, TypeError: nothing of that kind is there.
+        ValueError: the model says itself that it takes another normalization.
         RuntimeError: there is no such device.
         ModuleNotFoundError: transformers is not installed.
     """
+    loaded = _loaded_segmenter(spec, IMAGENET if normalization == "own" else normalization, device)
+    if normalization != "own" and not loaded.takes(normalization):
+        raise ValueError(
+            f"segmenter: {spec} says itself what RGB it takes, expected no other normalization, "
+            f"got {normalization}"
+        )
+    return loaded
+
+
+def _loaded_segmenter(
+    spec: str | Path, normalization: Normalization | None, device: str
+) -> Segmenter:
+    """With its own normalization, or this one if it has none."""
     text, place = str(spec), torch.device(device)
     base, _, weights = text.rpartition("@")
     if base and weights.endswith(".safetensors") and not Path(spec).exists():
-        segmenter = load_segmenter(base, normalization=normalization, device=device)
+        segmenter = _loaded_segmenter(base, normalization, device)
         _load_weights(segmenter, Path(weights))
         return segmenter
     if text in ("demo", "demo-oracle"):

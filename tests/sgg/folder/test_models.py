@@ -240,7 +240,7 @@ def test_a_segmenter_of_mmsegmentation_as_the_page_has_it(tmp_path, monkeypatch)
     monkeypatch.setattr(sys.modules["mmseg.apis"], "init_segmentor", init_segmentor, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "page_segmenter.py").write_text(of_the_page("daformer"))
-    segmenter = load_segmenter("page_segmenter:daformer", normalization=None)
+    segmenter = load_segmenter("page_segmenter:daformer")
     torch.testing.assert_close(segmenter(IMAGES), Segmenter(network)(IMAGES))
 
 
@@ -297,9 +297,11 @@ def test_functions(own_module):
     plain = load_segmenter(f"{own_module}:network", normalization=IMAGENET)
     assert plain(IMAGES).shape == (1, 4, 16, 24)
     assert describe_model(plain) != describe_model(Segmenter(plain.model, normalization=None))
-    own = load_segmenter(f"{own_module}:segmenter", normalization=IMAGENET)
+    own = load_segmenter(f"{own_module}:segmenter")
     expected = Segmenter(own.model, normalization=None)(IMAGES)
-    torch.testing.assert_close(own(IMAGES), expected)  # it keeps its own normalization
+    torch.testing.assert_close(own(IMAGES), expected)
+    assert not plain.takes(None)
+    assert load_segmenter(f"{own_module}:network", normalization=None).takes(None)
     for load in (load_diffusion, load_segmenter):
         with pytest.raises(TypeError, match="got str 'sd15'"):
             load(f"{own_module}:path")
@@ -389,6 +391,49 @@ def test_a_transformers_folder(tmp_path, said, variant):
     check_classes(segmenter, LabelSpace(names=tuple("abcde")), (64, 64))
     with pytest.raises(ValueError, match="expected 4 classes, as the label space has, got 5"):
         check_classes(segmenter, LabelSpace(names=tuple("abcd")), (64, 64))
+    assert load_segmenter(tmp_path, normalization=normalization).takes(normalization)
+    with pytest.raises(ValueError, match="says itself what RGB it takes"):
+        load_segmenter(tmp_path, normalization=(HALF[1], HALF[0]))
+
+
+HALF = ((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
+BYTES = tuple(tuple(255 * value for value in values) for values in IMAGENET)
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "same"),
+    [
+        (None, None, True),
+        (IMAGENET, IMAGENET, True),
+        (BYTES, IMAGENET, True),
+        (IMAGENET, None, False),
+        (None, IMAGENET, False),
+        (HALF, IMAGENET, False),
+        ((IMAGENET[0], HALF[1]), IMAGENET, False),
+    ],
+)
+def test_a_normalization_that_a_model_does_not_take_is_refused(
+    tmp_path, monkeypatch, given, own, same
+):
+    assert Segmenter(abs, normalization=own).takes(given) is same
+    (tmp_path / "saying_models.py").write_text(
+        "import sgg, torch\n"
+        f"def make():\n    return sgg.Segmenter(torch.nn.Conv2d(3, 4, 1), normalization={own})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "saying_models", raising=False)
+    if same:
+        assert load_segmenter("saying_models:make", normalization=given).takes(own)
+    else:
+        with pytest.raises(ValueError, match="saying_models:make says itself what RGB it takes"):
+            load_segmenter("saying_models:make", normalization=given)
+
+
+def test_bundled_models_say_what_they_take():
+    for name in ("demo", "demo-oracle"):
+        load_segmenter(name, normalization=None)
+        with pytest.raises(ValueError, match=r"expected no other normalization, got .*0.485"):
+            load_segmenter(name, normalization=IMAGENET)
 
 
 def test_descriptions_tell_models_apart():
