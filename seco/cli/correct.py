@@ -39,7 +39,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
-from seco.common.cli.progress import Stage
+from seco.common.cli.progress import Phase
 from seco.common.cli.running import conclude, job, refused
 from seco.common.cli.unused import check_used, given
 
@@ -107,7 +107,7 @@ def correct(
         check_lists(inputs, out, output, root=list_root, least_share=min_labelled)
         chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
         features, own = fitted_encoder(corrector, encoder, chosen, device)
-    with job(overwrite=overwrite, stage=Stage("Correcting labels", resumes=True)) as options:
+    with job(overwrite=overwrite, phase=Phase("Correcting labels", resumes=True)) as options:
         if encoder is None and own is None:
             warn_of_tiny(sam, first=options.processes.first, features=True)
         summary = correct_folder(

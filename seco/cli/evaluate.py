@@ -23,7 +23,7 @@ from seco.cli.options import (
 )
 from seco.cli.unused import sam_options
 from seco.common.cli.options import LabelSpaceName, MatchRule, NamingRule
-from seco.common.cli.progress import Stage
+from seco.common.cli.progress import Phase
 from seco.common.cli.running import job, place_for_json, refused
 from seco.common.cli.unused import check_used, given
 
@@ -138,7 +138,7 @@ def evaluate(
             fitted = ConnectivityCorrector.load(corrector, encoder=features, device=own)
             check_corrector(fitted, space)
         place_for_json(json_file)
-    with job(overwrite=False, stage=Stage("Measuring")) as options:
+    with job(overwrite=False, phase=Phase("Measuring")) as options:
         found = evaluate_folder(
             pairs,
             space,

@@ -52,7 +52,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
-from seco.common.cli.progress import Stage
+from seco.common.cli.progress import Phase
 from seco.common.cli.running import conclude, job, plain_warnings, refused, stop
 from seco.common.cli.unused import check_used, given, is_default
 from seco.correction.encoder_names import sam_layers
@@ -185,7 +185,7 @@ def refine(
             raise typer.Exit(1) from error
         typer.echo(f"Wrote {out}")
         return
-    with job(overwrite=overwrite, stage=Stage("Refining labels", resumes=True)) as options:
+    with job(overwrite=overwrite, phase=Phase("Refining labels", resumes=True)) as options:
         warn_of_tiny(sam, first=options.processes.first, features=features)
         summary = refine_folder(inputs, out, refiner, output=output, options=options)
         save_lists(

@@ -28,7 +28,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
-from seco.common.cli.progress import Stage
+from seco.common.cli.progress import Phase
 from seco.common.cli.running import conclude, device_named, job, refused
 
 
@@ -66,7 +66,7 @@ def regions(
         chosen = SamChoice(sam, checkpoint, precision, accelerate, compile)
         model = sam_named(chosen, device_named(device))
         settings = change_settings(proposal_settings_of(model), assignments or [])
-    with job(overwrite=overwrite, stage=Stage("Finding regions", resumes=True)) as options:
+    with job(overwrite=overwrite, phase=Phase("Finding regions", resumes=True)) as options:
         warn_of_tiny(sam, first=options.processes.first)
         summary = find_regions(inputs, out, model, settings=settings, options=options)
     conclude(summary, "done", out, options)

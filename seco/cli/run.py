@@ -47,7 +47,7 @@ from seco.common.cli.options import (
     NamingRule,
     TakeOver,
 )
-from seco.common.cli.progress import Stage
+from seco.common.cli.progress import Phase
 from seco.common.cli.running import job, refused
 from seco.common.cli.unused import check_used, given
 from seco.correction.encoder_names import sam_layers
@@ -191,15 +191,15 @@ def run(
             outside=outside, paper=paper, assignments=assignments,
         )  # fmt: skip
         scc = change_settings(SCC_PAPER if paper else SCCSettings(), scc_assignments or [])
-    stage = Stage(resumes=True)
-    with job(overwrite=overwrite, stage=stage) as options:
+    phase = Phase(resumes=True)
+    with job(overwrite=overwrite, phase=phase) as options:
         first = options.processes.first
         warn_of_tiny(sam, first=first, features=sam_layers(encoder) is not None)
 
         def announce(name: str) -> None:
-            stage.name = _STAGES[name]
+            phase.name = _STAGES[name]
             if first:
-                typer.echo(stage.name, err=True)
+                typer.echo(phase.name, err=True)
 
         chained = run_chain(
             inputs, out, refiner, regions=regions, settings=scc, seed=seed,

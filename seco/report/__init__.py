@@ -5,13 +5,13 @@
 
 from seco.report.content import Report, Setting
 from seco.report.page import render_report, write_report
-from seco.report.summary import ImageSteps, Summary, summarise
+from seco.report.summary import ImageSteps, LabelChanges, summarise
 
 __all__ = [
     "ImageSteps",
+    "LabelChanges",
     "Report",
     "Setting",
-    "Summary",
     "render_report",
     "summarise",
     "write_report",

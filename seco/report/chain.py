@@ -31,7 +31,7 @@ from seco.folder.refine import Refiner
 from seco.folder.stage import input_settings
 from seco.report.content import SELECTION, Report, Setting
 from seco.report.kept import read_measures, write_measures, write_pages
-from seco.report.summary import ACTIONS, ImageSteps, Summary, summarise
+from seco.report.summary import ACTIONS, ImageSteps, LabelChanges, summarise
 from seco.sam.loading import as_segmenter
 from seco.sam.proposal_settings import proposal_settings_of
 from seco.selection import select_confident
@@ -142,7 +142,7 @@ def summarise_chain(
     *,
     dilation_ratio: float = DILATION_RATIO,
     options: JobOptions = JobOptions(),
-) -> tuple[Summary, list[Outcome]]:
+) -> tuple[LabelChanges, list[Outcome]]:
     """Measure all images of a chain; the processes share them.
 
     What was measured before, of the same files in the same way, is kept in the chain's place for
@@ -178,11 +178,11 @@ def summarise_chain(
         {},  # the corrector is an input, and says which encoder it has
     )
 
-    def work(item: ImageItem, given: tuple[ImageSteps, str]) -> tuple[Summary, str]:
+    def work(item: ImageItem, given: tuple[ImageSteps, str]) -> tuple[LabelChanges, str]:
         steps, wrong = given
         return summarise(steps, space, dilation_ratio=dilation_ratio), wrong
 
-    def write(item: ImageItem, measured: tuple[Summary, str]) -> Mapping[str, str]:
+    def write(item: ImageItem, measured: tuple[LabelChanges, str]) -> Mapping[str, str]:
         write_measures(item.outputs[0], measured[0])
         return {"wrong": measured[1]}
 
@@ -203,8 +203,8 @@ def summarise_chain(
                 options.report(failures[-1])
     known = [item for item in items if item.name in done.facts()]
     own = (read_measures(item.outputs[0], space) for item in options.processes.share(known))
-    shares = options.processes.gather(Summary.pool(own, space))
-    return Summary.pool(shares, space), failures
+    shares = options.processes.gather(LabelChanges.pool(own, space))
+    return LabelChanges.pool(shares, space), failures
 
 
 def write_chain_report(

@@ -8,7 +8,7 @@ from typing import Any
 
 from seco.correction.fitting import FitRecord
 from seco.evaluation.quality import connectivity_numbers
-from seco.report.summary import ACTIONS, ImageSteps, Summary
+from seco.report.summary import ACTIONS, ImageSteps, LabelChanges
 
 SELECTION = "selection"
 MEANINGS = {
@@ -47,7 +47,7 @@ class Report:
     Args:
         title: of the page.
         summary: what happened to the labels.
-        gallery: images to show, in this order; those of :meth:`Summary.most_changed`.
+        gallery: images to show, in this order; those of :meth:`LabelChanges.most_changed`.
         settings: a step's name -> its settings.
         facts: other things to know: versions, hashes of models, folders.
         failures: name and reason of every file that could not be used.
@@ -56,7 +56,7 @@ class Report:
     """
 
     title: str
-    summary: Summary
+    summary: LabelChanges
     gallery: Sequence[ImageSteps] = ()
     settings: Mapping[str, Sequence[Setting]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

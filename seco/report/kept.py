@@ -25,13 +25,13 @@ from seco.evaluation import LabelQuality, TrueConnectivities
 from seco.evaluation.boundary import BoundaryOverlap
 from seco.report.content import Report
 from seco.report.page import write_report
-from seco.report.summary import Summary
+from seco.report.summary import LabelChanges
 
 _FORMAT = 1
 _COLUMNS = tuple(field.name for field in fields(TrueConnectivities))
 
 
-def write_measures(path: Path, measured: Summary) -> None:
+def write_measures(path: Path, measured: LabelChanges) -> None:
     """Write the summary of one image atomically; the folder must exist."""
     ((name, changed),) = measured.changed
     tables = {
@@ -50,7 +50,7 @@ def write_measures(path: Path, measured: Summary) -> None:
     write_arrays(path, _FORMAT, tables)
 
 
-def read_measures(path: Path, space: LabelSpace) -> Summary:
+def read_measures(path: Path, space: LabelSpace) -> LabelChanges:
     """Read what :func:`write_measures` wrote.
 
     Raises:
@@ -67,7 +67,7 @@ def read_measures(path: Path, space: LabelSpace) -> Summary:
                 step: LabelQuality(Confusion(counts), BoundaryOverlap(both, either))
                 for step, counts, both, either in zip(steps, *parts, strict=True)
             }
-        return Summary(
+        return LabelChanges(
             space=space,
             steps=steps,
             transitions=data["transitions"],

@@ -19,7 +19,7 @@ from seco.evaluation import recognition, repair
 from seco.plots import ACTION_COLOURS, loss_figure
 from seco.report.content import MEANINGS, Report
 from seco.report.gallery import exhibit, legend
-from seco.report.summary import ACTIONS, Summary
+from seco.report.summary import ACTIONS, LabelChanges
 
 _REASONS = 200
 
@@ -79,7 +79,7 @@ def _page(report: Report) -> dict[str, Any]:
     }
 
 
-def _actions(summary: Summary) -> list[dict[str, Any]]:
+def _actions(summary: LabelChanges) -> list[dict[str, Any]]:
     regions, pixels = summary.decisions.sum(axis=0).tolist()
     return [
         {
@@ -93,7 +93,7 @@ def _actions(summary: Summary) -> list[dict[str, Any]]:
     ]
 
 
-def _classes(summary: Summary) -> list[dict[str, Any]]:
+def _classes(summary: LabelChanges) -> list[dict[str, Any]]:
     space, total = summary.space, summary.pixels
     names = list(summary.quality)
     iou = [summary.quality[name].confusion.iou for name in (names[:1] + names[-1:])]
@@ -118,7 +118,7 @@ def _classes(summary: Summary) -> list[dict[str, Any]]:
     return rows
 
 
-def _steps(summary: Summary) -> list[dict[str, Any]]:
+def _steps(summary: LabelChanges) -> list[dict[str, Any]]:
     """One row per step: each measure with its difference to the raw labels; the best is marked."""
     if not summary.quality:
         return []
@@ -168,7 +168,7 @@ def _recognition(report: Report) -> list[dict[str, Any]]:
     return [{"name": name, "values": values} for name, values in zip(names, shown, strict=True)]
 
 
-def _repair(summary: Summary) -> list[dict[str, Any]]:
+def _repair(summary: LabelChanges) -> list[dict[str, Any]]:
     found = summary.connectivities
     if len(found) == 0:
         return []

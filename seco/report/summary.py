@@ -62,7 +62,7 @@ class ImageSteps:
 
 
 @dataclass(frozen=True)
-class Summary:
+class LabelChanges:
     """What happened to the labels of any number of images; :meth:`pool` joins several.
 
     Args:
@@ -88,7 +88,7 @@ class Summary:
     connectivities: TrueConnectivities = field(default_factory=lambda: TrueConnectivities.pool([]))
 
     @classmethod
-    def pool(cls, parts: Iterable[Summary], space: LabelSpace) -> Summary:
+    def pool(cls, parts: Iterable[LabelChanges], space: LabelSpace) -> LabelChanges:
         """Join the summaries of several images, or groups of them; parts are not kept.
 
         Raises:
@@ -161,7 +161,7 @@ class Summary:
 
 def summarise(
     item: ImageSteps, space: LabelSpace, *, dilation_ratio: float = DILATION_RATIO
-) -> Summary:
+) -> LabelChanges:
     """Measure one image.
 
     Args:
@@ -191,7 +191,7 @@ def summarise(
             }
             if item.judgement is not None:
                 connectivities = compare_with_truth(item.judgement(), item.truth, space)
-        return Summary(
+        return LabelChanges(
             space=space,
             steps=tuple(item.labels),
             transitions=_transitions(item.before, item.after, space),

@@ -19,7 +19,7 @@ from seco.common.cli.options import (
     MatchRule,
     NamingRule,
 )
-from seco.common.cli.progress import Stage
+from seco.common.cli.progress import Phase
 from seco.common.cli.running import device_named, job, place_for_json, refused
 from sgg.cli.options import NormalizationName, SegmenterNormalization, SegmenterSpec
 
@@ -69,7 +69,7 @@ def evaluate(
         oracle = load_segmenter(
             segmenter, normalization=seg_normalization.statistics, device=device_named(device)
         )
-    with job(overwrite=False, stage=Stage("Measuring")) as options:
+    with job(overwrite=False, phase=Phase("Measuring")) as options:
         found = evaluate_folder(inputs, oracle, label_space=space, target=target, options=options)
         if json_file is not None and options.processes.first:
             text = json.dumps(found.numbers(), indent=1) + "\n"

@@ -22,7 +22,7 @@ from seco.common.cli.options import (
     TakeOver,
     lister,
 )
-from seco.common.cli.progress import Stage
+from seco.common.cli.progress import Phase
 from seco.common.cli.running import device_named, job, refused
 from seco.common.cli.unused import check_used, given
 from sgg.cli.options import NormalizationName, SegmenterNormalization, SegmenterSpec
@@ -216,17 +216,17 @@ def progressive(
             check_used({"--oracle-normalization": unused}, "--oracle")
         else:
             eye = load_segmenter(oracle, normalization=oracle_normalization.statistics, device=used)
-    stage = Stage()
-    with job(overwrite=overwrite, stage=stage) as options:
+    phase = Phase()
+    with job(overwrite=overwrite, phase=phase) as options:
         first = options.processes.first
         if note is not None and first:
             typer.echo(note, err=True)
 
         def announce(number: int, step: str) -> None:
             name = f"Stage {number}" if number else "Source"
-            stage.name, stage.resumes = f"{name}: {_DOING[step]}", step == "translate"
+            phase.name, phase.resumes = f"{name}: {_DOING[step]}", step == "translate"
             if first:
-                typer.echo(stage.name, err=True)
+                typer.echo(phase.name, err=True)
 
         try:
             made = progressive_translation(

@@ -19,7 +19,7 @@ from seco.common.cli.options import (
     NamingRule,
     Overwrite,
 )
-from seco.common.cli.progress import Stage
+from seco.common.cli.progress import Phase
 from seco.common.cli.running import conclude, device_named, job, refused, stop
 from seco.common.cli.unused import check_used, given
 from sgg.cli.options import NormalizationName, OptionalSegmenter, SegmenterNormalization
@@ -142,7 +142,7 @@ def translate(
             guide = load_segmenter(
                 segmenter, normalization=seg_normalization.statistics, device=used
             )
-    with job(overwrite=overwrite, stage=Stage("Translating", resumes=True)) as options:
+    with job(overwrite=overwrite, phase=Phase("Translating", resumes=True)) as options:
         if note is not None and options.processes.first:
             typer.echo(note, err=True)
         made = translate_folder(

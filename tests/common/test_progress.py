@@ -11,7 +11,7 @@ import pytest
 import torch
 import typer
 
-from seco.common.cli.progress import Progress, Stage
+from seco.common.cli.progress import Phase, Progress
 from seco.common.cli.running import job
 from seco.common.jobs import Outcome
 from seco.common.progress import follow
@@ -31,7 +31,7 @@ def told(monkeypatch, outcomes, *, seconds=10.0, terminal=False, shown=True, res
     stderr = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
     now = 0.0
-    progress = Progress(Stage("Refining", resumes), shown=shown, clock=lambda: now)
+    progress = Progress(Phase("Refining", resumes), shown=shown, clock=lambda: now)
     progress.start(len(outcomes))
     bar = progress.bar
     for outcome in outcomes:

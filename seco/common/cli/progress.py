@@ -1,4 +1,4 @@
-"""Progress of a job, stage by stage."""
+"""Progress of a job, phase by phase."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from seco.common.progress import EVERY, progress_line
 
 
 @dataclass
-class Stage:
-    """What a job is at; a command of several stages changes it between them.
+class Phase:
+    """What a job is at; a command of several phases changes it between them.
 
     Args:
         name: what to call it.
@@ -32,34 +32,34 @@ class Stage:
 
 
 class Progress:
-    """How far a stage is, on standard error.
+    """How far a phase is, on standard error.
 
     Args:
-        stage: what is begun next.
+        phase: what is begun next.
         shown: say nothing if not, as in all processes but one.
         clock: seconds.
     """
 
     def __init__(
-        self, stage: Stage, *, shown: bool, clock: Callable[[], float] = time.monotonic
+        self, phase: Phase, *, shown: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._stage, self._shown, self._clock = stage, shown, clock
+        self._phase, self._shown, self._clock = phase, shown, clock
         self._total, self._name, self._resumes = 0, "", False
         self._counts: Counter[str] = Counter()
         self._began = self._said = 0.0
         self.bar: Any = None
 
     def start(self, count: int) -> None:
-        """Begin a stage of so many items."""
+        """Begin a phase of so many items."""
         self.close()
         self._total, self._counts = count, Counter()
-        self._name, self._resumes = self._stage.name, self._stage.resumes
+        self._name, self._resumes = self._phase.name, self._phase.resumes
         self._began = self._said = self._clock()
         if self._shown and count and sys.stderr.isatty():
             self.bar = tqdm(total=count, desc=self._name or None, unit="image")
 
     def report(self, outcome: Outcome) -> None:
-        """Count one outcome; of files that make no item, which come before a stage, not."""
+        """Count one outcome; of files that make no item, which come before a phase, not."""
         if not self._shown or self._counts.total() == self._total:
             return
         before = self._resumes and outcome.status == "skipped"

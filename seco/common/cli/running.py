@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import typer
 
-from seco.common.cli.progress import Progress, Stage, library_log
+from seco.common.cli.progress import Phase, Progress, library_log
 from seco.common.jobs import JobOptions, JobStopped, Outcome, Summary
 from seco.common.jobs.run import failure, is_about_file, stopped_when_full
 from seco.common.processes import Processes, local_device
@@ -62,7 +62,7 @@ def device_named(device: str | None) -> str:
 
 
 @contextmanager
-def job(*, overwrite: bool, stage: Stage | None = None) -> Iterator[JobOptions]:
+def job(*, overwrite: bool, phase: Phase | None = None) -> Iterator[JobOptions]:
     """Show a job's progress and failures, and end the command where the job cannot go on.
 
     Exit code 2 if it was refused before anything was done, 3 if it had to stop on the way: nothing
@@ -72,12 +72,12 @@ def job(*, overwrite: bool, stage: Stage | None = None) -> Iterator[JobOptions]:
 
     Args:
         overwrite: see :class:`seco.common.jobs.JobOptions`.
-        stage: what the job is at, to be shown with its progress.
+        phase: what the job is at, to be shown with its progress.
     """
     from tqdm import tqdm
 
     processes = Processes.join()
-    progress = Progress(stage or Stage(), shown=processes.first)
+    progress = Progress(phase or Phase(), shown=processes.first)
     written = False
 
     def report(outcome: Outcome) -> None:

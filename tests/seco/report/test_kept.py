@@ -9,7 +9,7 @@ import pytest
 
 from seco.common.labels import LabelSpace
 from seco.evaluation import TrueConnectivities
-from seco.report import ImageSteps, Summary, summarise
+from seco.report import ImageSteps, LabelChanges, summarise
 from seco.report.kept import read_measures, write_measures
 
 SPACE = LabelSpace(names=("road", "sky", "car"))
@@ -55,7 +55,7 @@ def test_what_came_back_is_pooled_as_what_was_there(tmp_path):
     for seed, one in enumerate(found):
         write_measures(tmp_path / f"{seed}.npz", one)
     read = [read_measures(tmp_path / f"{seed}.npz", SPACE) for seed in range(5)]
-    same(Summary.pool(read, SPACE), Summary.pool(found, SPACE))
+    same(LabelChanges.pool(read, SPACE), LabelChanges.pool(found, SPACE))
 
 
 def test_something_else_is_told(tmp_path):

@@ -16,9 +16,9 @@ from seco.evaluation import recognition, repair
 from seco.plots import loss_figure
 from seco.report import (
     ImageSteps,
+    LabelChanges,
     Report,
     Setting,
-    Summary,
     render_report,
     summarise,
     write_report,
@@ -118,7 +118,7 @@ def two_kinds():
 
 
 def a_report(images, *, title="Streets", space=SPACE, **options):
-    summary = Summary.pool((summarise(item, space) for item in images), space)
+    summary = LabelChanges.pool((summarise(item, space) for item in images), space)
     return Report(title, summary, images, **options)
 
 

@@ -10,7 +10,7 @@ from seco import Connectivities, LabelSpace
 from seco.correction.decision import CORRECT, DROP, KEEP, Decisions
 from seco.correction.judging import Judgement
 from seco.evaluation import LabelQuality, measure_labels
-from seco.report import ImageSteps, Summary, summarise
+from seco.report import ImageSteps, LabelChanges, summarise
 
 SPACE = LabelSpace(names=("a", "b", "c"))
 IGNORE = 255
@@ -40,7 +40,7 @@ def draw(seed, count=4, size=(5, 7)):
 
 
 def pooled(steps):
-    return Summary.pool((summarise(item, SPACE) for item in steps), SPACE)
+    return LabelChanges.pool((summarise(item, SPACE) for item in steps), SPACE)
 
 
 @settings(max_examples=25)
@@ -105,7 +105,7 @@ def test_without_truth_nobody_is_asked_for_a_judgement():
 def test_groups_of_images_pool_like_images():
     steps = draw(7, count=6)
     groups = [pooled(steps[:2]), pooled([]), pooled(steps[2:])]
-    found, expected = Summary.pool(groups, SPACE), pooled(steps)
+    found, expected = LabelChanges.pool(groups, SPACE), pooled(steps)
     np.testing.assert_array_equal(found.transitions, expected.transitions)
     assert (found.changed, found.steps) == (expected.changed, expected.steps)
     assert found.quality["SCC"].numbers(SPACE) == expected.quality["SCC"].numbers(SPACE)
