@@ -47,7 +47,8 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", choices=tuple(SCALES), default="cpu")
     parser.add_argument("--out", type=Path, default=Path("out/evidence"), help="results")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORDS",
-                        help="cells whose name has one of these, see --list")  # fmt: skip
+                        help="cells whose name (see --list) or section (on the page) has "
+                        "one of these")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="show the cells and leave")
     parser.add_argument("--dry-run", action="store_true", help="show what would be run")
     parser.add_argument("--sam", default="tiny", help="tiny, vit_b, vit_l or vit_h")
@@ -84,12 +85,19 @@ def main(words: Sequence[str] | None = None) -> None:
         for line in publish(context, cells, {name: own[0] for name, own in SUITES.items()}):
             print(line)
         return
-    cells = [cell for cell in cells if not args.only or any(w in cell.name for w in args.only)]
+    if args.only:
+        cells = [cell for cell in cells if _has_one(cell, args.only)]
+        if not cells:
+            parser.error(f"--only {' '.join(args.only)}: no cell's name or section has that")
     if args.list or args.dry_run:
         _show(cells, context, only_missing=args.dry_run)
         return
     usual = min(os.cpu_count() or 1, MOST_PROCESSES) if context.device.type == "cpu" else 1
     run(cells, context, processes=args.processes or usual, threads=args.threads)
+
+
+def _has_one(cell: Cell, words: Sequence[str]) -> bool:
+    return any(word in cell.name or word in cell.section for word in words)
 
 
 def _show(cells: Sequence[Cell], context: Context, *, only_missing: bool) -> None:

@@ -107,6 +107,16 @@ def test_what_is_done_is_skipped_and_what_is_not_is_done(out, capsys):
         assert cell.path(context.out).read_bytes() == before[cell]
 
 
+def test_cells_are_chosen_by_their_section_too(tmp_path, capsys):
+    main([*run_in(tmp_path), "--only", "UDA, with confidences", "--list"])
+    *listed, _ = capsys.readouterr().out.splitlines()
+    assert listed
+    assert all("/UDA/" in line and "witness=scores" in line for line in listed)
+    with pytest.raises(SystemExit):
+        main([*run_in(tmp_path), "--only", "nothing at all"])
+    assert "--only nothing at all: no cell's name or section has that" in capsys.readouterr().err
+
+
 def test_finished_sections_are_published_and_told(out, tmp_path):
     results = tmp_path / "results" / "evidence"
     made_with = {name: own[0] for name, own in SUITES.items()}
