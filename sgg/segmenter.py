@@ -62,7 +62,12 @@ class Segmenter:
         return device_of(self.model)
 
     def takes(self, normalization: Normalization | None) -> bool:
-        """Whether that is the normalization that the model is given its RGB by."""
+        """Whether that is the normalization that the model is given its RGB by.
+
+        Example:
+            >>> Segmenter(lambda x: x).takes(IMAGENET), Segmenter(lambda x: x).takes(None)
+            (True, False)
+        """
         own, other = self._statistics, _statistics(normalization)
         if own is None or other is None:
             return own is other
